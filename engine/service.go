@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"context"
+
+	"cctask/engine/task"
+)
+
+// Service is what a front may ask of the engine. *Engine implements it inside
+// the owner (or inside an --embedded front), *ipc.Client over the owner's
+// socket; one suite of tests runs on both.
+//
+// A ref is a task's id, a unique prefix or suffix of it (at least four
+// characters), or a name. Every error is, or wraps, a *task.Error.
+type Service interface {
+	// Submit records a new task durably and returns it, queued.
+	Submit(ctx context.Context, s Submission) (task.Task, error)
+	// Get returns a task with its attempts, its answer and its live progress.
+	Get(ctx context.Context, ref string) (task.Task, error)
+	// List returns a page of tasks, newest first, without attempts and answers.
+	List(ctx context.Context, f task.Filter) (task.Page, error)
+	// Wait returns the task as soon as it has ended or its Version is above
+	// seen; UntilEnd waits for the end alone. A ctx that ends returns ctx.Err().
+	Wait(ctx context.Context, ref string, seen uint64) (task.Task, error)
+	// Output returns a piece of a stream, up to the byte that was written last.
+	Output(ctx context.Context, q OutputQuery) (task.Output, error)
+	// Cancel stops a queued or live task and returns it when its process tree
+	// is dead. A task that has ended is returned as it is.
+	Cancel(ctx context.Context, ref string) (task.Task, error)
+	// Resume starts a new attempt in the session of the last one.
+	Resume(ctx context.Context, a Again) (task.Task, error)
+	// Retry starts a new attempt with the original prompt in a new session.
+	Retry(ctx context.Context, a Again) (task.Task, error)
+	// Remove deletes a task with all it has; a live one only with force, which
+	// cancels it first.
+	Remove(ctx context.Context, ref string, force bool) error
+}
+
+// UntilEnd is the seen version that lets Wait return at the task's end only.
+const UntilEnd = ^uint64(0)
+
+// Submission is a new task as a front hands it in.
+type Submission struct {
+	Spec   task.Spec `json:"spec"`
+	Prompt string    `json:"prompt"`
+	// Env is the environment for claude: the client's. It is kept encrypted
+	// and only as long as the task may start by itself.
+	Env []string `json:"env"`
+	// Key makes a repeated submission return the first one's task.
+	Key string `json:"key"`
+}
+
+// Again asks for another attempt of a task that has ended.
+type Again struct {
+	Ref    string   `json:"ref"`
+	Prompt string   `json:"prompt,omitempty"` // Resume only; "" is a standard one
+	Env    []string `json:"env"`
+	Claude string   `json:"claude,omitempty"` // a newly resolved path; "" keeps the task's
+	Key    string   `json:"key"`              // makes a repeated request a no-op
+}
+
+// OutputQuery selects a piece of a stream.
+type OutputQuery struct {
+	Ref     string      `json:"ref"`
+	Attempt int         `json:"attempt,omitempty"` // 0: the last one
+	Stream  task.Stream `json:"stream"`
+	Offset  int64       `json:"offset,omitempty"`
+	Limit   int         `json:"limit,omitempty"` // 0: MaxOutputPiece, which is also the most
+	Tail    int64       `json:"tail,omitempty"`  // >0: the last Tail bytes instead of Offset
+}
+
+// MaxOutputPiece bounds the data of one answer.
+const MaxOutputPiece = 1 << 20
+
+// Stats counts what the owner has to do.
+type Stats struct {
+	Live   int `json:"live"`   // tasks with a process
+	Queued int `json:"queued"` // tasks that wait
+}

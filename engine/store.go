@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"time"
+
+	"cctask/engine/task"
+)
+
+// Store is what the engine needs of the database; *storage.DB implements it.
+// There is no second one: faults in tests are a wrapper around the real one.
+type Store interface {
+	// Apply makes one step of a task's life durable: everything in w in one
+	// transaction, its index entries moved with its record.
+	Apply(w Write) error
+	// Remove deletes a task and everything that belongs to it. No such task is
+	// no error.
+	Remove(id task.ID) error
+
+	Task(id task.ID) (task.Task, error) // task.ErrNotFound
+	// Resolve turns an id, a unique prefix or suffix, or a name into an id.
+	// A name that several tasks carry means the newest of them.
+	Resolve(ref string) (task.ID, error) // task.ErrNotFound, task.ErrAmbiguous
+	Attempt(id task.ID, n int) (task.Attempt, error)
+	Attempts(id task.ID) ([]task.Attempt, error)
+	Prompt(id task.ID, n int) ([]byte, error)
+	Env(id task.ID) ([]string, error) // task.ErrNotFound when it was dropped
+	// Stream returns up to limit sealed bytes of stdout, stderr, result or
+	// prompt from offset on; fewer or none at the sealed end.
+	Stream(id task.ID, n int, s task.Stream, offset int64, limit int) ([]byte, error)
+	// Sealed is the number of bytes of a stream that are in the database.
+	Sealed(id task.ID, n int, s task.Stream) (int64, error)
+
+	List(f task.Filter) (task.Page, error)
+	Queue() ([]task.ID, error)  // the queued tasks in the queue's order
+	Live() ([]task.Task, error) // the starting and running tasks
+	Counts() (map[task.Status]int, error)
+	LastSeq() (uint64, error) // the highest queue sequence ever taken
+	SessionCost(session string) (total float64, known bool, err error)
+	// Expired names up to limit ended tasks that the policy lets go, oldest first.
+	Expired(p KeepPolicy, now time.Time, limit int) ([]task.ID, error)
+	// Forget drops idempotency keys that are older than a day.
+	Forget(now time.Time) error
+}
+
+// Write is one step of a task's life. Zero fields write nothing.
+type Write struct {
+	At   time.Time // the transaction's one timestamp
+	Task *task.Task
+	// Attempts are records of attempts of Task, put as they stand.
+	Attempts []task.Attempt
+
+	Prompt  *Blob // Stream is ignored; written once
+	Result  *Blob
+	Chunks  []Blob // pieces of stdout or stderr, in order of their offsets
+	Env     []string
+	DropEnv bool
+
+	// Key is the idempotency key of a new task, KeyHash the hash of its
+	// specification. If the key stands already, nothing is written and the
+	// error is a *KeyTaken.
+	Key     string
+	KeyHash string
+
+	// SessionID and SessionCost record a session's new total cost.
+	SessionID   string
+	SessionCost float64
+}
+
+// Blob is a piece of a stream of one attempt of the written task. A chunk at
+// or before the sealed end is not written again; a gap is an error.
+type Blob struct {
+	ID      task.ID
+	Attempt int
+	Stream  task.Stream
+	Offset  int64
+	Data    []byte
+}
+
+// KeyTaken says that a submission with this key is recorded already.
+type KeyTaken struct {
+	ID   task.ID
+	Hash string
+}
+
+func (k *KeyTaken) Error() string { return "idempotency key is taken by task " + string(k.ID) }
+
+// KeepPolicy says which ended tasks may go. Zero fields keep for ever.
+type KeepPolicy struct {
+	Age   time.Duration // since the end
+	Count int           // ended tasks kept
+	Size  int64         // bytes of prompts, answers and outputs kept, as stored
+}

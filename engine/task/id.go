@@ -1,0 +1,63 @@
+package task
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"crypto/rand"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// ID names a task: a ULID written as 26 characters. The same string is the
+// task_id of MCP, the key in the database and the name a person types.
+type ID string
+
+// IDLength is the number of characters of an ID.
+const IDLength = 26
+
+var entropy = struct {
+	sync.Mutex
+	io.Reader
+}{Reader: ulid.Monotonic(rand.Reader, 0)}
+
+// NewID returns a fresh id. Within one process ids increase strictly, so that
+// tasks submitted in the same millisecond keep their order.
+func NewID(now time.Time) ID {
+	entropy.Lock()
+	defer entropy.Unlock()
+	return ID(ulid.MustNew(ulid.Timestamp(now), entropy.Reader).String())
+}
+
+// ParseID checks that s is a whole id and returns its canonical form.
+func ParseID(s string) (ID, error) {
+	u, err := ulid.ParseStrict(strings.ToUpper(s))
+	if err != nil {
+		return "", fmt.Errorf("task id %q: %w", s, err)
+	}
+	return ID(u.String()), nil
+}
+
+// Time is the moment of the id's creation, to the millisecond.
+func (id ID) Time() time.Time {
+	u, err := ulid.ParseStrict(string(id))
+	if err != nil {
+		return time.Time{}
+	}
+	return ulid.Time(u.Time())
+}
+
+// UUID writes the id's 128 bits as a UUID, the session id of a task's first
+// attempt. claude takes any UUID shape as long as it is in lower case.
+func (id ID) UUID() string {
+	u, err := ulid.ParseStrict(string(id))
+	if err != nil {
+		return ""
+	}
+	h := hex.EncodeToString(u[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}

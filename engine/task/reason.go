@@ -1,0 +1,68 @@
+package task
+
+// FailureReason says why a task did not complete. The list is closed: a new
+// reason is a change of the wire format.
+type FailureReason string
+
+// The reasons, in the order in which an outcome is judged.
+const (
+	ReasonInvalidRequest   FailureReason = "invalid_request"
+	ReasonAuth             FailureReason = "auth"
+	ReasonBilling          FailureReason = "billing"
+	ReasonUsageLimit       FailureReason = "usage_limit"
+	ReasonRateLimited      FailureReason = "rate_limited"
+	ReasonOverloaded       FailureReason = "overloaded"
+	ReasonNetwork          FailureReason = "network"
+	ReasonModelNotFound    FailureReason = "model_not_found"
+	ReasonContextOverflow  FailureReason = "context_overflow"
+	ReasonMaxTurns         FailureReason = "max_turns"
+	ReasonMaxBudget        FailureReason = "max_budget"
+	ReasonStructuredOutput FailureReason = "structured_output"
+	ReasonPermissionRoot   FailureReason = "permission_denied_root"
+	ReasonSpawnFailed      FailureReason = "spawn_failed"
+	ReasonDeadline         FailureReason = "deadline"
+	ReasonCancelled        FailureReason = "cancelled"
+	ReasonSessionLost      FailureReason = "session_lost"
+	ReasonProcessFailed    FailureReason = "process_failed"
+	ReasonNoResult         FailureReason = "no_result"
+	ReasonOutputLimit      FailureReason = "output_limit"
+	ReasonInterrupted      FailureReason = "interrupted"
+	ReasonUnknown          FailureReason = "unknown"
+)
+
+// Reasons lists every reason.
+var Reasons = []FailureReason{
+	ReasonInvalidRequest, ReasonAuth, ReasonBilling, ReasonUsageLimit, ReasonRateLimited, ReasonOverloaded,
+	ReasonNetwork, ReasonModelNotFound, ReasonContextOverflow, ReasonMaxTurns, ReasonMaxBudget,
+	ReasonStructuredOutput, ReasonPermissionRoot, ReasonSpawnFailed, ReasonDeadline, ReasonCancelled,
+	ReasonSessionLost, ReasonProcessFailed, ReasonNoResult, ReasonOutputLimit, ReasonInterrupted, ReasonUnknown,
+}
+
+// hints are the next steps that a person or a model can take.
+var hints = map[FailureReason]string{
+	ReasonInvalidRequest:   "The API refused the request: read the message, change the prompt or the options, then retry.",
+	ReasonAuth:             "Log in (run `claude` once and use /login) or set ANTHROPIC_API_KEY, then retry.",
+	ReasonBilling:          "Check the account's credit and plan, then retry.",
+	ReasonUsageLimit:       "The subscription's usage limit is reached: resume after the reset time in the message.",
+	ReasonRateLimited:      "The API limits the rate: wait a minute, run fewer tasks at once (--jobs), then resume.",
+	ReasonOverloaded:       "The API is overloaded: resume in a few minutes.",
+	ReasonNetwork:          "The API was not reached: check the network and the proxy settings, then resume.",
+	ReasonModelNotFound:    "Choose another model (sonnet, opus, haiku or a full model name) and start a new task.",
+	ReasonContextOverflow:  "The conversation is too long for the model: start a new task with a shorter prompt.",
+	ReasonMaxTurns:         "The turn limit was reached: resume to go on in the same session.",
+	ReasonMaxBudget:        "The budget was reached: resume, or start again with a higher one.",
+	ReasonStructuredOutput: "The answer did not fit the JSON schema: loosen the schema or say the format in the prompt, then retry.",
+	ReasonPermissionRoot:   "claude refuses to skip permissions as root: run as another user, start with --skip-permissions=false, or set IS_SANDBOX=1 if this is a sandbox.",
+	ReasonSpawnFailed:      "claude could not be started: check that its path and the working directory still exist, then retry.",
+	ReasonDeadline:         "The deadline passed: resume to go on, or retry with a longer --timeout.",
+	ReasonCancelled:        "Resume to go on in the same session, or retry from the start.",
+	ReasonSessionLost:      "claude no longer has this session: retry from the start.",
+	ReasonProcessFailed:    "claude ended with an error: read its stderr in the logs.",
+	ReasonNoResult:         "claude ended without a result: read the logs, then resume or retry.",
+	ReasonOutputLimit:      "The output limit was reached: retry with a higher max_output or ask for less output.",
+	ReasonInterrupted:      "Resume to go on in the same session; verify first what the last tool did.",
+	ReasonUnknown:          "Read the logs, then resume or retry.",
+}
+
+// Hint says what to do next about a failure.
+func (r FailureReason) Hint() string { return hints[r] }

@@ -1,0 +1,170 @@
+package task
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Limits of a specification.
+const (
+	MaxPrompt        = 4 << 20 // bytes; claude itself refuses some megabytes more
+	MaxName          = 100     // characters
+	MaxLabels        = 32
+	MaxTimeout       = 30 * 24 * time.Hour
+	DefaultMaxOutput = 1 << 30 // bytes a stream
+	PromptHeadRunes  = 200
+)
+
+// Spec is what a task is to do. The prompt travels and is kept apart.
+type Spec struct {
+	WorkingDir string `json:"working_dir"` // absolute
+	Claude     string `json:"claude"`      // absolute path of the claude binary, resolved by the front
+	Model      string `json:"model,omitempty"`
+	// SkipPermissions: nil means true unless PermissionMode or AllowedTools
+	// restrict the task; Effective resolves it.
+	SkipPermissions *bool `json:"skip_permissions,omitempty"`
+	// TimeoutSeconds is the deadline from the start of claude; 0 is none.
+	TimeoutSeconds float64 `json:"timeout,omitempty"`
+
+	Name               string          `json:"name,omitempty"`
+	Labels             []string        `json:"labels,omitempty"`
+	PermissionMode     string          `json:"permission_mode,omitempty"`
+	AllowedTools       []string        `json:"allowed_tools,omitempty"`
+	DisallowedTools    []string        `json:"disallowed_tools,omitempty"`
+	AppendSystemPrompt string          `json:"append_system_prompt,omitempty"`
+	MaxTurns           int             `json:"max_turns,omitempty"`
+	MaxBudgetUSD       float64         `json:"max_budget_usd,omitempty"`
+	JSONSchema         json.RawMessage `json:"json_schema,omitempty"`
+	AddDirs            []string        `json:"add_dirs,omitempty"`
+	Literal            bool            `json:"literal,omitempty"` // a leading / is text, not a command
+	MCPConfig          []string        `json:"mcp_config,omitempty"`
+	StrictMCPConfig    *bool           `json:"strict_mcp_config,omitempty"` // nil: true
+	MaxOutput          int64           `json:"max_output,omitempty"`        // bytes a stream; 0: DefaultMaxOutput
+	OnInterrupt        string          `json:"on_interrupt,omitempty"`      // "" or "resume"
+}
+
+// Timeout is the deadline as a duration; 0 is none.
+func (s Spec) Timeout() time.Duration { return time.Duration(s.TimeoutSeconds * float64(time.Second)) }
+
+// SkipsPermissions resolves the default: true, as in the original server,
+// unless the task is restricted.
+func (s Spec) SkipsPermissions() bool {
+	if s.SkipPermissions != nil {
+		return *s.SkipPermissions
+	}
+	return s.PermissionMode == "" && len(s.AllowedTools) == 0
+}
+
+// Strict tells whether claude loads only the MCP servers that the task names.
+func (s Spec) Strict() bool { return s.StrictMCPConfig == nil || *s.StrictMCPConfig }
+
+// OutputLimit is the most bytes that a stream may grow to.
+func (s Spec) OutputLimit() int64 {
+	if s.MaxOutput > 0 {
+		return s.MaxOutput
+	}
+	return DefaultMaxOutput
+}
+
+// modelPattern is what a model may be named like: an alias, a full name, a
+// provider's ARN or path. Anything else could be an option or a shell's word.
+var modelPattern = regexp.MustCompile(`^[A-Za-z0-9._:/\[\]-]{1,128}$`)
+
+// PermissionModes are the modes of claude --permission-mode.
+var PermissionModes = []string{"default", "acceptEdits", "auto", "bypassPermissions", "manual", "dontAsk", "plan"}
+
+// CheckPrompt refuses what claude could not take to the byte.
+func CheckPrompt(p string) error {
+	switch {
+	case len(p) > MaxPrompt:
+		return invalid("prompt", fmt.Sprintf("has %d bytes, at most %d are allowed", len(p), MaxPrompt), "Put the material into a file in the working directory and name the file in the prompt.")
+	case !utf8.ValidString(p):
+		return invalid("prompt", "is not valid UTF-8", "Convert it to UTF-8, or put the bytes into a file and name the file in the prompt.")
+	case strings.ContainsRune(p, 0):
+		return invalid("prompt", "contains a NUL byte", "Remove it, or put the bytes into a file and name the file in the prompt.")
+	case strings.TrimSpace(p) == "":
+		return invalid("prompt", "is blank", "Say what claude is to do.")
+	}
+	return nil
+}
+
+// Check refuses a specification that claude would misread. It looks at the
+// words only; whether the files exist is the engine's question.
+func (s Spec) Check() error {
+	checks := []struct {
+		bad         bool
+		field, what string
+		hint        string
+	}{
+		{!filepath.IsAbs(s.WorkingDir), "working_dir", fmt.Sprintf("%q is not an absolute path", s.WorkingDir), "Give the directory from the root."},
+		{!filepath.IsAbs(s.Claude), "claude", fmt.Sprintf("%q is not an absolute path", s.Claude), "Install Claude Code, or set CCTASK_CLAUDE to its path."},
+		{s.Model != "" && !modelPattern.MatchString(s.Model), "model", fmt.Sprintf("%q is not a model name", s.Model), "Use sonnet, opus, haiku or a full model name."},
+		{s.TimeoutSeconds != s.TimeoutSeconds || s.TimeoutSeconds < 0 || s.TimeoutSeconds > MaxTimeout.Seconds(), "timeout", fmt.Sprintf("%v is not between 0 and %v seconds", s.TimeoutSeconds, MaxTimeout.Seconds()), "0 means no deadline."},
+		{s.SkipPermissions != nil && *s.SkipPermissions && (s.PermissionMode != "" || len(s.AllowedTools) > 0), "skip_permissions", "true contradicts permission_mode and allowed_tools", "Leave skip_permissions out: a restricted task does not skip permissions."},
+		{s.PermissionMode != "" && !contains(PermissionModes, s.PermissionMode), "permission_mode", fmt.Sprintf("%q is unknown", s.PermissionMode), "Use one of " + strings.Join(PermissionModes, ", ") + "."},
+		{utf8.RuneCountInString(s.Name) > MaxName || strings.ContainsAny(s.Name, "\x00\n\r\t"), "name", "is too long or has control characters", fmt.Sprintf("Use at most %d characters in one line.", MaxName)},
+		{len(s.Labels) > MaxLabels, "labels", fmt.Sprintf("has %d entries", len(s.Labels)), fmt.Sprintf("Use at most %d labels.", MaxLabels)},
+		{s.MaxTurns < 0, "max_turns", "is negative", "0 means no limit."},
+		{s.MaxBudgetUSD < 0 || s.MaxBudgetUSD != s.MaxBudgetUSD, "max_budget_usd", "is negative", "0 means no limit."},
+		{len(s.JSONSchema) > 0 && !json.Valid(s.JSONSchema), "json_schema", "is not JSON", "Give a JSON Schema object."},
+		{s.MaxOutput < 0, "max_output", "is negative", "0 means 1 GiB a stream."},
+		{s.OnInterrupt != "" && s.OnInterrupt != "resume", "on_interrupt", fmt.Sprintf("%q is unknown", s.OnInterrupt), `Use "resume" or leave it out.`},
+	}
+	for _, c := range checks {
+		if c.bad {
+			return invalid(c.field, c.what, c.hint)
+		}
+	}
+	return s.checkStrings()
+}
+
+// checkStrings refuses bytes that cannot stand in an argument of a process.
+func (s Spec) checkStrings() error {
+	lists := map[string][]string{
+		"working_dir": {s.WorkingDir}, "claude": {s.Claude}, "append_system_prompt": {s.AppendSystemPrompt},
+		"labels": s.Labels, "allowed_tools": s.AllowedTools, "disallowed_tools": s.DisallowedTools,
+		"add_dirs": s.AddDirs, "mcp_config": s.MCPConfig, "name": {s.Name},
+	}
+	for field, list := range lists {
+		for _, v := range list {
+			if strings.ContainsRune(v, 0) || !utf8.ValidString(v) {
+				return invalid(field, "contains a NUL byte or is not valid UTF-8", "Remove it.")
+			}
+			// Linux cuts one argument at 128 KiB.
+			if len(v) > 120<<10 {
+				return invalid(field, fmt.Sprintf("has an entry of %d bytes", len(v)), "Use at most 120 KiB; put longer text into a file.")
+			}
+		}
+	}
+	return nil
+}
+
+func invalid(field, what, hint string) error {
+	return &Error{Code: CodeInvalid, Message: field + ": " + what, Hint: hint}
+}
+
+func contains(list []string, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}
+
+// Head is the beginning of a prompt for lists.
+func Head(prompt string) string {
+	n := 0
+	for i := range prompt {
+		if n == PromptHeadRunes {
+			return prompt[:i]
+		}
+		n++
+	}
+	return prompt
+}

@@ -1,0 +1,167 @@
+package task
+
+import "time"
+
+// Task is the record of a task: what lists load. Output, answer, prompts and
+// environment lie apart.
+type Task struct {
+	ID          ID     `json:"id"`
+	Spec        Spec   `json:"spec"`
+	PromptBytes int    `json:"prompt_bytes"`
+	PromptHead  string `json:"prompt_head"` // the first 200 characters
+	Status      Status `json:"status"`
+
+	Message string        `json:"message,omitempty"` // the outcome or wait, for people
+	Reason  FailureReason `json:"reason,omitempty"`  // set by every end but completed
+
+	Seq     uint64 `json:"seq"`     // the place in the queue, taken at each entry into queued
+	Attempt int    `json:"attempt"` // the number of the current or last attempt, from 1
+
+	CreatedAt  time.Time `json:"created_at"`
+	QueuedAt   time.Time `json:"queued_at"`
+	StartedAt  time.Time `json:"started_at,omitzero"`  // of the first attempt that ran
+	FinishedAt time.Time `json:"finished_at,omitzero"` // of the last attempt
+
+	// CancelRequested is persisted before the runner is told, so that a crash
+	// between the two does not forget the wish.
+	CancelRequested bool `json:"cancel_requested,omitempty"`
+
+	// The last attempt's.
+	SessionID   string `json:"session_id,omitempty"`
+	ExitCode    *int   `json:"exit_code,omitempty"`
+	ResultBytes int64  `json:"result_bytes,omitempty"`
+	StdoutBytes int64  `json:"stdout_bytes,omitempty"`
+	StderrBytes int64  `json:"stderr_bytes,omitempty"`
+
+	// Sums over all attempts.
+	CostUSD       float64 `json:"cost_usd"`
+	CostUncertain bool    `json:"cost_uncertain,omitempty"`
+	NumTurns      int     `json:"num_turns"`
+	DurationMS    int64   `json:"duration_ms"` // time with a process; the running attempt is not in it
+	Usage         Usage   `json:"usage"`
+
+	History []Change `json:"history"`
+
+	// Not stored; filled by the engine when a task is asked for.
+	Attempts      []Attempt `json:"attempts,omitempty"` // by Get and Wait only
+	Result        *string   `json:"result,omitempty"`   // by Get and Wait only; at most MaxInlineResult bytes
+	QueuePosition int       `json:"queue_position,omitempty"`
+	Progress      *Progress `json:"progress,omitempty"`
+	Version       uint64    `json:"version,omitempty"` // grows with every visible change of a live task
+}
+
+// MaxInlineResult bounds the answer inside a Task; the whole one is an output
+// stream of its own.
+const MaxInlineResult = 256 << 10
+
+// Stored is the record without what the engine fills in.
+func (t Task) Stored() Task {
+	t.Attempts, t.Result, t.QueuePosition, t.Progress, t.Version = nil, nil, 0, nil, 0
+	return t
+}
+
+// AttemptKind says why an attempt was made.
+type AttemptKind string
+
+// The kinds.
+const (
+	First  AttemptKind = "first"  // of a new task
+	Resume AttemptKind = "resume" // goes on in the session of an earlier one
+	Retry  AttemptKind = "retry"  // the original prompt in a new session
+	Fresh  AttemptKind = "fresh"  // by itself, because claude had lost the session to resume
+)
+
+// Attempt is one run of claude for a task.
+type Attempt struct {
+	N         int         `json:"n"`
+	Kind      AttemptKind `json:"kind"`
+	Key       string      `json:"key,omitempty"` // idempotency key of the resume or retry
+	SessionID string      `json:"session_id"`
+	Resumes   bool        `json:"resumes,omitempty"` // --resume instead of --session-id
+	// PromptN is the attempt under which this attempt's prompt is kept.
+	PromptN int `json:"prompt_n"`
+
+	Status     Status        `json:"status"`
+	Reason     FailureReason `json:"reason,omitempty"`
+	Message    string        `json:"message,omitempty"`
+	CreatedAt  time.Time     `json:"created_at"`
+	StartedAt  time.Time     `json:"started_at,omitzero"`
+	FinishedAt time.Time     `json:"finished_at,omitzero"`
+
+	ExitCode      *int    `json:"exit_code,omitempty"`
+	Signal        string  `json:"signal,omitempty"` // e.g. "SIGKILL"
+	ClaudeVersion string  `json:"claude_version,omitempty"`
+	Model         string  `json:"model,omitempty"` // as claude's init event names it
+	CostUSD       float64 `json:"cost_usd"`
+	CostUncertain bool    `json:"cost_uncertain,omitempty"`
+	NumTurns      int     `json:"num_turns"`
+	DurationMS    int64   `json:"duration_ms"`
+	Usage         Usage   `json:"usage"`
+	StdoutBytes   int64   `json:"stdout_bytes"`
+	StderrBytes   int64   `json:"stderr_bytes"`
+	ResultBytes   int64   `json:"result_bytes"`
+}
+
+// Usage counts tokens, as claude's result event reports them.
+type Usage struct {
+	InputTokens         int64 `json:"input_tokens"`
+	OutputTokens        int64 `json:"output_tokens"`
+	CacheCreationTokens int64 `json:"cache_creation_input_tokens"`
+	CacheReadTokens     int64 `json:"cache_read_input_tokens"`
+}
+
+// Add sums two usages.
+func (u Usage) Add(v Usage) Usage {
+	return Usage{
+		u.InputTokens + v.InputTokens, u.OutputTokens + v.OutputTokens,
+		u.CacheCreationTokens + v.CacheCreationTokens, u.CacheReadTokens + v.CacheReadTokens,
+	}
+}
+
+// Progress is what a running claude is doing, read from its event stream.
+type Progress struct {
+	Turns    int       `json:"turns"`
+	LastTool string    `json:"last_tool,omitempty"` // e.g. "Bash go test ./..."
+	LastText string    `json:"last_text,omitempty"` // the last line that claude said, shortened
+	Retrying string    `json:"retrying,omitempty"`  // e.g. "attempt 3 of 10: overloaded"
+	CostUSD  float64   `json:"cost_usd,omitempty"`  // so far, an estimate until the result
+	Events   int       `json:"events"`
+	At       time.Time `json:"at,omitzero"` // of the last event
+}
+
+// Stream names a byte stream of an attempt.
+type Stream string
+
+// The streams. Result and Prompt are read the same way as the outputs.
+const (
+	Stdout Stream = "stdout"
+	Stderr Stream = "stderr"
+	Result Stream = "result"
+	Prompt Stream = "prompt"
+)
+
+// Output is a piece of a stream.
+type Output struct {
+	ID      ID     `json:"id"`
+	Attempt int    `json:"attempt"`
+	Stream  Stream `json:"stream"`
+	Offset  int64  `json:"offset"` // of Data's first byte
+	Data    []byte `json:"data"`
+	Size    int64  `json:"size"` // of the whole stream as of now
+	Done    bool   `json:"done"` // the attempt has ended: Size is final
+}
+
+// Filter selects tasks for a list, newest first.
+type Filter struct {
+	Statuses   []Status `json:"statuses,omitempty"` // none: every one
+	Label      string   `json:"label,omitempty"`
+	WorkingDir string   `json:"working_dir,omitempty"`
+	Limit      int      `json:"limit,omitempty"`  // 0: 100; at most 1000
+	Cursor     string   `json:"cursor,omitempty"` // NextCursor of the page before
+}
+
+// Page is a part of a list.
+type Page struct {
+	Tasks      []Task `json:"tasks"`
+	NextCursor string `json:"next_cursor,omitempty"`
+}
