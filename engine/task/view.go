@@ -1,0 +1,220 @@
+package task
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// View is a task as it is shown outside: the result of every MCP tool and the
+// object of every --json. Absent fields are left out, never null. The names
+// task_id, status, elapsed_seconds, command, working_dir, result and error are
+// those of the original server.
+type View struct {
+	TaskID          ID            `json:"task_id"`
+	Name            string        `json:"name,omitempty"`
+	Labels          []string      `json:"labels,omitempty"`
+	Status          Status        `json:"status"` // Public
+	StatusMessage   string        `json:"status_message,omitempty"`
+	FailureReason   FailureReason `json:"failure_reason,omitempty"`
+	CancelRequested bool          `json:"cancel_requested,omitempty"`
+
+	CreatedAt  time.Time `json:"created_at"`
+	StartedAt  time.Time `json:"started_at,omitzero"`
+	FinishedAt time.Time `json:"finished_at,omitzero"`
+	// DurationMS is the time with a process over all attempts, the running one
+	// included; absent if none ever ran. ElapsedSeconds is the same in seconds.
+	DurationMS     *int64   `json:"duration_ms,omitempty"`
+	ElapsedSeconds *float64 `json:"elapsed_seconds,omitempty"`
+	QueuePosition  int      `json:"queue_position,omitempty"` // from 1
+	Attempt        int      `json:"attempt,omitempty"`        // from 1
+
+	ExitCode    *int    `json:"exit_code,omitempty"`
+	Result      *string `json:"result,omitempty"`
+	ResultBytes int64   `json:"result_bytes,omitempty"` // of the whole answer; Result may be a part of it
+	Error       string  `json:"error,omitempty"`        // the failure's text, of a task that ended otherwise than completed
+	SessionID   string  `json:"session_id,omitempty"`
+
+	CostUSD       *float64 `json:"cost_usd,omitempty"`
+	CostUncertain bool     `json:"cost_uncertain,omitempty"`
+	NumTurns      *int     `json:"num_turns,omitempty"`
+	Usage         *Usage   `json:"usage,omitempty"`
+
+	WorkingDir     string  `json:"working_dir"`
+	Model          string  `json:"model,omitempty"`
+	TimeoutSeconds float64 `json:"timeout,omitempty"`
+	Command        string  `json:"command,omitempty"` // claude and the options that matter, without the prompt
+	Prompt         string  `json:"prompt,omitempty"`  // the first PromptHeadRunes characters
+	PromptBytes    int     `json:"prompt_bytes,omitempty"`
+
+	Progress *Progress   `json:"progress,omitempty"`
+	Stdout   *StreamView `json:"stdout,omitempty"`
+	Stderr   *StreamView `json:"stderr,omitempty"`
+
+	PollAfterMS int    `json:"poll_after_ms,omitempty"` // a good time to ask again, of a task that has not ended
+	Next        string `json:"next,omitempty"`          // what to do now, for a model
+}
+
+// StreamView shows a stream of the last attempt: its size, where to read it,
+// and, when somebody asked for it, its end.
+type StreamView struct {
+	Tail      *string `json:"tail,omitempty"`
+	Bytes     int64   `json:"bytes"`               // of the whole stream as of now
+	Truncated bool    `json:"truncated,omitempty"` // Tail is not the whole stream
+	URI       string  `json:"uri"`
+}
+
+// NewView shows t as of now.
+func NewView(t Task, now time.Time) View {
+	v := View{
+		TaskID: t.ID, Name: t.Spec.Name, Labels: t.Spec.Labels,
+		Status: t.Status.Public(), StatusMessage: t.Message, FailureReason: t.Reason,
+		CancelRequested: t.CancelRequested,
+		CreatedAt:       t.CreatedAt, StartedAt: t.StartedAt, FinishedAt: t.FinishedAt,
+		QueuePosition: t.QueuePosition, Attempt: t.Attempt,
+		ExitCode: t.ExitCode, Result: t.Result, ResultBytes: t.ResultBytes, SessionID: t.SessionID,
+		CostUncertain: t.CostUncertain,
+		WorkingDir:    t.Spec.WorkingDir, Model: t.Spec.Model, TimeoutSeconds: t.Spec.TimeoutSeconds,
+		Command: command(t.Spec), Prompt: t.PromptHead, PromptBytes: t.PromptBytes,
+		Progress: t.Progress, PollAfterMS: pollAfter(t, now), Next: next(t),
+	}
+	if t.Status.Ended() && t.Status != Completed {
+		v.Error = t.Message
+		if v.Error == "" {
+			v.Error = string(t.Reason)
+		}
+	}
+	if t.StartedAt.IsZero() {
+		return v
+	}
+	ms := elapsed(t, now).Milliseconds()
+	seconds := float64(ms) / 1000
+	v.DurationMS, v.ElapsedSeconds = &ms, &seconds
+	v.Stdout = &StreamView{Bytes: t.StdoutBytes, URI: uri(t.ID, Stdout)}
+	v.Stderr = &StreamView{Bytes: t.StderrBytes, URI: uri(t.ID, Stderr)}
+	// Only an ended attempt has a cost; the running one's is in Progress.
+	if t.Status.Ended() || t.Attempt > 1 {
+		v.CostUSD, v.NumTurns = &t.CostUSD, &t.NumTurns
+		if t.Usage != (Usage{}) {
+			v.Usage = &t.Usage
+		}
+	}
+	return v
+}
+
+func uri(id ID, s Stream) string { return "task://" + string(id) + "/" + string(s) }
+
+// elapsed is the time with a process. The sum in the record does not hold the
+// running attempt, whose start is the last entry into running: StartedAt is
+// the first attempt's.
+func elapsed(t Task, now time.Time) time.Duration {
+	d := time.Duration(t.DurationMS) * time.Millisecond
+	if t.Status != Running {
+		return d
+	}
+	start := t.StartedAt
+	for _, c := range t.History {
+		if c.To == Running {
+			start = c.At
+		}
+	}
+	// A clock that was set back must not show a negative time.
+	return d + max(0, now.Sub(start))
+}
+
+// pollAfter suggests milliseconds until the next look: soon for a fresh task,
+// rarely for one that has been at it for long.
+func pollAfter(t Task, now time.Time) int {
+	if t.Status.Ended() {
+		return 0
+	}
+	wait := now.Sub(t.QueuedAt) / 10
+	return int(min(max(wait, 2*time.Second), 30*time.Second).Milliseconds())
+}
+
+// next says in a sentence or two what to do with a task in this status.
+func next(t Task) string {
+	id := string(t.ID)
+	switch t.Status {
+	case Queued, Starting, Running:
+		return fmt.Sprintf("Call check_task_status with task_id %s and wait_seconds (up to 3600) to get the result as soon as the task ends; for several tasks make these calls in parallel.", id)
+	case Completed:
+		return "Done. The record stays readable; cleanup_task deletes it."
+	case Failed, Timeout, Cancelled, Interrupted:
+		hint := t.Reason.Hint()
+		if hint == "" {
+			hint = ReasonUnknown.Hint()
+		}
+		return fmt.Sprintf("%s In a shell, `cctask resume %s` goes on in the same session and `cctask retry %s` starts over.", hint, id, id)
+	}
+	return ""
+}
+
+// command shows how claude is called: what a person asks about when a task did
+// something unexpected. Long texts are shortened, and an inline MCP
+// configuration, which may hold secrets, is not shown.
+func command(s Spec) string {
+	if s.Claude == "" {
+		return ""
+	}
+	words := []string{s.Claude, "-p"}
+	add := func(name, value string) {
+		if value != "" {
+			words = append(words, "--"+name+"="+shorten(value, 80))
+		}
+	}
+	add("model", s.Model)
+	if s.SkipsPermissions() {
+		words = append(words, "--dangerously-skip-permissions")
+	}
+	add("permission-mode", s.PermissionMode)
+	for _, v := range s.AllowedTools {
+		add("allowedTools", v)
+	}
+	for _, v := range s.DisallowedTools {
+		add("disallowedTools", v)
+	}
+	add("append-system-prompt", s.AppendSystemPrompt)
+	if s.MaxTurns > 0 {
+		add("max-turns", fmt.Sprint(s.MaxTurns))
+	}
+	if s.MaxBudgetUSD > 0 {
+		add("max-budget-usd", fmt.Sprint(s.MaxBudgetUSD))
+	}
+	add("json-schema", string(s.JSONSchema))
+	for _, v := range s.AddDirs {
+		add("add-dir", v)
+	}
+	for _, v := range s.MCPConfig {
+		if strings.HasPrefix(strings.TrimSpace(v), "{") {
+			v = "{…}"
+		}
+		add("mcp-config", v)
+	}
+	if s.Strict() {
+		words = append(words, "--strict-mcp-config")
+	}
+	for i, w := range words {
+		words[i] = quote(w)
+	}
+	return strings.Join(words, " ")
+}
+
+func shorten(s string, runes int) string {
+	if utf8.RuneCountInString(s) <= runes {
+		return s
+	}
+	return string([]rune(s)[:runes]) + "…"
+}
+
+// quote makes a word safe to paste into a shell.
+func quote(w string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:=,@%+", r)
+	}
+	if w != "" && strings.IndexFunc(w, func(r rune) bool { return !plain(r) }) < 0 {
+		return w
+	}
+	return "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+}
