@@ -45,7 +45,6 @@ type Spec struct {
 	MCPConfig          []string        `json:"mcp_config,omitempty"`
 	StrictMCPConfig    *bool           `json:"strict_mcp_config,omitempty"` // nil: true
 	MaxOutput          int64           `json:"max_output,omitempty"`        // bytes a stream; 0: DefaultMaxOutput
-	OnInterrupt        string          `json:"on_interrupt,omitempty"`      // "" or "resume"
 }
 
 // Timeout is the deadline as a duration; 0 is none.
@@ -113,7 +112,6 @@ func (s Spec) Check() error {
 		{s.MaxBudgetUSD < 0 || s.MaxBudgetUSD != s.MaxBudgetUSD, "max_budget_usd", "is negative", "0 means no limit."},
 		{len(s.JSONSchema) > 0 && !json.Valid(s.JSONSchema), "json_schema", "is not JSON", "Give a JSON Schema object."},
 		{s.MaxOutput < 0, "max_output", "is negative", "0 means 1 GiB a stream."},
-		{s.OnInterrupt != "" && s.OnInterrupt != "resume", "on_interrupt", fmt.Sprintf("%q is unknown", s.OnInterrupt), `Use "resume" or leave it out.`},
 	}
 	for _, c := range checks {
 		if c.bad {

@@ -1,0 +1,91 @@
+# Everything a person or CI does with this tree. `make help` lists it.
+
+CLAUDE_VERSION := 2.1.330
+CACHE          := $(CURDIR)/.cache
+TOOLS          := $(CACHE)/bin
+CLAUDE         := $(CACHE)/claude/$(CLAUDE_VERSION).installed
+BIN            := $(CURDIR)/bin/cctask
+PREFIX         ?= $(if $(GOBIN),$(GOBIN),$(HOME)/.local/bin)
+# The race detector needs a C compiler; without one the tests run without it.
+RACE           := $(if $(shell command -v $${CC:-gcc} 2>/dev/null),-race)
+GOFLAGS_TEST   := $(RACE) -shuffle=on
+FUZZTIME       ?= 30s
+
+GOFUMPT_VERSION     := v0.12.0
+STATICCHECK_VERSION := v0.8.2
+ERRORLINT_VERSION   := v1.8.0
+EXHAUSTIVE_VERSION  := v0.17.1
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## Build bin/cctask
+	go build -trimpath -o $(BIN) .
+
+.PHONY: install
+install: build ## Copy cctask to PREFIX (default: GOBIN, else ~/.local/bin)
+	install -d $(PREFIX)
+	install -m 0755 $(BIN) $(PREFIX)/cctask
+	@echo "installed $(PREFIX)/cctask"
+
+.PHONY: test
+test: claude ## Run all tests; those on the real CLI skip where npm cannot install it
+	go test $(GOFLAGS_TEST) -timeout 10m ./...
+
+.PHONY: test-heavy
+test-heavy: claude ## Run the long tests too: repeated crashes, large outputs, a million records
+	CCTASK_HEAVY=1 go test $(GOFLAGS_TEST) -timeout 60m -v -run Heavy ./...
+
+.PHONY: check
+check: lint test ## What must be green before every commit: lint and test
+
+.PHONY: lint
+lint: $(TOOLS)/versions ## gofumpt, vet (also for macOS), staticcheck, errorlint, exhaustive
+	@out="$$($(TOOLS)/gofumpt -l $$(git ls-files -co --exclude-standard '*.go'))"; \
+	  test -z "$$out" || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
+	go vet ./...
+	GOOS=darwin go vet ./...
+	$(TOOLS)/staticcheck ./...
+	$(TOOLS)/go-errorlint ./...
+	$(TOOLS)/exhaustive ./...
+
+.PHONY: demo
+demo: build claude ## Show the main job in under a minute: parallel tasks, a killed owner, a dump
+	go run ./internal/demo -cctask $(BIN)
+
+.PHONY: fuzz
+fuzz: ## Fuzz every fuzz target for FUZZTIME (default 30s)
+	@for pkg in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; done
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: clean
+clean: ## Remove what was built; the caches stay
+	rm -rf bin
+
+.PHONY: claude
+claude: ## Install the real CLI for the tests into .cache, if npm is there
+	@test -f $(CLAUDE) || $(MAKE) --no-print-directory $(CLAUDE) || \
+	  { test "$(CI)" != true || exit 1; echo "claude $(CLAUDE_VERSION) could not be installed: the tests on the real CLI will skip"; }
+
+$(CLAUDE):
+	@mkdir -p $(CACHE)/claude
+	npm install --silent --no-audit --no-fund --prefix $(CACHE)/claude @anthropic-ai/claude-code@$(CLAUDE_VERSION)
+	@touch $@
+
+# The tools are pinned, and installed again when a version changes.
+$(TOOLS)/versions: Makefile
+	GOBIN=$(TOOLS) go install mvdan.cc/gofumpt@$(GOFUMPT_VERSION)
+	GOBIN=$(TOOLS) go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+	GOBIN=$(TOOLS) go install github.com/polyfloyd/go-errorlint@$(ERRORLINT_VERSION)
+	GOBIN=$(TOOLS) go install github.com/nishanths/exhaustive/cmd/exhaustive@$(EXHAUSTIVE_VERSION)
+	@touch $@

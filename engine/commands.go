@@ -1,0 +1,235 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cctask/engine/task"
+)
+
+// continuePrompt is what a resumed session is told when nobody says otherwise.
+const continuePrompt = "Continue. The run was interrupted; verify what the last tool did before you repeat it."
+
+// Cancel persists the wish before it tells the runner, and returns when the
+// task has ended.
+func (e *Engine) Cancel(ctx context.Context, ref string) (task.Task, error) {
+	id, err := e.store.Resolve(ref)
+	if err != nil {
+		return task.Task{}, err
+	}
+	t, err := e.change(id, func(t *task.Task, w *Write) error {
+		switch {
+		case t.Status.Ended():
+			return errNothingToDo
+		case t.Status == task.Queued:
+			return e.cancelQueued(t, w)
+		}
+		t.CancelRequested = true
+		return nil
+	})
+	if errors.Is(err, errNothingToDo) {
+		return e.get(id)
+	}
+	if err != nil {
+		return task.Task{}, err
+	}
+	if t.Status.Ended() {
+		e.mu.Lock()
+		e.queue.remove(id)
+		e.mu.Unlock()
+		return e.get(id)
+	}
+	e.mu.Lock()
+	a := e.live[id]
+	e.mu.Unlock()
+	if a != nil {
+		a.stop()
+	}
+	return e.Wait(ctx, string(id), UntilEnd)
+}
+
+var errNothingToDo = errors.New("nothing to do")
+
+func (e *Engine) cancelQueued(t *task.Task, w *Write) error {
+	a, err := e.store.Attempt(t.ID, t.Attempt)
+	if err != nil {
+		return err
+	}
+	a.Status, a.Reason, a.Message, a.FinishedAt = task.Cancelled, task.ReasonCancelled, "cancelled before it started", w.At
+	t.Reason, t.Message = a.Reason, a.Message
+	w.Attempts, w.DropEnv = []task.Attempt{a}, true
+	return t.Become(task.Cancelled, w.At, "cancelled")
+}
+
+// CancelAll cancels every queued and live task and waits for the ends.
+func (e *Engine) CancelAll(ctx context.Context) error {
+	e.mu.Lock()
+	ids := make([]task.ID, 0, len(e.live)+e.queue.len())
+	// The queued ones first, so that no slot that frees is taken again.
+	for id := range e.queue.seqs {
+		ids = append(ids, id)
+	}
+	for id := range e.live {
+		ids = append(ids, id)
+	}
+	e.mu.Unlock()
+	errs := make(chan error, len(ids))
+	for _, id := range ids {
+		go func() {
+			_, err := e.Cancel(ctx, string(id))
+			errs <- err
+		}()
+	}
+	var all error
+	for range ids {
+		if err := <-errs; err != nil && !errors.Is(err, task.ErrNotFound) {
+			all = errors.Join(all, err)
+		}
+	}
+	return all
+}
+
+// Remove deletes a task with all it has.
+func (e *Engine) Remove(ctx context.Context, ref string, force bool) error {
+	t, err := e.Get(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if !t.Status.Ended() {
+		if !force {
+			return &task.Error{
+				Code: task.CodeConflict, Message: fmt.Sprintf("task %s is %s", t.ID, t.Status.Public()),
+				Hint: "Cancel it first, or remove it with --force, which stops it.",
+			}
+		}
+		if _, err := e.Cancel(ctx, string(t.ID)); err != nil {
+			return err
+		}
+	}
+	return e.remove(t.ID)
+}
+
+// remove deletes an ended task. It looks again under the lock: a resume may
+// have come between.
+func (e *Engine) remove(id task.ID) error {
+	unlock := e.locks.lock(id)
+	defer unlock()
+	t, err := e.store.Task(id)
+	if err != nil {
+		return err
+	}
+	if !t.Status.Ended() {
+		return &task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("task %s was started again", id), Hint: "Cancel it first."}
+	}
+	if err := e.store.Remove(id); err != nil {
+		return fmt.Errorf("remove task %s: %w", id, err)
+	}
+	e.hub.publish(Event{ID: id, Version: uint64(time.Now().UnixMicro()), Ended: true})
+	return nil
+}
+
+// Resume starts a new attempt in the session of the last one.
+func (e *Engine) Resume(_ context.Context, a Again) (task.Task, error) {
+	if a.Prompt == "" {
+		a.Prompt = continuePrompt
+	}
+	if err := task.CheckPrompt(a.Prompt); err != nil {
+		return task.Task{}, err
+	}
+	return e.again(a, func(t *task.Task, last task.Attempt) task.Attempt {
+		next := task.Attempt{Kind: task.Resume, SessionID: t.SessionID, Resumes: true, PromptN: t.Attempt + 1}
+		// A session that no attempt ever opened cannot be resumed: begin it.
+		if last.StartedAt.IsZero() && !last.Resumes {
+			next.Resumes, next.PromptN = false, last.PromptN
+		}
+		return next
+	})
+}
+
+// Retry starts a new attempt with the original prompt in a new session.
+func (e *Engine) Retry(_ context.Context, a Again) (task.Task, error) {
+	a.Prompt = ""
+	return e.again(a, func(*task.Task, task.Attempt) task.Attempt {
+		return task.Attempt{Kind: task.Retry, SessionID: newSession(), PromptN: 1}
+	})
+}
+
+// newSession is a session id for anything but a task's first attempt.
+func newSession() string { return task.NewID(time.Now()).UUID() }
+
+// again queues another attempt of an ended task.
+func (e *Engine) again(a Again, next func(*task.Task, task.Attempt) task.Attempt) (task.Task, error) {
+	id, err := e.store.Resolve(a.Ref)
+	if err != nil {
+		return task.Task{}, err
+	}
+	seq, err := e.nextSeq()
+	if err != nil {
+		return task.Task{}, err
+	}
+	t, err := e.change(id, func(t *task.Task, w *Write) error {
+		last, err := e.store.Attempt(id, t.Attempt)
+		if err != nil {
+			return err
+		}
+		if a.Key != "" && last.Key == a.Key {
+			return errNothingToDo // the answer to the first call was lost
+		}
+		if err := e.mayRunAgain(t, a); err != nil {
+			return err
+		}
+		rec := next(t, last)
+		rec.Key = a.Key
+		if rec.PromptN == t.Attempt+1 {
+			w.Prompt = &Blob{ID: id, Attempt: rec.PromptN, Data: []byte(a.Prompt)}
+		}
+		t.Seq, w.Env = seq, a.Env
+		if a.Claude != "" {
+			t.Spec.Claude = a.Claude
+		}
+		return requeue(t, w, rec, string(rec.Kind))
+	})
+	if errors.Is(err, errNothingToDo) {
+		return e.fill(t), nil
+	}
+	if err != nil {
+		return task.Task{}, err
+	}
+	e.enqueue(&t)
+	return e.fill(t), nil
+}
+
+// requeue puts an ended task back into the queue with a new attempt.
+func requeue(t *task.Task, w *Write, rec task.Attempt, why string) error {
+	t.Attempt++
+	rec.N, rec.Status, rec.CreatedAt = t.Attempt, task.Queued, w.At
+	w.Attempts = append(w.Attempts, rec)
+	t.SessionID, t.ExitCode, t.Reason, t.Message, t.CancelRequested = rec.SessionID, nil, "", "", false
+	t.ResultBytes, t.StdoutBytes, t.StderrBytes = 0, 0, 0
+	return t.Become(task.Queued, w.At, why)
+}
+
+func (e *Engine) mayRunAgain(t *task.Task, a Again) error {
+	switch {
+	case t.Status == task.Completed:
+		return &task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("task %s is completed, which is final", t.ID), Hint: "Start a new task."}
+	case !t.Status.Ended():
+		return &task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("task %s is %s", t.ID, t.Status.Public()), Hint: "Wait for its end, or cancel it first."}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for id, l := range e.live {
+		if l.session == t.SessionID && id != t.ID {
+			return &task.Error{Code: task.CodeSessionBusy, Message: fmt.Sprintf("task %s works in the same session", id), Hint: "Wait for it, or cancel it first."}
+		}
+	}
+	if err := checkDir("working_dir", t.Spec.WorkingDir); err != nil {
+		return err
+	}
+	if a.Claude != "" {
+		return checkClaude(a.Claude)
+	}
+	return checkClaude(t.Spec.Claude)
+}

@@ -1,0 +1,206 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"cctask/engine/runner"
+	"cctask/engine/task"
+)
+
+// Config is an engine's settings. Only Dir must be set.
+type Config struct {
+	Dir  string     // state directory; run directories are made in Dir/run
+	Jobs int        // most tasks with a process at once; 0: DefaultJobs
+	Keep KeepPolicy // the zero policy keeps everything
+	// Owner tells a runner how to start an owner again when it ends and finds
+	// none. Opaque here; nil: a runner starts none.
+	Owner json.RawMessage
+	Grace time.Duration // between SIGTERM and SIGKILL; 0: 5 s
+	Spare runner.Spare  // processes that no sweep may touch
+	Log   zerolog.Logger
+}
+
+// Launcher starts runners; *runner.Launcher implements it.
+type Launcher interface {
+	Prepare(dir string, l runner.Launch, prompt []byte) (*runner.Run, error)
+	Start(ctx context.Context, r *runner.Run, env []string) (runner.Record, error)
+}
+
+// Engine implements Service inside the process that holds the database.
+type Engine struct {
+	cfg   Config
+	store Store
+	runs  Launcher
+	log   zerolog.Logger
+	born  uint64 // the version of every task that has not changed since
+	locks keyedMutex
+	hub   hub
+
+	ctx    context.Context // ends at Close: followers detach, nothing new starts
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	gate   chan struct{} // one token for each attempt between exec and first output
+	wake   chan struct{} // tells the dispatcher that a slot or a task is there
+
+	mu       sync.Mutex
+	queue    queue
+	live     map[task.ID]*attempt
+	busy     int // slots taken: claims under way and live attempts
+	versions map[task.ID]uint64
+	seq      uint64
+	draining bool
+}
+
+var _ Service = (*Engine)(nil)
+
+// New recovers what an earlier owner left and starts to run what is queued.
+func New(cfg Config, store Store, l Launcher) (*Engine, error) {
+	if cfg.Jobs <= 0 {
+		cfg.Jobs = DefaultJobs()
+	}
+	e := &Engine{
+		cfg: cfg, store: store, runs: l, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
+		gate: make(chan struct{}, max(2, runtime.NumCPU())), wake: make(chan struct{}, 1),
+		live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{},
+	}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	if err := os.MkdirAll(e.runDir(), 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of run directories: %w", err)
+	}
+	if err := e.recover(); err != nil {
+		e.cancel()
+		e.wg.Wait()
+		return nil, err
+	}
+	e.wg.Go(e.dispatch)
+	e.wg.Go(e.retain)
+	return e, nil
+}
+
+// Close lets go of everything: queued tasks stay queued, running ones go on
+// under their runners, and the next owner adopts them. It waits until no step
+// of an attempt is half done.
+func (e *Engine) Close() {
+	e.Drain()
+	e.cancel()
+	e.wg.Wait()
+}
+
+// Drain takes no new work and starts nothing more.
+func (e *Engine) Drain() {
+	e.mu.Lock()
+	e.draining = true
+	e.mu.Unlock()
+}
+
+// Stats counts the live and the queued tasks.
+func (e *Engine) Stats() Stats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return Stats{Live: e.busy, Queued: e.queue.len()}
+}
+
+// Subscribe tells of the changes of one task, or of all with "".
+func (e *Engine) Subscribe(id task.ID) *Subscription { return e.hub.subscribe(id) }
+
+// DefaultJobs is two tasks a core, as far as half of the memory holds them:
+// claude takes about 250 MB and waits for its API most of the time.
+func DefaultJobs() int {
+	const perTask = 256 << 20
+	jobs := 2 * runtime.NumCPU()
+	if mem := totalMemory(); mem > 0 {
+		jobs = min(jobs, int(mem/2/perTask))
+	}
+	return min(max(jobs, 1), 64)
+}
+
+func (e *Engine) runDir() string { return filepath.Join(e.cfg.Dir, "run") }
+
+// attemptDir is the run directory of one attempt; its name marks the tree.
+func (e *Engine) attemptDir(id task.ID, n int) string {
+	return filepath.Join(e.runDir(), fmt.Sprintf("%s.%d", id, n))
+}
+
+// change is every write to a recorded task: under the task's lock it reads the
+// record, lets f change it, and makes the result durable.
+func (e *Engine) change(id task.ID, f func(t *task.Task, w *Write) error) (task.Task, error) {
+	unlock := e.locks.lock(id)
+	defer unlock()
+	t, err := e.store.Task(id)
+	if err != nil {
+		return task.Task{}, err
+	}
+	w := Write{At: time.Now(), Task: &t}
+	if err := f(&t, &w); err != nil {
+		return t, err
+	}
+	if err := e.store.Apply(w); err != nil {
+		return t, fmt.Errorf("record task %s: %w", id, err)
+	}
+	e.publish(t.ID, t.Status.Ended())
+	return t, nil
+}
+
+// publish gives the task a new version and tells those who wait.
+func (e *Engine) publish(id task.ID, ended bool) {
+	e.mu.Lock()
+	v := max(e.versions[id]+1, uint64(time.Now().UnixMicro()))
+	if ended {
+		delete(e.versions, id)
+	} else {
+		e.versions[id] = v
+	}
+	e.mu.Unlock()
+	e.hub.publish(Event{ID: id, Version: v, Ended: ended})
+}
+
+// poke wakes the dispatcher.
+func (e *Engine) poke() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// keyedMutex is a lock for each task, there only while somebody holds or wants it.
+type keyedMutex struct {
+	mu   sync.Mutex
+	held map[task.ID]*keyLock
+}
+
+type keyLock struct {
+	sync.Mutex
+	users int
+}
+
+func (k *keyedMutex) lock(id task.ID) (unlock func()) {
+	k.mu.Lock()
+	if k.held == nil {
+		k.held = map[task.ID]*keyLock{}
+	}
+	l := k.held[id]
+	if l == nil {
+		l = &keyLock{}
+		k.held[id] = l
+	}
+	l.users++
+	k.mu.Unlock()
+	l.Lock()
+	return func() {
+		l.Unlock()
+		k.mu.Lock()
+		if l.users--; l.users == 0 {
+			delete(k.held, id)
+		}
+		k.mu.Unlock()
+	}
+}

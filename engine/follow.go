@@ -1,0 +1,230 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"cctask/engine/claude"
+	"cctask/engine/runner"
+	"cctask/engine/task"
+)
+
+const (
+	// ChunkSize is the piece of output that is sealed while claude still runs.
+	ChunkSize = 256 << 10
+	// followEvery is how often a live spool is looked at. It bounds the age of
+	// progress, not of output: readers look into the spool themselves.
+	followEvery = 100 * time.Millisecond
+)
+
+var streams = []task.Stream{task.Stdout, task.Stderr}
+
+// follower reads an attempt's spool as it grows: it feeds the event parser and
+// seals full chunks.
+type follower struct {
+	a      *attempt
+	parser *claude.Parser
+	parsed int64
+	sealed map[task.Stream]int64
+	seen   [2]int64 // sizes at the last look, stdout and stderr
+	buf    []byte
+}
+
+func (a *attempt) newFollower() (*follower, error) {
+	f := &follower{a: a, parser: claude.NewParser(), sealed: map[task.Stream]int64{}, buf: make([]byte, ChunkSize)}
+	for _, st := range streams {
+		n, err := a.e.store.Sealed(a.id, a.n, st)
+		if err != nil {
+			return nil, fmt.Errorf("look up the sealed output: %w", err)
+		}
+		f.sealed[st] = n
+	}
+	return f, nil
+}
+
+// follow is steps 5 to 8, for an attempt of this owner and for one that it
+// adopted. It ends early, with nothing lost, when the engine closes.
+func (a *attempt) follow() {
+	f, err := a.newFollower()
+	if err != nil {
+		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("follow")
+		return
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- a.run.Wait(a.e.ctx) }()
+	gate := time.NewTimer(gateTime)
+	defer gate.Stop()
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-ended:
+			if err == nil {
+				a.openGate()
+				a.finish(f)
+			} else if a.e.ctx.Err() == nil {
+				a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("wait for the runner")
+			}
+			return
+		case <-gate.C:
+			a.openGate()
+		case <-tick.C:
+			if err := f.look(); err != nil {
+				a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("read or seal the output; trying again")
+			}
+		}
+	}
+}
+
+// look takes in what is new and tells those who wait.
+func (f *follower) look() error {
+	size := [2]int64{f.a.spool.size(task.Stdout), f.a.spool.size(task.Stderr)}
+	if size == f.seen {
+		return nil
+	}
+	f.seen = size
+	f.a.openGate()
+	err := f.read()
+	p := f.parser.Progress()
+	f.a.mu.Lock()
+	f.a.progress = p
+	f.a.mu.Unlock()
+	f.a.e.publish(f.a.id, false)
+	return err
+}
+
+// read parses the new events and seals the full chunks.
+func (f *follower) read() error {
+	for {
+		n, err := f.a.spool.readAt(task.Stdout, f.buf, f.parsed)
+		if err != nil {
+			return fmt.Errorf("read the spool: %w", err)
+		}
+		if n == 0 {
+			break
+		}
+		if _, err := f.parser.Write(f.buf[:n]); err != nil {
+			return fmt.Errorf("parse the events: %w", err)
+		}
+		f.parsed += int64(n)
+		if err := f.sealFull(task.Stdout, f.parsed); err != nil {
+			return err
+		}
+	}
+	return f.sealFull(task.Stderr, f.a.spool.size(task.Stderr))
+}
+
+// sealFull is step 6: every full chunk below size, each in its own commit.
+func (f *follower) sealFull(st task.Stream, size int64) error {
+	for size-f.sealed[st] >= ChunkSize {
+		b, err := f.chunk(st, ChunkSize)
+		if err != nil {
+			return err
+		}
+		if err := f.a.e.store.Apply(Write{At: time.Now(), Chunks: []Blob{b}}); err != nil {
+			return fmt.Errorf("seal %s of task %s: %w", st, f.a.id, err)
+		}
+		f.sealed[st] += ChunkSize
+	}
+	return nil
+}
+
+// chunk reads n bytes after the sealed end.
+func (f *follower) chunk(st task.Stream, n int64) (Blob, error) {
+	data := make([]byte, n)
+	got, err := f.a.spool.readAt(st, data, f.sealed[st])
+	if err == nil && int64(got) < n {
+		err = errors.New("the file has shrunk")
+	}
+	if err != nil {
+		return Blob{}, fmt.Errorf("read the spool: %w", err)
+	}
+	return Blob{ID: f.a.id, Attempt: f.a.n, Stream: st, Offset: f.sealed[st], Data: data}, nil
+}
+
+// rest is the last, partial chunk of each stream, after all full ones are in.
+func (f *follower) rest() (chunks []Blob, err error) {
+	if err := f.read(); err != nil {
+		return nil, err
+	}
+	for _, st := range streams {
+		size := f.a.spool.size(st)
+		if err := f.sealFull(st, size); err != nil {
+			return nil, err
+		}
+		b, err := f.chunk(st, size-f.sealed[st])
+		if err != nil {
+			return nil, err
+		}
+		chunks = append(chunks, b)
+	}
+	return chunks, nil
+}
+
+// stderrTail is the end of stderr, where claude says why it could not start.
+func (f *follower) stderrTail() []byte {
+	size := f.a.spool.size(task.Stderr)
+	b := make([]byte, min(size, 64<<10))
+	n, err := f.a.spool.readAt(task.Stderr, b, size-int64(len(b)))
+	if err != nil {
+		return nil
+	}
+	return b[:n]
+}
+
+// finish judges an attempt whose runner has let go of its lock, records the
+// outcome with the last of the output, and only then removes the spool.
+func (a *attempt) finish(f *follower) {
+	rec, err := a.run.Record()
+	if err != nil || rec.State != "ended" {
+		// The runner died without its last step: what it left must go before
+		// the end is recorded.
+		if _, err := a.run.Sweep(a.e.ctx, a.e.cfg.Spare); err != nil {
+			a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("sweep after a dead runner")
+		}
+		if rec, err = a.run.Record(); err != nil {
+			rec = runner.Record{}
+		}
+	}
+	if a.e.ctx.Err() != nil && rec.State != "ended" {
+		return // the sweep may have been cut short; the next owner repeats it
+	}
+	chunks, err := retry(a.e.ctx, f.rest)
+	if errors.Is(err, os.ErrNotExist) {
+		// Somebody removed the run directory: what was sealed is what there is.
+		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("the spool is gone")
+	} else if err != nil {
+		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("read the spool")
+		return
+	}
+	f.parser.Flush()
+	if err := a.conclude(f, rec, chunks); err != nil {
+		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("record the outcome")
+		return
+	}
+	a.cleanUp()
+}
+
+// retry repeats f until it succeeds, meets an error that will not pass, or ctx
+// ends: a full disk or a lack of descriptors must not cost an outcome.
+func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
+		v, err := f()
+		if err == nil || !transient(err) {
+			return v, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return v, err
+		}
+	}
+}
+
+// transient errors are the machine's and may pass; the others are ours.
+func transient(err error) bool {
+	return errors.Is(err, task.ErrNoSpace) || isResourceError(err)
+}

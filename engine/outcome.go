@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"errors"
+	"os"
+	"syscall"
+
+	"cctask/engine/claude"
+	"cctask/engine/runner"
+	"cctask/engine/task"
+)
+
+// conclude is step 7: the last of the output, the outcome, the answer and the
+// indexes in one transaction.
+func (a *attempt) conclude(f *follower, rec runner.Record, chunks []Blob) error {
+	size := map[task.Stream]int64{}
+	for _, c := range chunks {
+		size[c.Stream] = c.Offset + int64(len(c.Data))
+	}
+	if chunks == nil {
+		size = f.sealed
+	}
+	stderr := f.stderrTail()
+	again := false
+	t, err := a.e.persist(a.id, func(t *task.Task, w *Write) error {
+		n, err := a.e.store.Attempt(t.ID, a.n)
+		if err != nil {
+			return err
+		}
+		out := judge(f.parser, t, rec, stderr)
+		w.Chunks, w.DropEnv = chunks, true
+		a.settle(&n, &out, rec, w)
+		n.StdoutBytes, n.StderrBytes, n.ResultBytes = size[task.Stdout], size[task.Stderr], int64(len(out.Result))
+		if len(out.Result) > 0 {
+			w.Result = &Blob{ID: t.ID, Attempt: n.N, Data: out.Result}
+		}
+		w.Attempts = []task.Attempt{n}
+		take(t, n)
+		if err := t.Become(n.Status, w.At, n.Message); err != nil {
+			return err
+		}
+		// The session is gone before claude did anything: once more, afresh,
+		// if this owner still knows the environment.
+		if again = out.SessionLost && n.Kind == task.Resume && a.env != nil; again {
+			return a.afresh(t, w)
+		}
+		return nil
+	})
+	if err == nil && again {
+		a.e.enqueue(&t)
+	}
+	return err
+}
+
+// afresh queues the original prompt in a new session after a lost one.
+func (a *attempt) afresh(t *task.Task, w *Write) error {
+	seq, err := a.e.nextSeq()
+	if err != nil {
+		return nil // the owner leaves: the attempt's end says what to do
+	}
+	t.Seq, w.Env, w.DropEnv = seq, a.env, false
+	rec := task.Attempt{Kind: task.Fresh, SessionID: newSession(), PromptN: 1}
+	if err := requeue(t, w, rec, "claude no longer had the session; starting afresh with the original prompt"); err != nil {
+		return err
+	}
+	t.Message = "claude no longer had the session: started afresh with the original prompt"
+	return nil
+}
+
+// judge asks the three witnesses: our own intent, claude's last result, and
+// the exit status that the runner wrote.
+func judge(p *claude.Parser, t *task.Task, rec runner.Record, stderr []byte) claude.Outcome {
+	if rec.State == "spawn_failed" {
+		spawn := &runner.SpawnError{Op: "start claude", Path: rec.SpawnPath, Err: rec.SpawnError}
+		return claude.Outcome{Status: string(task.Failed), Reason: string(task.ReasonSpawnFailed), Message: spawn.Error()}
+	}
+	return p.Judge(claude.End{
+		ExitCode: rec.ExitCode, Signal: rec.Signal, Stopped: rec.Stopped, NoRecord: !rec.Exited, Stderr: stderr,
+		WantStructured: len(t.Spec.JSONSchema) > 0, MaxTurns: t.Spec.MaxTurns, Deadline: t.Spec.Timeout(), Root: os.Geteuid() == 0,
+	})
+}
+
+// settle writes an outcome into the attempt's record. claude's cost is
+// cumulative over a session, so the attempt's is the difference to the total
+// that the session had before.
+func (a *attempt) settle(n *task.Attempt, out *claude.Outcome, rec runner.Record, w *Write) {
+	n.Status, n.Reason, n.Message = task.Status(out.Status), task.FailureReason(out.Reason), out.Message
+	n.FinishedAt, n.Signal = w.At, rec.Signal
+	if rec.Exited {
+		n.ExitCode = &rec.ExitCode
+	}
+	if !rec.EndedAt.IsZero() {
+		n.FinishedAt = rec.EndedAt
+	}
+	if n.StartedAt.IsZero() { // adopted before claude had started
+		n.StartedAt = rec.StartedAt
+	}
+	if !n.StartedAt.IsZero() {
+		n.DurationMS = max(0, n.FinishedAt.Sub(n.StartedAt).Milliseconds())
+	}
+	n.ClaudeVersion, n.Model, n.NumTurns = out.Version, out.Model, out.Turns
+	n.Usage = task.Usage{
+		InputTokens: out.Usage.InputTokens, OutputTokens: out.Usage.OutputTokens,
+		CacheCreationTokens: out.Usage.CacheCreationTokens, CacheReadTokens: out.Usage.CacheReadTokens,
+	}
+	if !out.CostKnown {
+		// Nothing was spent only if claude never came to its first event.
+		n.CostUncertain = out.SessionID != ""
+		return
+	}
+	base, known, err := a.e.store.SessionCost(n.SessionID)
+	if !n.Resumes {
+		base, known = 0, true
+	}
+	n.CostUSD = out.TotalCost - base
+	if err != nil || !known || n.CostUSD < 0 {
+		n.CostUSD, n.CostUncertain = max(n.CostUSD, 0), true
+	}
+	w.SessionID, w.SessionCost = n.SessionID, out.TotalCost
+}
+
+// take adds a finished attempt to the task: sums, and the last one's values.
+func take(t *task.Task, n task.Attempt) {
+	t.Reason, t.Message, t.ExitCode = n.Reason, n.Message, n.ExitCode
+	t.StdoutBytes, t.StderrBytes, t.ResultBytes = n.StdoutBytes, n.StderrBytes, n.ResultBytes
+	t.CostUSD += n.CostUSD
+	t.CostUncertain = t.CostUncertain || n.CostUncertain
+	t.NumTurns += n.NumTurns
+	t.DurationMS += n.DurationMS
+	t.Usage = t.Usage.Add(n.Usage)
+}
+
+// options are what claude is told on its command line.
+func options(s task.Spec, n task.Attempt) claude.Options {
+	return claude.Options{
+		SessionID: n.SessionID, Resume: n.Resumes, Model: s.Model, SkipPermissions: s.SkipsPermissions(),
+		PermissionMode: s.PermissionMode, AllowedTools: s.AllowedTools, DisallowedTools: s.DisallowedTools,
+		AppendSystemPrompt: s.AppendSystemPrompt, MaxTurns: s.MaxTurns, MaxBudgetUSD: s.MaxBudgetUSD,
+		JSONSchema: s.JSONSchema, AddDirs: s.AddDirs, MCPConfig: s.MCPConfig, StrictMCPConfig: s.Strict(),
+	}
+}
+
+// isResourceError tells a lack of disk, descriptors, memory or processes.
+func isResourceError(err error) bool {
+	for _, no := range []error{
+		syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN, syscall.EIO,
+	} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
+}

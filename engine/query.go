@@ -1,0 +1,170 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"cctask/engine/task"
+)
+
+// Get returns a task with its attempts, its answer and its live progress.
+func (e *Engine) Get(_ context.Context, ref string) (task.Task, error) {
+	id, err := e.store.Resolve(ref)
+	if err != nil {
+		return task.Task{}, err
+	}
+	return e.get(id)
+}
+
+func (e *Engine) get(id task.ID) (task.Task, error) {
+	t, err := e.store.Task(id)
+	if err != nil {
+		return task.Task{}, err
+	}
+	if t.Attempts, err = e.store.Attempts(id); err != nil {
+		return task.Task{}, err
+	}
+	if t.Status.Ended() && t.ResultBytes > 0 {
+		b, err := e.store.Stream(id, t.Attempt, task.Result, 0, task.MaxInlineResult)
+		if err != nil {
+			return task.Task{}, err
+		}
+		s := string(b)
+		t.Result = &s
+	}
+	return e.fill(t), nil
+}
+
+// fill adds what only the running engine knows.
+func (e *Engine) fill(t task.Task) task.Task {
+	e.mu.Lock()
+	a := e.live[t.ID]
+	t.Version = max(e.versions[t.ID], e.born)
+	if t.Status == task.Queued {
+		t.QueuePosition = e.queue.position(t.ID)
+	}
+	e.mu.Unlock()
+	if a != nil && t.Status.Live() {
+		a.fill(&t)
+	}
+	return t
+}
+
+// List returns a page of tasks, newest first.
+func (e *Engine) List(_ context.Context, f task.Filter) (task.Page, error) {
+	p, err := e.store.List(f)
+	if err != nil {
+		return task.Page{}, err
+	}
+	for i := range p.Tasks {
+		p.Tasks[i] = e.fill(p.Tasks[i])
+	}
+	return p, nil
+}
+
+// Wait subscribes before it looks, so that no change falls between.
+func (e *Engine) Wait(ctx context.Context, ref string, seen uint64) (task.Task, error) {
+	id, err := e.store.Resolve(ref)
+	if err != nil {
+		return task.Task{}, err
+	}
+	sub := e.hub.subscribe(id)
+	defer sub.Close()
+	for {
+		t, err := e.get(id)
+		if err != nil {
+			return task.Task{}, err
+		}
+		if t.Status.Ended() || seen != UntilEnd && t.Version > seen {
+			return t, nil
+		}
+		if err := e.awaitEvent(ctx, sub, seen == UntilEnd); err != nil {
+			return task.Task{}, err
+		}
+	}
+}
+
+// awaitEvent returns at the next event, or at the next end.
+func (e *Engine) awaitEvent(ctx context.Context, sub *Subscription, end bool) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// A waiter must not outlive the engine: whoever waits asks the next owner.
+	stop := context.AfterFunc(e.ctx, func() {
+		cancel(&task.Error{Code: task.CodeClosing, Message: "the owner is leaving", Hint: "Ask again: a new owner starts by itself."})
+	})
+	defer stop()
+	for {
+		evs, err := sub.Next(ctx)
+		if err != nil {
+			return context.Cause(ctx)
+		}
+		for _, ev := range evs {
+			if ev.Ended || !end {
+				return nil
+			}
+		}
+	}
+}
+
+// Output reads a live attempt's stream from its spool, which holds all of it,
+// and an ended one's from the store.
+func (e *Engine) Output(_ context.Context, q OutputQuery) (task.Output, error) {
+	id, err := e.store.Resolve(q.Ref)
+	if err != nil {
+		return task.Output{}, err
+	}
+	t, err := e.store.Task(id)
+	if err != nil {
+		return task.Output{}, err
+	}
+	n := q.Attempt
+	if n == 0 {
+		n = t.Attempt
+	}
+	if q.Offset < 0 || q.Tail < 0 || q.Limit < 0 {
+		return task.Output{}, &task.Error{Code: task.CodeInvalid, Message: "offset, tail and limit cannot be negative", Hint: "Count from the beginning of the stream, or use tail."}
+	}
+	if q.Limit == 0 || q.Limit > MaxOutputPiece {
+		q.Limit = MaxOutputPiece
+	}
+	e.mu.Lock()
+	a := e.live[id]
+	e.mu.Unlock()
+	if a != nil && a.n == n {
+		if out, ok := a.output(q); ok {
+			return out, nil
+		}
+	}
+	return e.sealedOutput(id, n, q)
+}
+
+func (e *Engine) sealedOutput(id task.ID, n int, q OutputQuery) (task.Output, error) {
+	rec, err := e.store.Attempt(id, n)
+	if err != nil {
+		return task.Output{}, err
+	}
+	// The prompt of an attempt may be kept under an earlier one.
+	at := n
+	switch q.Stream {
+	case task.Stdout, task.Stderr, task.Result:
+	case task.Prompt:
+		at = rec.PromptN
+	default:
+		return task.Output{}, &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("stream %q is unknown", q.Stream), Hint: "Use stdout, stderr, result or prompt."}
+	}
+	size, err := e.store.Sealed(id, at, q.Stream)
+	if err != nil {
+		return task.Output{}, err
+	}
+	out := task.Output{ID: id, Attempt: n, Stream: q.Stream, Size: size, Done: rec.Status.Ended(), Offset: start(q, size)}
+	out.Data, err = e.store.Stream(id, at, q.Stream, out.Offset, q.Limit)
+	return out, err
+}
+
+// start is the offset that a query begins at in a stream of size bytes.
+func start(q OutputQuery, size int64) int64 {
+	if q.Tail > 0 {
+		return max(0, size-q.Tail)
+	}
+	return min(q.Offset, size)
+}

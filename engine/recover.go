@@ -1,0 +1,309 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"cctask/engine/runner"
+	"cctask/engine/task"
+)
+
+// recover brings the database, the run directories and the processes together
+// again. What takes time (sweeps, the sealing of large outputs) goes on in the
+// background; when it returns, every task has a status that can be shown.
+func (e *Engine) recover() error {
+	var err error
+	if e.seq, err = e.store.LastSeq(); err != nil {
+		return fmt.Errorf("read the last queue sequence: %w", err)
+	}
+	found, err := e.findRuns()
+	if err != nil {
+		return err
+	}
+	if err := e.repairLive(found); err != nil {
+		return err
+	}
+	// Whatever directories are left belong to no live task.
+	for _, fr := range found {
+		if err := e.repairIdle(fr); err != nil {
+			return err
+		}
+	}
+	return e.loadQueue()
+}
+
+func (e *Engine) loadQueue() error {
+	ids, err := e.store.Queue()
+	if err != nil {
+		return fmt.Errorf("load the queue: %w", err)
+	}
+	for _, id := range ids {
+		t, err := e.store.Task(id)
+		if err != nil {
+			return fmt.Errorf("load the queue: %w", err)
+		}
+		e.queue.push(id, t.Seq)
+	}
+	return nil
+}
+
+// foundRun is a run directory with what its runner says.
+type foundRun struct {
+	id  task.ID
+	n   int
+	run *runner.Run
+	rec runner.Record
+	up  bool
+}
+
+// findRuns reads the run directories by name.
+func (e *Engine) findRuns() (map[string]*foundRun, error) {
+	entries, err := os.ReadDir(e.runDir())
+	if err != nil {
+		return nil, fmt.Errorf("read the run directories: %w", err)
+	}
+	found := map[string]*foundRun{}
+	for _, ent := range entries {
+		dir := filepath.Join(e.runDir(), ent.Name())
+		id, n, ok := parseRunName(ent.Name())
+		if !ok {
+			// Half removed, or not ours: a removal renames first.
+			if err := os.RemoveAll(dir); err != nil {
+				e.log.Warn().Err(err).Str("dir", ent.Name()).Msg("remove a stray run directory")
+			}
+			continue
+		}
+		r, err := runner.Open(dir)
+		if err != nil {
+			return nil, fmt.Errorf("open the run directory %s: %w", ent.Name(), err)
+		}
+		fr := &foundRun{id: id, n: n, run: r}
+		if fr.up, err = r.Alive(); err != nil {
+			return nil, fmt.Errorf("look whether the runner of %s lives: %w", ent.Name(), err)
+		}
+		// After the lock was looked at: a record read before could be older
+		// than the end that let go of the lock.
+		if fr.rec, err = r.Record(); err != nil {
+			e.log.Warn().Err(err).Str("dir", ent.Name()).Msg("read the status record")
+		}
+		found[ent.Name()] = fr
+	}
+	return found, nil
+}
+
+func parseRunName(name string) (task.ID, int, bool) {
+	idText, nText, ok := strings.Cut(name, ".")
+	if !ok {
+		return "", 0, false
+	}
+	id, err := task.ParseID(idText)
+	n, nErr := strconv.Atoi(nText)
+	return id, n, err == nil && nErr == nil && n > 0
+}
+
+func factsOf(t *task.Task, fr *foundRun) facts {
+	f := facts{recorded: t != nil}
+	if t != nil {
+		f.status, f.cancel = t.Status, t.CancelRequested
+	}
+	if fr != nil {
+		f.dir, f.alive = true, fr.up
+		f.earlier = t != nil && fr.n < t.Attempt
+		switch fr.rec.State {
+		case "intent", "running":
+			f.intent = true
+		case "ended", "spawn_failed":
+			f.intent, f.final = true, true
+		}
+	}
+	return f
+}
+
+// repairLive looks after every task that was starting or running.
+func (e *Engine) repairLive(found map[string]*foundRun) error {
+	live, err := e.store.Live()
+	if err != nil {
+		return fmt.Errorf("find the live tasks: %w", err)
+	}
+	for i := range live {
+		t := &live[i]
+		name := filepath.Base(e.attemptDir(t.ID, t.Attempt))
+		fr := found[name]
+		do := plan(factsOf(t, fr))
+		e.log.Info().Str("task", string(t.ID)).Str("status", string(t.Status)).Str("action", string(do)).Msg("recover")
+		switch do {
+		case doFollow, doStop:
+			e.adopt(t, fr, do == doStop)
+		case doRequeue:
+			err = e.backToQueue(t, fr)
+		case doInterrupt:
+			err = e.interrupt(t)
+		case doNothing, doSeal, doDiscard, doSetAside:
+			err = fmt.Errorf("no way to recover task %s in status %s by %q", t.ID, t.Status, do)
+		}
+		if err != nil {
+			return err
+		}
+		delete(found, name)
+	}
+	return nil
+}
+
+// repairIdle looks after a directory that no live task claims.
+func (e *Engine) repairIdle(fr *foundRun) error {
+	t, err := e.store.Task(fr.id)
+	known := &t
+	if errors.Is(err, task.ErrNotFound) {
+		known = nil
+	} else if err != nil {
+		return err
+	}
+	do := plan(factsOf(known, fr))
+	e.log.Info().Str("task", string(fr.id)).Int("attempt", fr.n).Str("action", string(do)).Msg("recover a run directory")
+	switch do {
+	case doSetAside:
+		e.wg.Go(func() { e.setAside(fr) })
+	case doSeal:
+		e.wg.Go(func() { e.sealRest(fr) })
+	case doDiscard:
+		return fr.run.Remove()
+	case doNothing, doRequeue, doFollow, doStop, doInterrupt:
+	}
+	return nil
+}
+
+// adopt goes on with an attempt of an earlier owner at step 4.
+func (e *Engine) adopt(t *task.Task, fr *foundRun, stop bool) {
+	a := &attempt{e: e, id: t.ID, n: t.Attempt, session: t.SessionID}
+	a.attach(fr.run)
+	e.mu.Lock()
+	e.busy++
+	e.live[t.ID] = a
+	e.mu.Unlock()
+	status := t.Status
+	e.wg.Go(func() {
+		defer e.release(a)
+		if status == task.Starting {
+			if a.running(fr.rec.StartedAt) != nil {
+				return
+			}
+		}
+		if stop {
+			a.stop()
+		}
+		a.follow()
+	})
+}
+
+// backToQueue is for a claim whose claude cannot have run.
+func (e *Engine) backToQueue(t *task.Task, fr *foundRun) error {
+	if fr != nil {
+		if err := fr.run.Remove(); err != nil {
+			return err
+		}
+	}
+	_, err := e.change(t.ID, func(t *task.Task, w *Write) error {
+		rec, err := e.store.Attempt(t.ID, t.Attempt)
+		if err != nil {
+			return err
+		}
+		rec.Status = task.Queued
+		if t.CancelRequested {
+			rec.Status, rec.Reason, rec.Message, rec.FinishedAt = task.Cancelled, task.ReasonCancelled, "cancelled before it started", w.At
+			t.Reason, t.Message, w.DropEnv = rec.Reason, rec.Message, true
+		}
+		w.Attempts = []task.Attempt{rec}
+		return t.Become(rec.Status, w.At, "the owner ended before it started")
+	})
+	return err
+}
+
+// interrupt is for a task whose run directory is gone.
+func (e *Engine) interrupt(t *task.Task) error {
+	_, err := e.change(t.ID, func(t *task.Task, w *Write) error {
+		rec, err := e.store.Attempt(t.ID, t.Attempt)
+		if err != nil {
+			return err
+		}
+		rec.Status, rec.Reason, rec.FinishedAt = task.Interrupted, task.ReasonInterrupted, w.At
+		rec.Message = "interrupted: its run directory is gone, so what it did last is not known"
+		rec.CostUncertain = true
+		for st, size := range map[task.Stream]*int64{task.Stdout: &rec.StdoutBytes, task.Stderr: &rec.StderrBytes} {
+			if *size, err = e.store.Sealed(t.ID, rec.N, st); err != nil {
+				return err
+			}
+		}
+		if !rec.StartedAt.IsZero() {
+			rec.DurationMS = max(0, w.At.Sub(rec.StartedAt).Milliseconds())
+		}
+		w.Attempts, w.DropEnv = []task.Attempt{rec}, true
+		take(t, rec)
+		return t.Become(task.Interrupted, w.At, rec.Message)
+	})
+	return err
+}
+
+// sealRest is for a directory whose attempt has its outcome already.
+func (e *Engine) sealRest(fr *foundRun) {
+	if err := e.stopRun(fr); err != nil {
+		e.log.Error().Err(err).Str("task", string(fr.id)).Msg("stop a leftover runner")
+		return
+	}
+	a := &attempt{e: e, id: fr.id, n: fr.n}
+	a.attach(fr.run)
+	f, err := a.newFollower()
+	if err == nil {
+		var chunks []Blob
+		if chunks, err = retry(e.ctx, f.rest); err == nil {
+			err = e.store.Apply(Write{At: time.Now(), Chunks: chunks})
+		}
+	}
+	if err != nil {
+		// Kept: the next owner tries again.
+		e.log.Error().Err(err).Str("task", string(fr.id)).Msg("seal the rest of an output")
+		return
+	}
+	a.cleanUp()
+}
+
+// cleanUp is step 8.
+func (a *attempt) cleanUp() {
+	a.spool.close()
+	if err := a.run.Remove(); err != nil {
+		a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("remove the run directory")
+	}
+}
+
+// stopRun ends whatever lives of a run that should not live.
+func (e *Engine) stopRun(fr *foundRun) error {
+	if fr.up {
+		if err := fr.run.Stop("cancel"); err != nil {
+			e.log.Warn().Err(err).Str("task", string(fr.id)).Msg("tell a leftover runner to stop")
+		}
+		if err := fr.run.Wait(e.ctx); err != nil {
+			return err
+		}
+	}
+	_, err := fr.run.Sweep(e.ctx, e.cfg.Spare)
+	return err
+}
+
+// setAside keeps a directory that no record knows, for a person to look at.
+func (e *Engine) setAside(fr *foundRun) {
+	if err := e.stopRun(fr); err != nil {
+		e.log.Error().Err(err).Str("task", string(fr.id)).Msg("stop a runner without a record")
+		return
+	}
+	lost := filepath.Join(e.cfg.Dir, "lost")
+	err := os.MkdirAll(lost, 0o700)
+	if err == nil {
+		name := fmt.Sprintf("%s.%d", filepath.Base(fr.run.Dir()), time.Now().Unix())
+		err = os.Rename(fr.run.Dir(), filepath.Join(lost, name))
+	}
+	e.log.Warn().AnErr("error", err).Str("task", string(fr.id)).Msg("a run directory without a record was moved to lost/")
+}

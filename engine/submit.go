@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"cctask/engine/task"
+)
+
+// Submit checks everything that can be checked now, so that a bad task is
+// refused with nothing recorded, and then records it before it answers.
+func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
+	if err := check(s); err != nil {
+		return task.Task{}, err
+	}
+	seq, err := e.nextSeq()
+	if err != nil {
+		return task.Task{}, err
+	}
+	now := time.Now()
+	id := task.NewID(now)
+	t := task.Task{
+		ID: id, Spec: s.Spec, PromptBytes: len(s.Prompt), PromptHead: task.Head(s.Prompt),
+		Seq: seq, Attempt: 1, CreatedAt: now, SessionID: id.UUID(),
+	}
+	if err := t.Become(task.Queued, now, "submitted"); err != nil {
+		return task.Task{}, err
+	}
+	err = e.store.Apply(Write{
+		At: now, Task: &t,
+		Attempts: []task.Attempt{{
+			N: 1, Kind: task.First, SessionID: t.SessionID, PromptN: 1, Status: task.Queued, CreatedAt: now,
+		}},
+		Prompt: &Blob{ID: id, Attempt: 1, Data: []byte(s.Prompt)},
+		Env:    s.Env, Key: s.Key, KeyHash: hashOf(s),
+	})
+	var taken *KeyTaken
+	if errors.As(err, &taken) {
+		return e.repeated(taken, s)
+	}
+	if err != nil {
+		return task.Task{}, fmt.Errorf("record the task: %w", err)
+	}
+	e.publish(t.ID, t.Status.Ended())
+	e.enqueue(&t)
+	return e.fill(t), nil
+}
+
+// repeated answers a submission whose key is recorded already.
+func (e *Engine) repeated(taken *KeyTaken, s Submission) (task.Task, error) {
+	if taken.Hash != hashOf(s) {
+		return task.Task{}, &task.Error{
+			Code:    task.CodeIdempotencyConflict,
+			Message: fmt.Sprintf("idempotency key %q was used for task %s with another prompt or other options", s.Key, taken.ID),
+			Hint:    "Use a new key for a new task.",
+		}
+	}
+	t, err := e.store.Task(taken.ID)
+	if err != nil {
+		return task.Task{}, err
+	}
+	return e.fill(t), nil
+}
+
+// hashOf tells whether two submissions under one key are the same task. The
+// environment is left out: a repeat may come from another process.
+func hashOf(s Submission) string {
+	spec, err := json.Marshal(s.Spec)
+	if err != nil {
+		return ""
+	}
+	h := sha256.New()
+	h.Write(spec)
+	h.Write([]byte{0})
+	h.Write([]byte(s.Prompt))
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func check(s Submission) error {
+	if err := task.CheckPrompt(s.Prompt); err != nil {
+		return err
+	}
+	if err := s.Spec.Check(); err != nil {
+		return err
+	}
+	if err := checkDir("working_dir", s.Spec.WorkingDir); err != nil {
+		return err
+	}
+	for _, d := range s.Spec.AddDirs {
+		if err := checkDir("add_dirs", d); err != nil {
+			return err
+		}
+	}
+	return checkClaude(s.Spec.Claude)
+}
+
+func checkDir(field, dir string) error {
+	fi, err := os.Stat(dir)
+	switch {
+	case err != nil:
+		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s: %v", field, err), Hint: "Create the directory, or name one that exists."}
+	case !fi.IsDir():
+		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s: %s is not a directory", field, dir), Hint: "Name the directory that the file is in."}
+	}
+	if err := unix.Access(dir, unix.R_OK|unix.X_OK); err != nil {
+		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s: %s cannot be read: %v", field, dir, err), Hint: "Change its mode, or name a directory that you can read."}
+	}
+	return nil
+}
+
+func checkClaude(path string) error {
+	const hint = "Install Claude Code (npm install -g @anthropic-ai/claude-code), or set CCTASK_CLAUDE to its path."
+	fi, err := os.Stat(path)
+	if err != nil {
+		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("claude: %v", err), Hint: hint}
+	}
+	if !fi.Mode().IsRegular() || unix.Access(path, unix.X_OK) != nil {
+		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("claude: %s is not an executable file", path), Hint: hint}
+	}
+	return nil
+}
+
+// nextSeq takes a place in the queue.
+func (e *Engine) nextSeq() (uint64, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.draining {
+		return 0, &task.Error{Code: task.CodeClosing, Message: "the owner is leaving", Hint: "Ask again: a new owner starts by itself."}
+	}
+	e.seq++
+	return e.seq, nil
+}
+
+// enqueue puts a task that is recorded as queued where the dispatcher finds it.
+func (e *Engine) enqueue(t *task.Task) {
+	e.mu.Lock()
+	e.queue.push(t.ID, t.Seq)
+	e.mu.Unlock()
+	e.poke()
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed is the import graph of ARCHITECTURE.md: what each package may import
+// of this module, and which packages alone may import a foreign one.
+var allowed = map[string][]string{
+	".":                         {"internal/cli"},
+	"internal/cli":              {"internal/ipc", "mcp", "engine", "engine/task", "engine/runner", "engine/claude", "storage"},
+	"internal/ipc":              {"engine", "engine/task"},
+	"mcp":                       {"engine", "engine/task"},
+	"engine":                    {"engine/task", "engine/runner", "engine/claude"},
+	"engine/task":               {},
+	"engine/runner":             {},
+	"engine/claude":             {},
+	"storage":                   {"engine", "engine/task", "migrations"},
+	"storage/storagetest":       {"storage"},
+	"migrations":                {},
+	"internal/fakeclaude":       {},
+	"internal/fakeapi":          {},
+	"internal/fakeapi/fakeapid": {"internal/fakeapi"},
+	"internal/realclaude":       {},
+	"internal/demo":             {"internal/fakeapi", "internal/realclaude"},
+	"internal/e2e":              {},
+}
+
+// foreign says who may import a module from outside: a technology has one
+// package that knows it.
+var foreign = map[string][]string{
+	"go.etcd.io/bbolt":            {"storage", "migrations"},
+	"github.com/mark3labs/mcp-go": {"mcp"},
+	"github.com/spf13/cobra":      {"internal/cli"},
+	"github.com/oklog/ulid":       {"engine/task"},
+	"github.com/klauspost":        {"storage"},
+	"github.com/rs/zerolog":       {"engine", "internal/ipc", "internal/cli", "mcp"},
+	"golang.org/x/sys":            {"engine", "engine/runner", "engine/claude", "internal/ipc", "internal/cli", "storage", "internal/fakeclaude"},
+	"golang.org/x/term":           {"internal/cli"},
+}
+
+func TestImportGraph(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	for _, line := range lines {
+		words := strings.Fields(line)
+		pkg := relative(words[0])
+		may, known := allowed[pkg]
+		if !known {
+			t.Errorf("package %s is not in the graph: add it here and to ARCHITECTURE.md", pkg)
+		}
+		for _, imp := range words[1:] {
+			checkImport(t, pkg, imp, may)
+		}
+	}
+	if len(lines) != len(allowed) {
+		t.Errorf("the graph names %d packages, the module has %d", len(allowed), len(lines))
+	}
+}
+
+func relative(path string) string {
+	if path == "cctask" {
+		return "."
+	}
+	return strings.TrimPrefix(path, "cctask/")
+}
+
+func checkImport(t *testing.T, pkg, imp string, may []string) {
+	t.Helper()
+	if strings.HasPrefix(imp, "cctask/") {
+		if !slices.Contains(may, relative(imp)) {
+			t.Errorf("%s must not import %s", pkg, relative(imp))
+		}
+		return
+	}
+	if !strings.Contains(strings.Split(imp, "/")[0], ".") {
+		return // standard library
+	}
+	for module, who := range foreign {
+		if strings.HasPrefix(imp, module) {
+			if !slices.Contains(who, pkg) {
+				t.Errorf("%s must not import %s: only %v may", pkg, imp, who)
+			}
+			return
+		}
+	}
+	t.Errorf("%s imports %s, which no package may: add it here with its line in ARCHITECTURE.md", pkg, imp)
+}
