@@ -1,0 +1,38 @@
+// Package claude knows the command line of Claude Code and nothing else: what
+// its arguments and environment are, what it writes to stdout with
+// --output-format=stream-json, and how its end is to be judged.
+//
+// Everything here is pure: bytes in, values out. It may import the standard
+// library only. It must never know how a process is started, where output is
+// kept, or what a task is; statuses and reasons are therefore plain strings,
+// the same words as in the wire format.
+//
+// Claude moves fast: every field of its events is optional here, unknown events
+// are counted and passed over, and the order of keys means nothing.
+//
+// # Several results in one run
+//
+// A run that waits for background commands or subagents writes one result
+// event a turn (measured with 2.1.330). num_turns, duration_ms and usage count
+// from the result before, so they are summed; total_cost_usd is cumulative over
+// the session, so the last one stands. The last result decides the status.
+//
+// # The witnesses of an end
+//
+// Judge asks, in this order:
+//
+//  1. Our own intent (End.Stopped): whatever claude managed to write before it
+//     died, it ended because we said so.
+//  2. The runner's record. Without one (End.NoRecord) the end is interrupted.
+//  3. The last result event, if it is an error.
+//  4. A signal that we did not send, also as 128+n, which claude reports after it
+//     caught one: interrupted. That holds after a successful result too:
+//     claude lingers after a result only while background work goes on, and
+//     then the answer ("I started it") is not the last word. It is kept.
+//  5. "[Request interrupted by user]" after the last result: SIGINT makes
+//     claude exit 0, so the exit code cannot tell.
+//  6. No result: session_lost, permission_denied_root, process_failed or, with
+//     exit 0, no_result.
+//  7. A successful result: completed, if the exit code is 0 and a structured
+//     output is there where one was asked for.
+package claude

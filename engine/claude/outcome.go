@@ -1,0 +1,255 @@
+package claude
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The statuses of an outcome, as in the wire format.
+const (
+	completed   = "completed"
+	failed      = "failed"
+	timeout     = "timeout"
+	cancelled   = "cancelled"
+	interrupted = "interrupted"
+)
+
+// What the runner was about when it stopped claude, for End.Stopped.
+const (
+	StoppedCancel      = "cancel"
+	StoppedDeadline    = "deadline"
+	StoppedOutputLimit = "output_limit"
+	StoppedTerminated  = "terminated" // the runner itself was asked to end
+)
+
+// End is what the runner knows about the end of claude.
+type End struct {
+	ExitCode int
+	Signal   string // "SIGKILL" when claude was ended by a signal
+	// Stopped is the runner's own intent, written before the exit; "" is none.
+	Stopped  string
+	NoRecord bool   // the runner died: the exit status is unknown
+	Stderr   []byte // the last 64 KiB
+
+	WantStructured bool          // a JSON schema was given
+	MaxTurns       int           // for the message; 0: none
+	Deadline       time.Duration // for the message; 0: none
+	Root           bool          // claude ran as root
+}
+
+// Outcome is the judgement on one run.
+type Outcome struct {
+	Status  string // completed, failed, timeout, cancelled or interrupted
+	Reason  string // from the closed list of failure reasons; "" when completed
+	Message string // one line for people; may be "" when completed
+
+	// Result is claude's answer: the text of the last result event, or its
+	// structured output where one was asked for. The text of an error is no
+	// answer; it is in Message.
+	Result    []byte
+	HasResult bool
+
+	Turns      int   // sum over the run's result events, and messages since the last one
+	Usage      Usage // sum over the run's result events
+	DurationMS int64 // sum over the run's result events, in milliseconds
+
+	// TotalCost is the session's total in US dollars, all its runs together, as
+	// of the last result event of this run; CostKnown is false without one.
+	TotalCost float64
+	CostKnown bool
+
+	SessionID string
+	Version   string // of claude
+	Model     string
+
+	SessionLost bool      // --resume found no conversation, and nothing ran
+	RetryAt     time.Time // when a usage limit ends; zero when unknown
+}
+
+// Judge says what became of the run. The package comment has the order of the
+// witnesses. It may be called again as more is known.
+func (p *Parser) Judge(e End) Outcome {
+	o := Outcome{
+		Turns: p.turns + p.messages, Usage: p.usage, DurationMS: p.durationMS,
+		TotalCost: p.totalCost, CostKnown: p.costKnown,
+		SessionID: p.progress.SessionID, Version: p.progress.Version, Model: p.progress.Model,
+	}
+	o.Result, o.HasResult = p.answer(e.WantStructured)
+	switch {
+	case e.Stopped != "":
+		p.judgeStopped(&o, e)
+	case e.NoRecord:
+		o.end(interrupted, "interrupted", "the runner died, so how claude ended is unknown"+p.unfinished(o))
+	case p.lost(e):
+		o.SessionLost = true
+		o.end(failed, "session_lost", "claude has no conversation with this session id")
+	case p.last != nil && p.last.failed():
+		p.judgeError(&o, e, p.last, errorText(p.last))
+	case e.signal() != "":
+		p.judgeSignal(&o, e)
+	case p.interrupted:
+		o.end(interrupted, "interrupted", "claude was interrupted (SIGINT)"+p.unfinished(o))
+	case p.last == nil:
+		p.judgeSilent(&o, e)
+	case e.ExitCode != 0:
+		o.end(failed, "process_failed", exitText(e)+" after its answer")
+	case e.WantStructured && !p.last.structured():
+		o.end(failed, "structured_output", "claude's last answer has no structured output")
+		if p.structured != nil {
+			o.Message += "; the one that it gave before is kept"
+		}
+	default:
+		o.end(completed, "", p.denials())
+	}
+	return o
+}
+
+func (o *Outcome) end(status, reason, message string) {
+	o.Status, o.Reason, o.Message = status, reason, message
+}
+
+// answer is what the last result event answers. Where the turn after a
+// background command gave no structured output, an earlier one is better than
+// a text that the caller cannot read.
+func (p *Parser) answer(wantStructured bool) ([]byte, bool) {
+	switch {
+	case p.last == nil || p.last.failed():
+		return nil, false
+	case wantStructured && p.structured != nil:
+		return bytes.Clone(p.structured), true
+	case p.last.Result != nil:
+		return []byte(*p.last.Result), true
+	}
+	return nil, false
+}
+
+func (p *Parser) judgeStopped(o *Outcome, e End) {
+	switch e.Stopped {
+	case StoppedCancel:
+		o.end(cancelled, "cancelled", "cancelled")
+	case StoppedDeadline:
+		o.end(timeout, "deadline", "stopped at the deadline")
+		if e.Deadline > 0 {
+			o.Message += " of " + e.Deadline.String()
+		}
+	case StoppedOutputLimit:
+		o.end(failed, "output_limit", "stopped because it wrote too much")
+	default:
+		o.end(interrupted, "interrupted", "stopped because its runner was asked to end")
+	}
+	o.Message += p.unfinished(*o)
+}
+
+// unfinished says what claude left when something else ended it.
+func (p *Parser) unfinished(o Outcome) string {
+	var s string
+	if p.progress.Retrying != "" {
+		s = ", while it retried the API (" + p.progress.Retrying + ")"
+	}
+	if o.HasResult {
+		s += "; the answer that it had given is kept"
+	}
+	return s
+}
+
+// lost tells whether claude refused to resume. Nothing can have run: init comes
+// before the first request.
+func (p *Parser) lost(e End) bool {
+	const text = "No conversation found with session ID"
+	if p.progress.SawInit || e.ExitCode == 0 {
+		return false
+	}
+	return bytes.Contains(e.Stderr, []byte(text)) ||
+		p.last != nil && slices.ContainsFunc(p.last.Errors, func(s string) bool { return strings.HasPrefix(s, text) })
+}
+
+// judgeError is for an error that claude reported itself.
+func (p *Parser) judgeError(o *Outcome, e End, ev *event, text string) {
+	reason := p.reason(ev, text)
+	switch reason {
+	case "interrupted":
+		if e.signal() != "" {
+			p.judgeSignal(o, e)
+			return
+		}
+		o.end(interrupted, reason, "claude was interrupted (SIGINT)")
+		return
+	case "max_turns":
+		if e.MaxTurns > 0 {
+			text = fmt.Sprintf("reached the limit of %d turns", e.MaxTurns)
+		}
+	case "usage_limit":
+		o.RetryAt = p.resetAt
+		if o.RetryAt.IsZero() {
+			o.RetryAt = resetInText(text)
+		}
+	}
+	o.end(failed, reason, oneLine(text, maxMessage))
+}
+
+// judgeSignal is for a signal that we did not send. A crash is claude's own
+// failure; everything else came from outside.
+func (p *Parser) judgeSignal(o *Outcome, e End) {
+	sig := e.signal()
+	text := "killed by signal " + sig
+	if n := signals[sig]; n != 0 {
+		text = fmt.Sprintf("killed by signal %d (%s)", n, sig)
+	}
+	switch {
+	case crashes[sig]:
+		o.end(failed, "process_failed", "claude crashed: "+text+p.unfinished(*o))
+		return
+	case sig == "SIGKILL":
+		text += ", perhaps out of memory"
+	}
+	o.end(interrupted, "interrupted", text+p.unfinished(*o))
+}
+
+// judgeSilent is for an end without any result event.
+func (p *Parser) judgeSilent(o *Outcome, e End) {
+	switch {
+	case refusedRoot(e) && !p.progress.SawInit:
+		o.end(failed, "permission_denied_root", "claude refuses to skip permissions as root")
+	case e.ExitCode != 0 && p.apiError != nil:
+		p.judgeError(o, e, p.apiError, p.apiText)
+	case e.ExitCode != 0:
+		o.end(failed, "process_failed", exitText(e))
+	default:
+		o.end(failed, "no_result", "claude ended with exit code 0 but gave no result")
+		if p.progress.Skipped > 0 {
+			o.Message += fmt.Sprintf("; lines of its output that were no events: %d", p.progress.Skipped)
+		}
+	}
+}
+
+func refusedRoot(e End) bool {
+	return bytes.Contains(e.Stderr, []byte("cannot be used with root/sudo privileges")) ||
+		e.Root && e.ExitCode != 0 && bytes.Contains(e.Stderr, []byte("--dangerously-skip-permissions"))
+}
+
+// exitText quotes the last line that claude wrote to stderr.
+func exitText(e End) string {
+	s := fmt.Sprintf("claude ended with exit code %d", e.ExitCode)
+	if line := oneLine(lastLine(string(e.Stderr)), maxMessage); line != "" {
+		s += ": " + line
+	}
+	return s
+}
+
+// denials names the tools that claude was not allowed to use: it then ends
+// with exit 0 all the same.
+func (p *Parser) denials() string {
+	var tools []string
+	for _, d := range p.last.Denials {
+		if name := oneLine(d.Tool, maxTool); !slices.Contains(tools, name) {
+			tools = append(tools, name)
+		}
+	}
+	if len(tools) == 0 {
+		return ""
+	}
+	return oneLine(fmt.Sprintf("tool calls that were denied: %d (%s)", len(p.last.Denials), strings.Join(tools, ", ")), maxMessage)
+}

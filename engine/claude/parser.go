@@ -1,0 +1,256 @@
+package claude
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// MaxLine is the longest line that the parser keeps in memory; a longer one is
+// dropped and counted.
+const MaxLine = 64 << 20
+
+// Lengths of the texts in Progress, in characters.
+const (
+	maxTool = 120
+	maxText = 200
+)
+
+// Usage counts tokens, as claude's result events report them.
+type Usage struct {
+	InputTokens         int64 `json:"input_tokens"`
+	OutputTokens        int64 `json:"output_tokens"`
+	CacheCreationTokens int64 `json:"cache_creation_input_tokens"`
+	CacheReadTokens     int64 `json:"cache_read_input_tokens"`
+}
+
+func (u *Usage) add(v Usage) {
+	u.InputTokens += v.InputTokens
+	u.OutputTokens += v.OutputTokens
+	u.CacheCreationTokens += v.CacheCreationTokens
+	u.CacheReadTokens += v.CacheReadTokens
+}
+
+// Progress is what a running claude is doing.
+type Progress struct {
+	Turns    int     // as claude's results count them; messages of the model since the last result
+	LastTool string  // e.g. "Bash go test ./...": one line, at most 120 characters, harmless on a terminal
+	LastText string  // the last line that claude said, at most 200 characters, harmless on a terminal
+	Retrying string  // e.g. "attempt 3 of 10: overloaded (529)"; "" once claude goes on
+	CostUSD  float64 // the session's total as of the last result event, 0 before the first
+	Events   int     // lines that are events, known or not
+	Skipped  int     // lines that are none: torn, not JSON, or longer than MaxLine
+
+	SawInit   bool
+	SessionID string
+	Version   string // of claude
+	Model     string
+}
+
+// Parser reads claude's stdout as it grows. It never fails, and what it knows
+// does not depend on where the pieces are cut. The zero value is ready to use.
+// It is not safe for concurrent use.
+type Parser struct {
+	tail     []byte // a line whose end has not come
+	overlong bool   // the rest of the current line is to be dropped
+
+	progress Progress
+	messages int    // of the model in the main conversation since the last result
+	message  string // id of the newest of them: its blocks come as events of their own
+
+	last        *event // the last result event
+	structured  []byte // the last structured output
+	apiError    *event // the last assistant event, if it is an error of the API
+	apiText     string
+	interrupted bool // somebody sent SIGINT after the last result
+
+	turns      int // sums over the result events
+	durationMS int64
+	usage      Usage
+	totalCost  float64
+	costKnown  bool
+
+	limited bool      // the newest rate_limit_event refuses
+	resetAt time.Time // of the newest rate_limit_event that refuses
+}
+
+// NewParser returns a parser at the beginning of a stream.
+func NewParser() *Parser { return &Parser{} }
+
+// Write takes the next piece of the stream. It keeps nothing of b.
+func (p *Parser) Write(b []byte) (int, error) {
+	n := len(b)
+	for len(b) > 0 {
+		i := bytes.IndexByte(b, '\n')
+		if i < 0 {
+			p.keep(b)
+			break
+		}
+		if len(p.tail) == 0 && !p.overlong && i <= MaxLine {
+			p.line(b[:i])
+		} else {
+			p.keep(b[:i])
+			p.endLine()
+		}
+		b = b[i+1:]
+	}
+	return n, nil
+}
+
+// Flush says that the stream has ended: a last line without a newline counts
+// if it is whole.
+func (p *Parser) Flush() {
+	if len(p.tail) > 0 || p.overlong {
+		p.endLine()
+	}
+}
+
+// keep adds a piece to the unfinished line.
+func (p *Parser) keep(b []byte) {
+	if p.overlong || len(p.tail)+len(b) > MaxLine {
+		p.overlong = true
+		p.tail = nil
+		return
+	}
+	p.tail = append(p.tail, b...)
+}
+
+func (p *Parser) endLine() {
+	if p.overlong {
+		p.progress.Skipped++
+	} else {
+		p.line(p.tail)
+	}
+	p.overlong = false
+	if cap(p.tail) > 1<<20 {
+		p.tail = nil // one long line must not hold its memory for ever
+	}
+	p.tail = p.tail[:0]
+}
+
+// line takes one whole line.
+func (p *Parser) line(line []byte) {
+	line = bytes.TrimSpace(line)
+	if len(line) == 0 {
+		return
+	}
+	var ev event
+	if !decode(line, &ev) || ev.Type == "" {
+		p.progress.Skipped++
+		return
+	}
+	p.progress.Events++
+	switch ev.Type {
+	case "system":
+		p.system(&ev)
+	case "assistant":
+		p.assistant(&ev, decodeMessage(line))
+	case "user":
+		// Most user events are results of tools, and long. The note about a
+		// SIGINT is short.
+		if len(line) < 4096 && bytes.Contains(line, []byte(interruptNote)) {
+			p.interrupted = p.interrupted || isInterrupt(decodeMessage(line))
+		}
+	case "rate_limit_event":
+		p.limited = ev.RateLimit.Status == "rejected"
+		if p.limited && ev.RateLimit.ResetsAt > 0 {
+			p.resetAt = time.Unix(int64(ev.RateLimit.ResetsAt), 0).UTC()
+		}
+	case "result":
+		p.result(&ev)
+	}
+}
+
+const interruptNote = "[Request interrupted by user"
+
+// isInterrupt tells a note that claude writes after a SIGINT from a tool's
+// result that holds the same words.
+func isInterrupt(m message) bool {
+	for _, b := range m.Content {
+		if b.Type == "text" && strings.HasPrefix(b.Text, interruptNote) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Parser) system(ev *event) {
+	switch ev.Subtype {
+	case "init":
+		p.progress.SawInit = true
+		p.progress.SessionID = ev.SessionID
+		p.progress.Version = ev.Version
+		p.progress.Model = ev.Model
+	case "api_retry":
+		p.progress.Retrying = retryText(ev)
+	}
+}
+
+// retryText says which attempt runs, and why: "attempt 3 of 10: overloaded (529)".
+func retryText(ev *event) string {
+	why := oneLine(strings.ReplaceAll(ev.Error, "_", " "), maxText)
+	switch {
+	case ev.ErrorStatus != 0:
+		why += fmt.Sprintf(" (%d)", ev.ErrorStatus)
+	case why == "" || why == "unknown":
+		why = "no answer from the API"
+	}
+	return fmt.Sprintf("attempt %d of %d: %s", ev.Attempt, ev.MaxRetries, strings.TrimSpace(why))
+}
+
+func (p *Parser) assistant(ev *event, m message) {
+	p.progress.Retrying = ""
+	for _, b := range m.Content {
+		if b.Type == "tool_use" {
+			p.progress.LastTool = toolLine(b)
+		}
+	}
+	if ev.Parent != "" {
+		return // a subagent's words and errors are not claude's
+	}
+	p.interrupted = false
+	p.apiError = nil
+	for _, b := range m.Content {
+		if line := oneLine(lastLine(b.Text), maxText); b.Type == "text" && line != "" {
+			p.progress.LastText = line
+		}
+	}
+	if ev.Error != "" {
+		p.apiError = ev
+		p.apiText = p.progress.LastText
+	}
+	if !m.synthetic() && (p.messages == 0 || m.ID != p.message) {
+		p.message = m.ID
+		p.messages++
+	}
+	p.progress.Turns = p.turns + p.messages
+}
+
+// toolLine is a tool's call in one line: "Bash go test ./...".
+func toolLine(b block) string {
+	return oneLine(strings.TrimSpace(b.Name+" "+string(b.Input)), maxTool)
+}
+
+func (p *Parser) result(ev *event) {
+	p.last = ev
+	p.messages = 0
+	p.interrupted = false
+	p.progress.Retrying = ""
+	if ev.structured() {
+		p.structured = ev.Structured
+	}
+	p.turns += ev.NumTurns
+	p.progress.Turns = p.turns
+	p.durationMS += ev.DurationMS
+	p.usage.add(ev.Usage)
+	// Without an init there was no session: the zero in the result that says so
+	// is not the session's total.
+	if p.progress.SawInit && ev.TotalCost != nil && *ev.TotalCost >= 0 {
+		p.totalCost, p.costKnown = *ev.TotalCost, true
+		p.progress.CostUSD = p.totalCost
+	}
+}
+
+// Progress is what claude is doing as of the last whole line.
+func (p *Parser) Progress() Progress { return p.progress }
