@@ -26,12 +26,13 @@ type attempt struct {
 	before  <-chan struct{} // closed when the attempt before has started
 	started chan struct{}   // closed when this one has, or never will
 
-	mu        sync.Mutex
-	gated     bool // holds a token of the start-up gate
-	cancelled bool
-	run       *runner.Run // set once a runner may be alive
-	spool     *spool
-	progress  claude.Progress
+	mu         sync.Mutex
+	gated      bool // holds a token of the start-up gate
+	cancelled  bool
+	run        *runner.Run // set once a runner may be alive
+	spool      *spool
+	progress   claude.Progress
+	progressAt time.Time
 }
 
 // errGone says that the task left the queue another way.
@@ -256,7 +257,7 @@ func (a *attempt) fill(t *task.Task) {
 	p := a.progress
 	t.Progress = &task.Progress{
 		Turns: p.Turns, LastTool: p.LastTool, LastText: p.LastText, Retrying: p.Retrying,
-		CostUSD: p.CostUSD, Events: p.Events, At: p.At,
+		CostUSD: p.CostUSD, Events: p.Events, At: a.progressAt,
 	}
 	if a.spool != nil {
 		t.StdoutBytes, t.StderrBytes = a.spool.size(task.Stdout), a.spool.size(task.Stderr)

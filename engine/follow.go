@@ -90,7 +90,7 @@ func (f *follower) look() error {
 	err := f.read()
 	p := f.parser.Progress()
 	f.a.mu.Lock()
-	f.a.progress = p
+	f.a.progress, f.a.progressAt = p, time.Now()
 	f.a.mu.Unlock()
 	f.a.e.publish(f.a.id, false)
 	return err

@@ -1,14 +1,13 @@
 package task
 
 import (
+	"crypto/rand"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"strings"
 	"sync"
 	"time"
-
-	"crypto/rand"
 
 	"github.com/oklog/ulid/v2"
 )

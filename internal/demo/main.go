@@ -1,0 +1,208 @@
+// Command demo shows cctask's main job in under a minute, without an account:
+// real Claude Code processes run in parallel against a scripted API on
+// loopback, the owner of the database is killed in the middle, and everything
+// comes through. It drives the built binary as a person would, in a temporary
+// home that it removes.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"cctask/internal/fakeapi"
+	"cctask/internal/realclaude"
+)
+
+func main() {
+	bin := flag.String("cctask", "bin/cctask", "the built `binary`")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *bin); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// stage is the temporary world that the demo plays in.
+type stage struct {
+	ctx  context.Context
+	bin  string
+	work string
+	env  []string
+	ids  []string
+}
+
+func run(ctx context.Context, bin string) error {
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		return err
+	}
+	claude, err := realclaude.Find()
+	if err != nil {
+		return fmt.Errorf("%w\nhint: make claude installs it, which needs npm", err)
+	}
+	api, err := fakeapi.New()
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	home, err := os.MkdirTemp("", "cctask-demo")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(home)
+	s := &stage{ctx: ctx, bin: bin, work: filepath.Join(home, "project")}
+	if err := os.Mkdir(s.work, 0o755); err != nil {
+		return err
+	}
+	s.env = append(realclaude.Env(home, api.URL, "IS_SANDBOX=1"),
+		"CCTASK_DIR="+filepath.Join(home, "state"), "CCTASK_CLAUDE="+claude, "CCTASK_JOBS=3")
+	// Whatever happens, nothing that the demo started stays.
+	defer func() {
+		s.ctx = context.Background()
+		_, _ = s.capture("daemon", "stop", "--cancel")
+	}()
+	begin := time.Now()
+	for _, act := range []func(*stage) error{startSix, watchOne, killOwner, waitAll, lookBack} {
+		if err := act(s); err != nil {
+			return err
+		}
+	}
+	say("That was all of it, in %.0f s. Everything was in a temporary home, which is gone now.", time.Since(begin).Seconds())
+	return nil
+}
+
+func startSix(s *stage) error {
+	say("Six tasks, at most three Claude Code processes at once (the API is scripted, the CLI is real):")
+	jobs := []struct{ name, script string }{
+		{"survey", "[[bash ls -la]][[stream 60 100ms reading]][[text . The survey is done.]]"},
+		{"tests", "[[bash echo ok 3 tests]][[stream 60 100ms testing]][[text . All tests pass.]]"},
+		{"docs", "[[stream 60 100ms writing]][[text . The docs are written.]]"},
+		{"lint", "[[bash echo clean]][[text Nothing to lint.]]"},
+		{"changelog", "[[text The changelog has 3 entries.]]"},
+		{"release", "[[bash date -u +%Y]][[text Ready to release.]]"},
+	}
+	for _, j := range jobs {
+		id, err := s.capture("start", "--name", j.name, "Demo task "+j.name+". "+j.script)
+		if err != nil {
+			return err
+		}
+		s.ids = append(s.ids, strings.TrimSpace(id))
+		fmt.Printf("  $ cctask start --name %s \"...\"\n  %s", j.name, id)
+	}
+	return s.show("list")
+}
+
+func watchOne(s *stage) error {
+	say("Live logs of the first one, for three seconds:")
+	ctx, cancel := context.WithTimeout(s.ctx, 3*time.Second)
+	defer cancel()
+	cmd := s.command(ctx, "logs", "-f", "survey")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	fmt.Println("  $ cctask logs -f survey")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("cctask logs: %w", err)
+	}
+	return nil
+}
+
+func killOwner(s *stage) error {
+	out, err := s.capture("daemon", "status", "--json")
+	if err != nil {
+		return err
+	}
+	var owner struct {
+		PID  int `json:"pid"`
+		Live int `json:"live"`
+	}
+	if err := json.Unmarshal([]byte(out), &owner); err != nil {
+		return fmt.Errorf("read daemon status: %w", err)
+	}
+	say("SIGKILL to the owner of the database, pid %d, while %d tasks run:", owner.PID, owner.Live)
+	if err := syscall.Kill(owner.PID, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill the owner: %w", err)
+	}
+	fmt.Printf("  $ kill -9 %d\n", owner.PID)
+	fmt.Println("  The tasks go on under their runners; the next command starts a new owner, which adopts them:")
+	return s.show("list")
+}
+
+func waitAll(s *stage) error {
+	say("Waiting for all of them:")
+	if err := s.show("wait"); err != nil {
+		return err
+	}
+	return s.show("list", "--all")
+}
+
+func lookBack(s *stage) error {
+	say("Each answer is kept; here is one, and what claude did for it:")
+	if err := s.show("logs", "tests"); err != nil {
+		return err
+	}
+	say("The whole database as JSON Lines, every status change and byte of output (one line of each type, shortened):")
+	out, err := s.capture("dump")
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	fmt.Println("  $ cctask dump")
+	for _, line := range lines {
+		var l struct {
+			Type string `json:"type"`
+		}
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			return fmt.Errorf("read the dump: %w", err)
+		}
+		if !seen[l.Type] {
+			seen[l.Type] = true
+			fmt.Printf("  %.150s...\n", line)
+		}
+	}
+	fmt.Printf("  (%d lines, %d bytes)\n", len(lines), len(out))
+	return nil
+}
+
+func say(format string, args ...any) { fmt.Printf("\n== "+format+"\n", args...) }
+
+func (s *stage) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, s.bin, args...)
+	cmd.Env, cmd.Dir = s.env, s.work
+	return cmd
+}
+
+// show runs a command and lets it print for itself.
+func (s *stage) show(args ...string) error {
+	fmt.Println("  $ cctask", strings.Join(args, " "))
+	cmd := s.command(s.ctx, args...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("cctask %s: %w", strings.Join(args, " "), err)
+	}
+	return nil
+}
+
+func (s *stage) capture(args ...string) (string, error) {
+	cmd := s.command(s.ctx, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", errors.Join(fmt.Errorf("cctask %s: %w", strings.Join(args, " "), err), errors.New(stderr.String()))
+	}
+	return string(out), nil
+}

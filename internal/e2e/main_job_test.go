@@ -1,0 +1,282 @@
+package e2e
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cctask/engine/task"
+	"cctask/internal/fakeapi"
+)
+
+func TestRunPrintsTheAnswer(t *testing.T) {
+	w := newWorld(t)
+	r := w.cctask("run", "--name", "first", "Do it. [[bash echo from the tool > made.txt]][[text All done: 42]]")
+	if r.code != 0 || r.stdout != "All done: 42\n" {
+		t.Fatal(r)
+	}
+	v := w.view("first")
+	if v.Status != task.Completed || v.ExitCode == nil || *v.ExitCode != 0 || v.SessionID != v.TaskID.UUID() {
+		t.Errorf("status %s, exit %v, session %s of %s", v.Status, deref(v.ExitCode), v.SessionID, v.TaskID)
+	}
+	if v.NumTurns == nil || *v.NumTurns != 2 || v.CostUSD == nil || math.Abs(*v.CostUSD-fakeapi.Cost(2)) > 1e-9 {
+		t.Errorf("turns %v, cost %v, want 2 and %v", deref(v.NumTurns), deref(v.CostUSD), fakeapi.Cost(2))
+	}
+	if b, err := os.ReadFile(filepath.Join(w.work, "made.txt")); err != nil || string(b) != "from the tool\n" {
+		t.Errorf("the tool wrote %q, %v", b, err)
+	}
+}
+
+func deref[T any](p *T) any {
+	if p == nil {
+		return nil
+	}
+	return *p
+}
+
+// What claude wrote is what logs --raw gives: a tee between cctask and claude
+// keeps its own copy.
+func TestRawLogsAreClaudesBytes(t *testing.T) {
+	w := newWorld(t)
+	tee := filepath.Join(w.home, "claude-tee")
+	real := lookup(w.env, "CCTASK_CLAUDE")
+	script := "#!/bin/bash\nset -o pipefail\n" + real + ` "$@" | tee "` + w.home + `/copy"` + "\nexit ${PIPESTATUS[0]}\n"
+	must(t, os.WriteFile(tee, []byte(script), 0o755))
+	id := w.start("[[lines 5000]][[bash seq 1 3]][[text end 🙂]]", "--claude", tee)
+	w.wait(id)
+	want, err := os.ReadFile(filepath.Join(w.home, "copy"))
+	must(t, err)
+	if got := w.cctask("logs", id, "--raw").stdout; got != string(want) || len(want) < 1000 {
+		t.Errorf("logs --raw has %d bytes, claude wrote %d", len(got), len(want))
+	}
+	if r := w.cctask("logs", id); r.code != 0 || !strings.Contains(r.stdout, "end 🙂") || strings.Contains(r.stdout, `"type":`) {
+		t.Errorf("logs for people: %s", r)
+	}
+}
+
+func lookup(env []string, name string) string {
+	for _, kv := range env {
+		if v, ok := strings.CutPrefix(kv, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+func TestTwentyTasksFourAtOnce(t *testing.T) {
+	w := newWorld(t, "CCTASK_JOBS=4")
+	var ids []string
+	for i := range 20 {
+		ids = append(ids, w.start(fmt.Sprintf("Task %d. [[hold first]][[text answer %d]]", i, i)))
+	}
+	w.held("first", 4)
+	if o := w.owner(); o.Live != 4 || o.Queued != 16 {
+		t.Errorf("live %d, queued %d", o.Live, o.Queued)
+	}
+	w.api.Release("first")
+	views := w.wait(ids...)
+	var last time.Time
+	for i, v := range views {
+		if v.Status != task.Completed || v.Result == nil || *v.Result != fmt.Sprintf("answer %d", i) {
+			t.Errorf("task %d: %s %v", i, v.Status, deref(v.Result))
+		}
+		if v.StartedAt.IsZero() || v.StartedAt.Before(last) {
+			t.Errorf("task %d started at %v, the one before at %v", i, v.StartedAt, last)
+		}
+		last = v.StartedAt
+	}
+	if n := w.api.MaxConcurrent(); n != 4 {
+		t.Errorf("the API saw %d at once, want 4", n)
+	}
+}
+
+func TestPromptsArriveToTheByte(t *testing.T) {
+	w := newWorld(t)
+	prompts := []string{
+		"-p --dangerously-skip-permissions", "--help", "$(touch pwned) `touch pwned`; touch pwned",
+		`quotes " ' \ and \n`, "line one\r\nline two\r\n", "emoji 🙂 and \u202e override", "tab\there",
+		strings.Repeat("0123456789abcdef", 1<<16), // 1 MB
+	}
+	var ids []string
+	for _, p := range prompts {
+		r := w.cctaskIn(p, "start", "-")
+		if r.code != 0 {
+			t.Fatal(r)
+		}
+		ids = append(ids, strings.TrimSpace(r.stdout))
+	}
+	views := w.wait(ids...)
+	seen := map[string]bool{}
+	for _, p := range w.api.Prompts() {
+		seen[p] = true
+	}
+	for i, v := range views {
+		if v.Status != task.Completed {
+			t.Errorf("%.30q: %s %s", prompts[i], v.Status, v.StatusMessage)
+		}
+		if !seen[prompts[i]] {
+			t.Errorf("%.30q (%d bytes, sha256 %x) did not arrive to the byte", prompts[i], len(prompts[i]), sha256.Sum256([]byte(prompts[i])))
+		}
+	}
+	if _, err := os.Stat(filepath.Join(w.work, "pwned")); err == nil {
+		t.Error("a shell read the prompt")
+	}
+}
+
+// A leading slash is a slash command of the project: that is a task too.
+func TestSlashPromptIsAProjectCommand(t *testing.T) {
+	w := newWorld(t)
+	must(t, os.MkdirAll(filepath.Join(w.work, ".claude", "commands"), 0o755))
+	must(t, os.WriteFile(filepath.Join(w.work, ".claude", "commands", "greet.md"), []byte("Greet: [[text hello from the command]]\n"), 0o644))
+	if r := w.cctask("run", "/greet"); r.code != 0 || r.stdout != "hello from the command\n" {
+		t.Error(r)
+	}
+}
+
+func TestBadPromptsAreRefused(t *testing.T) {
+	w := newWorld(t)
+	for name, p := range map[string]string{
+		"blank": " \n\t", "invalid UTF-8": "a\xffb", "NUL": "a\x00b", "over 4 MiB": strings.Repeat("x", task.MaxPrompt+1),
+	} {
+		r := w.cctaskIn(p, "start", "-")
+		if r.code != 2 || r.stdout != "" || !strings.Contains(r.stderr, "prompt") || !strings.Contains(r.stderr, "hint:") {
+			t.Errorf("%s: exit %d, stdout %q, stderr %.300q", name, r.code, r.stdout, r.stderr)
+		}
+	}
+	if list := parse[struct{ Tasks []task.View }](t, w.ok("list", "--all", "--json")); len(list.Tasks) != 0 {
+		t.Errorf("%d tasks were recorded", len(list.Tasks))
+	}
+}
+
+func TestWhatIsMissingIsRefused(t *testing.T) {
+	w := newWorld(t)
+	file := filepath.Join(w.work, "file")
+	must(t, os.WriteFile(file, nil, 0o644))
+	for name, flags := range map[string][]string{
+		"binary missing":        {"--claude", "/nowhere/claude"},
+		"binary not executable": {"--claude", file},
+		"directory missing":     {"--working-dir", "/nowhere"},
+		"directory is a file":   {"--working-dir", file},
+		"model":                 {"--model", "so nnet"},
+		"timeout":               {"--timeout", "-1"},
+	} {
+		r := w.cctask(append(append([]string{"start"}, flags...), "hello")...)
+		if r.code != 2 || r.stdout != "" || !strings.Contains(r.stderr, "hint:") {
+			t.Errorf("%s: %s", name, r)
+		}
+	}
+	if list := parse[struct{ Tasks []task.View }](t, w.ok("list", "--all", "--json")); len(list.Tasks) != 0 {
+		t.Errorf("%d tasks were recorded", len(list.Tasks))
+	}
+}
+
+func TestVanishedBeforeTheLaunch(t *testing.T) {
+	w := newWorld(t, "CCTASK_JOBS=1")
+	gone := filepath.Join(w.home, "gone")
+	must(t, os.Mkdir(gone, 0o755))
+	first := w.start("[[hold go]][[text first]]")
+	w.held("go", 1)
+	second := w.start("hello", "--working-dir", gone)
+	must(t, os.Remove(gone))
+	w.api.Release("go")
+	v := w.wait(first, second)
+	if v[0].Status != task.Completed || v[1].Status != task.Failed || v[1].FailureReason != task.ReasonSpawnFailed || v[1].Next == "" {
+		t.Errorf("first %s; second %s, %s: %s", v[0].Status, v[1].Status, v[1].FailureReason, v[1].StatusMessage)
+	}
+}
+
+func TestFailuresAreClassified(t *testing.T) {
+	w := newWorld(t, "CLAUDE_CODE_MAX_RETRIES=0")
+	asRoot := os.Geteuid() == 0
+	cases := []struct {
+		name, prompt string
+		drop         string // taken out of the environment
+		want         task.FailureReason
+	}{
+		{"401", "[[status 401]]", "", task.ReasonAuth},
+		{"529", "[[status 529]]", "", task.ReasonOverloaded},
+		{"no key", "hello", "ANTHROPIC_API_KEY", task.ReasonAuth},
+		{"root", "hello", "IS_SANDBOX", task.ReasonPermissionRoot},
+	}
+	for _, c := range cases {
+		if c.name == "root" && !asRoot {
+			continue
+		}
+		env := w.env
+		w.env = nil
+		for _, kv := range env {
+			if c.drop == "" || !strings.HasPrefix(kv, c.drop+"=") {
+				w.env = append(w.env, kv)
+			}
+		}
+		begin := time.Now()
+		r := w.cctask("run", "--json", c.prompt)
+		v := parse[task.View](t, r.stdout)
+		if r.code != 3 || v.Status != task.Failed || v.FailureReason != c.want || v.Next == "" {
+			t.Errorf("%s: exit %d, %s, %s: %s; next: %s", c.name, r.code, v.Status, v.FailureReason, v.StatusMessage, v.Next)
+		}
+		if d := time.Since(begin); d > 30*time.Second {
+			t.Errorf("%s took %v", c.name, d)
+		}
+		w.env = env
+	}
+}
+
+func TestResumedTwice(t *testing.T) {
+	w := newWorld(t)
+	id := w.start("[[text one]][[bash echo one]][[hold a]]")
+	w.held("a", 1)
+	w.ok("cancel", id)
+	w.api.Release("a")
+	if r := w.cctask("resume", id, "[[hold b]][[text two]]"); r.code != 0 {
+		t.Fatal(r)
+	}
+	w.held("b", 1)
+	w.ok("cancel", id)
+	w.api.Release("b")
+	w.ok("resume", id, "[[text three]]")
+	v := w.wait(id)[0]
+	if v.Status != task.Completed || v.Attempt != 3 || v.Result == nil || *v.Result != "three" {
+		t.Fatalf("%s, attempt %d, %v: %s", v.Status, v.Attempt, deref(v.Result), v.StatusMessage)
+	}
+	tk := w.record(id)
+	var cost float64
+	var turns int
+	var duration int64
+	for n, a := range tk.Attempts {
+		raw := w.cctask("logs", id, "--raw", "--attempt", fmt.Sprint(n+1))
+		if int64(len(raw.stdout)) != a.StdoutBytes || a.StdoutBytes == 0 {
+			t.Errorf("attempt %d: logs have %d bytes of %d", n+1, len(raw.stdout), a.StdoutBytes)
+		}
+		if a.SessionID != tk.Attempts[0].SessionID {
+			t.Errorf("attempt %d has session %s", n+1, a.SessionID)
+		}
+		cost, turns, duration = cost+a.CostUSD, turns+a.NumTurns, duration+a.DurationMS
+	}
+	if len(tk.Attempts) != 3 || math.Abs(cost-tk.CostUSD) > 1e-9 || turns != tk.NumTurns || duration != tk.DurationMS || cost == 0 {
+		t.Errorf("%d attempts; sums %v %d %d, task %v %d %d", len(tk.Attempts), cost, turns, duration, tk.CostUSD, tk.NumTurns, tk.DurationMS)
+	}
+}
+
+// record is the stored record of a task with its attempts, from a dump.
+func (w *world) record(id string) task.Task {
+	w.t.Helper()
+	for _, line := range strings.Split(w.ok("dump"), "\n") {
+		l := parse[struct {
+			Type     string
+			Task     task.Task
+			Attempts []task.Attempt
+		}](w.t, line)
+		if l.Type == "task" && string(l.Task.ID) == id {
+			l.Task.Attempts = l.Attempts
+			return l.Task
+		}
+	}
+	w.t.Fatalf("task %s is not in the dump", id)
+	return task.Task{}
+}

@@ -1,0 +1,202 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"cctask/engine/task"
+)
+
+// A real Claude Code session with cctask as its server starts two tasks in one
+// message, waits for both in parallel, and reports both results.
+func TestRealClaudeFansOut(t *testing.T) {
+	w := newWorld(t)
+	env := map[string]string{}
+	for _, kv := range w.env {
+		k, v, _ := strings.Cut(kv, "=")
+		env[k] = v
+	}
+	config, err := json.Marshal(map[string]any{"mcpServers": map[string]any{
+		"cctask": map[string]any{"command": binary, "args": []string{"mcp"}, "env": env},
+	}})
+	must(t, err)
+	file := filepath.Join(w.home, "mcp.json")
+	must(t, os.WriteFile(file, config, 0o600))
+	prompt := `Fan out. [[tools {"name":"mcp__cctask__start_cc_task_async","input":{"prompt":"[[text inner one]]"}} {"name":"mcp__cctask__start_cc_task_async","input":{"prompt":"[[text inner two]]"}}]]` +
+		`[[tools {"name":"mcp__cctask__check_task_status","input":{"task_id":"${result.0.task_id}","wait_seconds":60}} {"name":"mcp__cctask__check_task_status","input":{"task_id":"${result.1.task_id}","wait_seconds":60}}]]` +
+		`[[text reports: ${result.2.result} and ${result.3.result}]]`
+	cmd := w.command()
+	cmd.Path = lookup(w.env, "CCTASK_CLAUDE")
+	cmd.Args = []string{"claude", "-p", "--mcp-config=" + file, "--strict-mcp-config", "--dangerously-skip-permissions"}
+	cmd.Stdin = strings.NewReader(prompt)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil || strings.TrimSpace(string(out)) != "reports: inner one and inner two" {
+		t.Fatalf("claude: %v\nstdout: %s\nstderr: %s", err, out, stderr.String())
+	}
+	list := parse[struct{ Tasks []task.View }](t, w.ok("list", "--all", "--json"))
+	if len(list.Tasks) != 2 {
+		t.Errorf("%d tasks are recorded", len(list.Tasks))
+	}
+}
+
+// connect starts cctask mcp under the official client.
+func (w *world) connect() *sdk.ClientSession {
+	w.t.Helper()
+	client := sdk.NewClient(&sdk.Implementation{Name: "e2e", Version: "1"}, nil)
+	s, err := client.Connect(context.Background(), &sdk.CommandTransport{Command: w.command("mcp")}, nil)
+	must(w.t, err)
+	w.t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func (w *world) call(s *sdk.ClientSession, tool string, args map[string]any) (map[string]any, *sdk.CallToolResult) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	r, err := s.CallTool(ctx, &sdk.CallToolParams{Name: tool, Arguments: args})
+	if err != nil {
+		w.t.Fatalf("%s: %v", tool, err)
+	}
+	obj, _ := r.StructuredContent.(map[string]any)
+	return obj, r
+}
+
+func TestFiveTools(t *testing.T) {
+	w := newWorld(t)
+	s := w.connect()
+	tools, err := s.ListTools(context.Background(), nil)
+	must(t, err)
+	if len(tools.Tools) != 5 {
+		t.Errorf("%d tools", len(tools.Tools))
+	}
+	done, _ := w.call(s, "execute_cc_task", map[string]any{"prompt": "[[text at once]]"})
+	if done["status"] != "completed" || done["result"] != "at once" || done["exit_code"] != 0.0 {
+		t.Errorf("execute: %v", done)
+	}
+	begin := time.Now()
+	async, _ := w.call(s, "start_cc_task_async", map[string]any{"prompt": "[[hold go]][[text later]]"})
+	if d := time.Since(begin); d > time.Second {
+		t.Errorf("start took %v", d)
+	}
+	id, _ := async["task_id"].(string)
+	w.held("go", 1)
+	active, _ := w.call(s, "list_active_tasks", nil)
+	if list, _ := active["tasks"].([]any); len(list) != 1 {
+		t.Errorf("active: %v", active)
+	}
+	if st, _ := w.call(s, "check_task_status", map[string]any{"task_id": id}); st["status"] != "running" {
+		t.Errorf("check: %v", st)
+	}
+	w.api.Release("go")
+	if st, _ := w.call(s, "check_task_status", map[string]any{"task_id": id, "wait_seconds": 60}); st["status"] != "completed" || st["result"] != "later" {
+		t.Errorf("waited: %v", st)
+	}
+	w.call(s, "cleanup_task", map[string]any{"task_id": id})
+	if _, r := w.call(s, "check_task_status", map[string]any{"task_id": id}); !r.IsError {
+		t.Errorf("a removed task is still there: %v", r)
+	}
+	if _, r := w.call(s, "execute_cc_task", map[string]any{"prompt": "x", "working_dir": "/nowhere"}); !r.IsError {
+		t.Error("a missing working directory is no error")
+	}
+}
+
+// Sixty calls that wait must not delay a seventy-first that asks.
+func TestSixtyBlockedCalls(t *testing.T) {
+	w := newWorld(t, "CCTASK_JOBS=1")
+	s := w.connect()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for i := range 60 {
+		go func() {
+			_, _ = s.CallTool(ctx, &sdk.CallToolParams{Name: "execute_cc_task", Arguments: map[string]any{"prompt": fmt.Sprintf("%d [[hold go]]", i)}})
+		}()
+	}
+	w.eventually(func() bool { o := w.owner(); return o.Live == 1 && o.Queued == 59 }, "the sixty were not recorded")
+	id := string(parse[struct{ Tasks []task.View }](t, w.ok("list", "--json")).Tasks[0].TaskID)
+	best := time.Hour
+	for range 5 {
+		begin := time.Now()
+		if st, _ := w.call(s, "check_task_status", map[string]any{"task_id": id}); st["status"] == nil {
+			t.Errorf("check: %v", st)
+		}
+		best = min(best, time.Since(begin))
+	}
+	t.Logf("a status call behind 60 blocked ones took %v", best)
+	if best > 50*time.Millisecond {
+		t.Errorf("a status call took %v", best)
+	}
+}
+
+// resident reads a figure of a process in KiB.
+func resident(t *testing.T, pid int, file string, fields ...string) (kib int) {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+	must(t, err)
+	for _, line := range strings.Split(string(b), "\n") {
+		for _, field := range fields {
+			if v, ok := strings.CutPrefix(line, field+":"); ok {
+				n, err := strconv.Atoi(strings.Fields(v)[0])
+				must(t, err)
+				kib += n
+			}
+		}
+	}
+	return kib
+}
+
+func TestMemoryAndStartTime(t *testing.T) {
+	w := newWorld(t, "CCTASK_JOBS=4")
+	w.started(4, "go")
+	s := w.connect()
+	w.call(s, "list_active_tasks", nil)
+	owner := resident(t, w.owner().PID, "status", "VmRSS")
+	front := resident(t, w.matching(binary, "mcp")[0], "status", "VmRSS")
+	worst := 0
+	for _, pid := range w.matching("_run") {
+		worst = max(worst, resident(t, pid, "smaps_rollup", "Private_Clean", "Private_Dirty"))
+	}
+	t.Logf("owner %d KiB, front %d KiB resident; runner %d KiB private", owner, front, worst)
+	if owner > 40<<10 || front > 25<<10 || worst > 5<<10 {
+		t.Errorf("over the bounds of 40, 25 and 5 MiB")
+	}
+	best := time.Hour
+	for range 5 {
+		best = min(best, w.handshake())
+	}
+	t.Logf("start of cctask mcp to the first answer: %v", best)
+	if best > 50*time.Millisecond {
+		t.Errorf("start to the first answer took %v", best)
+	}
+	w.api.Release("go")
+	w.ok("wait")
+}
+
+// handshake is the time from the start of a server to its first answer.
+func (w *world) handshake() time.Duration {
+	w.t.Helper()
+	cmd := w.command("mcp")
+	cmd.Stdin = strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}` + "\n")
+	out, err := cmd.StdoutPipe()
+	must(w.t, err)
+	begin := time.Now()
+	must(w.t, cmd.Start())
+	_, err = io.ReadAtLeast(out, make([]byte, 64), 64)
+	d := time.Since(begin)
+	must(w.t, err)
+	_, _ = io.Copy(io.Discard, out)
+	_ = cmd.Wait()
+	return d
+}
