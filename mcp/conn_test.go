@@ -1,0 +1,465 @@
+package mcp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	mcpgo "github.com/mark3labs/mcp-go/mcp"
+
+	"cctask/engine/task"
+)
+
+func TestStatusIsAnsweredAtOnceBehindBlockedCalls(t *testing.T) {
+	for _, n := range []int{60, 1000} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			f := newFake()
+			p := newPeer(t, f)
+			for i := range n {
+				p.tool(fmt.Sprint(i), "execute_cc_task", `{"prompt":"block"}`)
+			}
+			f.until(t, "all calls wait", func() bool { return f.waiting == n })
+			best := time.Hour
+			for i := 0; i < 10 && best >= 50*time.Millisecond; i++ {
+				start := time.Now()
+				p.tool(`"status"`, "check_task_status", fmt.Sprintf(`{"task_id":%q}`, fakeID(1)))
+				if m := p.next(); string(m.ID) != `"status"` || m.tool(t).view.Status != task.Running {
+					t.Fatalf("got %s", m.raw)
+				}
+				best = min(best, time.Since(start))
+			}
+			if best >= 50*time.Millisecond {
+				t.Errorf("a status call took %v behind %d blocked ones", best, n)
+			}
+			for i := range n {
+				f.end(fakeID(i+1), task.Completed, "ok")
+			}
+			for range n {
+				if m := p.next(); m.tool(t).view.Status != task.Completed {
+					t.Fatalf("got %s", m.raw)
+				}
+			}
+		})
+	}
+}
+
+// chatty adds a tool that sends many progress messages.
+func chatty(s *Server, n int) {
+	s.mcp.AddTool(mcpgo.NewTool("chatty"), (&tool{call: func(_ context.Context, r *request) (any, error) {
+		for i := range n {
+			r.progress(fmt.Sprint(i))
+		}
+		go r.progress("late")
+		return struct{}{}, nil
+	}}).handle)
+}
+
+func TestProgressComesInOrderAndBeforeTheResponse(t *testing.T) {
+	const n = 300
+	f := newFake()
+	s := New(Config{Service: f, Defaults: defaults})
+	chatty(s, n)
+	p := servePeer(t, f, s)
+	for run := range 20 {
+		p.send(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"chatty","_meta":{"progressToken":"tok<&>"}}}`, run)
+		last := 0
+		for {
+			m := p.next()
+			if m.Method == "" {
+				if string(m.ID) != fmt.Sprint(run) {
+					t.Fatalf("got %s", m.raw)
+				}
+				break
+			}
+			var at progressParams
+			if err := json.Unmarshal(m.Params, &at); err != nil || string(at.Token) != `"tok<&>"` || at.Progress <= last {
+				t.Fatalf("after %d came %s", last, m.raw)
+			}
+			last = at.Progress
+		}
+		if last < n || last > n+1 {
+			t.Fatalf("run %d: %d progress messages of %d", run, last, n)
+		}
+	}
+	p.in.Close()
+	<-p.served
+	for m := range p.msgs {
+		t.Errorf("after the last response came %s", m.raw)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	for _, c := range []struct {
+		tool, reason string
+		cancels      bool
+	}{
+		{"execute_cc_task", "AbortError: user-cancel", true},
+		{"execute_cc_task", "", true},
+		{"execute_cc_task", "SdkError: Request timed out", false},
+		{"check_task_status", "AbortError: user-cancel", false},
+	} {
+		t.Run(c.tool+" "+c.reason, func(t *testing.T) {
+			f := newFake()
+			p := newPeer(t, f)
+			id, args := fakeID(1), `{"prompt":"x"}`
+			if c.tool == "check_task_status" {
+				id = f.seed(t)
+				args = fmt.Sprintf(`{"task_id":%q,"wait_seconds":3600}`, id)
+			}
+			p.tool(`"a"`, c.tool, args)
+			f.until(t, "the call waits", func() bool { return f.waiting == 1 })
+			p.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"a","reason":%q}}`, c.reason)
+			f.until(t, "the waiting has ended", func() bool { return f.waiting == 0 })
+			if c.cancels {
+				f.until(t, "the task is cancelled", func() bool { return f.tasks[id].Status == task.Cancelled })
+			}
+			// The id is free again, and nothing more is said of the first call.
+			p.tool(`"a"`, "check_task_status", fmt.Sprintf(`{"task_id":%q}`, id))
+			want := task.Running
+			if c.cancels {
+				want = task.Cancelled
+			}
+			if got := p.next().tool(t).view.Status; got != want {
+				t.Errorf("the task is %s, want %s", got, want)
+			}
+			p.in.Close()
+			<-p.served
+			for m := range p.msgs {
+				t.Errorf("a cancelled call was answered: %s", m.raw)
+			}
+		})
+	}
+}
+
+func TestIDsComeBackAsTheyWereSent(t *testing.T) {
+	p := newPeer(t, newFake())
+	for _, id := range []string{`9007199254740993`, `-1`, `0`, `123456789012345678901234567890`, `""`, `"9007199254740993"`, `"é\n\"<&>"`, `"\u00e9\ud83d\ude00"`} {
+		p.send(`{"jsonrpc":"2.0","id":%s,"method":"ping"}`, id)
+		if m := p.next(); string(m.ID) != id || m.Error != nil {
+			t.Errorf("id %s came back in %s", id, m.raw)
+		}
+	}
+}
+
+func TestBadMessagesAreAnsweredWithoutNull(t *testing.T) {
+	p := newPeer(t, newFake())
+	for _, c := range []struct {
+		line, id string
+		code     int
+	}{
+		{`{`, "", codeParse},
+		{`nonsense`, "", codeParse},
+		{"\xff", "", codeParse},
+		{`[{"jsonrpc":"2.0","id":1,"method":"ping"}]`, "", codeInvalidRequest},
+		{`[]`, "", codeInvalidRequest},
+		{`1`, "", codeInvalidRequest},
+		{`null`, "", codeInvalidRequest},
+		{`{}`, "", codeInvalidRequest},
+		{`{"jsonrpc":"2.0","id":null,"method":"ping"}`, "", codeInvalidRequest},
+		{`{"jsonrpc":"2.0","id":1.5,"method":"ping"}`, "", codeInvalidRequest},
+		{`{"jsonrpc":"2.0","id":{},"method":"ping"}`, "", codeInvalidRequest},
+		{`{"jsonrpc":"2.0","id":true,"method":"ping"}`, "", codeInvalidRequest},
+		{`{"jsonrpc":"1.0","id":7,"method":"ping"}`, "7", codeInvalidRequest},
+		{`{"id":7,"method":"ping"}`, "7", codeInvalidRequest},
+		{`{"jsonrpc":"2.0","id":7}`, "7", codeInvalidRequest},
+		{`{"jsonrpc":"2.0","id":7,"method":5}`, "7", codeInvalidRequest},
+		{`{"jsonrpc":"2.0","id":7,"method":""}`, "7", codeInvalidRequest},
+		{`{"jsonrpc":"2.0","id":7,"method":"ping","result":{}}`, "7", codeInvalidRequest},
+		{`{"jsonrpc":"2.0","id":7,"method":"no/such"}`, "7", -32601},
+		{"{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tools/call\",\"params\":{\"name\":\"execute_cc_task\",\"arguments\":{\"prompt\":\"\xff\"}}}", "7", codeInvalidRequest},
+		{`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"no_such"}}`, "7", -32602},
+		{`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":5}`, "7", codeInvalidRequest},
+		{`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":null}`, "7", -32602},
+	} {
+		p.send("%s", c.line)
+		m := p.next()
+		if m.Error == nil || m.Error.Code != c.code || string(m.ID) != c.id {
+			t.Errorf("%s\nwas answered %s\nwant code %d, id %q", c.line, m.raw, c.code, c.id)
+		}
+	}
+	// What is never answered: blank lines, notifications, responses.
+	for _, line := range []string{"", "  \r", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, `{"jsonrpc":"2.0","method":"notifications/cancelled"}`, `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":{}}}`, `{"jsonrpc":"2.0","method":"x","params":7}`, `{"jsonrpc":"2.0","id":3,"result":{}}`, `{"jsonrpc":"2.0","id":3,"error":{}}`} {
+		p.send("%s", line)
+	}
+	p.send(`{"jsonrpc":"2.0","id":8,"method":"ping"}`)
+	if m := p.next(); string(m.ID) != "8" {
+		t.Errorf("got %s", m.raw)
+	}
+}
+
+func TestDuplicateIDIsRefusedWhileTheFirstIsInWork(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	p.tool(`5`, "execute_cc_task", `{"prompt":"x"}`)
+	f.until(t, "the call waits", func() bool { return f.waiting == 1 })
+	p.send(`{"jsonrpc":"2.0","id":5,"method":"ping"}`)
+	if m := p.next(); m.Error == nil || m.Error.Code != codeInvalidRequest || string(m.ID) != "5" {
+		t.Errorf("got %s", m.raw)
+	}
+	p.send(`{"jsonrpc":"2.0","id":"5","method":"ping"}`) // another id
+	if m := p.next(); m.Error != nil || string(m.ID) != `"5"` {
+		t.Errorf("got %s", m.raw)
+	}
+	f.end(fakeID(1), task.Completed, "ok")
+	if m := p.next(); m.tool(t).view.Status != task.Completed {
+		t.Errorf("got %s", m.raw)
+	}
+	p.send(`{"jsonrpc":"2.0","id":5,"method":"ping"}`)
+	if m := p.next(); m.Error != nil {
+		t.Errorf("got %s", m.raw)
+	}
+}
+
+func TestGarbageLines(t *testing.T) {
+	p := newPeer(t, newFake())
+	const n = 10_000
+	go func() {
+		for i := range n {
+			_, _ = fmt.Fprintf(p.in, "garbage %d {[\"\x00\xff\n", i)
+		}
+		_, _ = io.WriteString(p.in, `{"jsonrpc":"2.0","id":1,"method":"ping"}`+"\n")
+	}()
+	for range n {
+		if m := p.next(); m.Error == nil || m.Error.Code != codeParse || strings.Contains(m.raw, `"id"`) {
+			t.Fatalf("got %s", m.raw)
+		}
+	}
+	if m := p.next(); string(m.ID) != "1" {
+		t.Errorf("got %s", m.raw)
+	}
+}
+
+func TestLongLines(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	long := func(n int) string {
+		frame := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"start_cc_task_async","arguments":{"prompt":""}}}`
+		return strings.Replace(frame, `"prompt":""`, `"prompt":"`+strings.Repeat("x", n-len(frame))+`"`, 1)
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	p.send("%s", long(maxLine))
+	if m := p.next(); !m.tool(t).IsError || !strings.Contains(m.raw, "at most 4194304 are allowed") {
+		t.Errorf("got %.300s", m.raw)
+	}
+	p.send("%s", long(maxLine+1))
+	if m := p.next(); m.Error == nil || m.Error.Code != codeInvalidRequest || strings.Contains(m.raw, `"id"`) {
+		t.Errorf("got %.300s", m.raw)
+	}
+	p.send("%s", long(task.MaxPrompt))
+	if m := p.next(); m.tool(t).IsError || len(f.subs) != 1 || len(f.subs[0].Prompt) < task.MaxPrompt-200 {
+		t.Errorf("got %.300s", m.raw)
+	}
+	runtime.ReadMemStats(&after)
+	if used := (after.Sys - before.Sys) >> 20; used > 200 {
+		t.Errorf("%d MiB more from the system after a 16 MiB line", used)
+	}
+}
+
+func TestClientThatNeverReads(t *testing.T) {
+	inR, inW := io.Pipe()
+	_, outW := io.Pipe() // nobody reads: every write blocks for ever
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- New(Config{Service: newFake(), Defaults: defaults}).Serve(ctx, inR, outW) }()
+
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	blocked := make(chan struct{})
+	progress := make(chan struct{}, 1)
+	go func() {
+		defer close(blocked)
+		pad := strings.Repeat("x", 100<<10)
+		for i := range 1 << 20 {
+			if _, err := fmt.Fprintf(inW, `{"jsonrpc":"2.0","id":%d,"method":"ping","params":{"pad":%q}}`+"\n", i, pad); err != nil {
+				return
+			}
+			select {
+			case progress <- struct{}{}:
+			default:
+			}
+		}
+		t.Error("a client that never reads was let send for ever")
+	}()
+	for stalled := false; !stalled; {
+		select {
+		case <-progress:
+		case <-time.After(time.Second): // nothing signals that a writer is stuck
+			stalled = true
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if held := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) >> 20; held > 100 {
+		t.Errorf("%d MiB held for a client that never reads", held)
+	}
+	start := time.Now()
+	cancel()
+	if err := <-served; !errors.Is(err, context.Canceled) || time.Since(start) > 300*time.Millisecond {
+		t.Errorf("Serve returned %v after %v", err, time.Since(start))
+	}
+	inR.Close()
+	<-blocked
+}
+
+func TestContextEndStopsWaitingCallsWithAnAnswer(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	p.tool(`1`, "execute_cc_task", `{"prompt":"x"}`)
+	f.until(t, "the call waits", func() bool { return f.waiting == 1 })
+	start := time.Now()
+	p.cancel()
+	if err := <-p.served; !errors.Is(err, context.Canceled) || time.Since(start) > 300*time.Millisecond {
+		t.Errorf("Serve returned %v after %v", err, time.Since(start))
+	}
+	if v := p.next().tool(t).view; v.Status != task.Running || v.TaskID != fakeID(1) {
+		t.Errorf("the last word was %+v", v)
+	}
+	if f.called("Cancel " + string(fakeID(1))) {
+		t.Error("the end of the server cancelled a task")
+	}
+}
+
+func TestEndOfInput(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	p.tool(`1`, "execute_cc_task", `{"prompt":"x"}`)
+	f.until(t, "the call waits", func() bool { return f.waiting == 1 })
+	_, _ = io.WriteString(p.in, `{"jsonrpc":"2.0","id":2,"method":"ping"}`) // no newline
+	start := time.Now()
+	p.in.Close()
+	if err := <-p.served; err != nil || time.Since(start) > 400*time.Millisecond {
+		t.Errorf("Serve returned %v after %v", err, time.Since(start))
+	}
+	if m := p.next(); string(m.ID) != "2" {
+		t.Errorf("the last line was lost: got %s", m.raw)
+	}
+	if v := p.next().tool(t).view; v.Status != task.Running {
+		t.Errorf("the waiting call said %+v", v)
+	}
+	if f.called("Cancel " + string(fakeID(1))) {
+		t.Error("the end of the input cancelled a task")
+	}
+}
+
+func TestReadErrorIsReturned(t *testing.T) {
+	inR, inW := io.Pipe()
+	broken := errors.New("broken")
+	inW.CloseWithError(broken)
+	if err := New(Config{}).Serve(context.Background(), inR, io.Discard); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestClientThatClosesOurOutput(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "CCTASK_MCP_TEST=serve")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.Close()
+	_, _ = io.WriteString(in, `{"jsonrpc":"2.0","id":2,"method":"ping"}`+"\n")
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the server ended with %v, want a clean exit", err)
+	}
+	in.Close()
+}
+
+func TestAFaultInOneRequestIsAnswered(t *testing.T) {
+	f := newFake()
+	s := New(Config{Service: f, Defaults: defaults})
+	s.mcp.AddTool(mcpgo.NewTool("panics"), (&tool{call: func(context.Context, *request) (any, error) { panic("boom") }}).handle)
+	p := servePeer(t, f, s)
+	p.tool("1", "panics", "{}")
+	if m := p.next(); m.Error == nil || m.Error.Code != codeInternal || string(m.ID) != "1" {
+		t.Errorf("got %s", m.raw)
+	}
+	p.send(`{"jsonrpc":"2.0","id":2,"method":"ping"}`)
+	if m := p.next(); string(m.ID) != "2" || m.Error != nil {
+		t.Errorf("got %s", m.raw)
+	}
+}
+
+func TestTooManyRequests(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	id := f.seed(t)
+	for i := range maxRequests {
+		p.tool(fmt.Sprint(i), "check_task_status", fmt.Sprintf(`{"task_id":%q,"wait_seconds":3600,"output":"none"}`, id))
+	}
+	p.send(`{"jsonrpc":"2.0","id":"one more","method":"ping"}`)
+	if m := p.next(); m.Error == nil || m.Error.Code != codeInternal {
+		t.Errorf("got %s", m.raw)
+	}
+	f.end(id, task.Completed, "ok")
+	for range maxRequests {
+		p.next().tool(t)
+	}
+}
+
+func TestLineReader(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"", "EOF"},
+		{"a\nb", "a|b|EOF"},
+		{"a\n\nb\n", "a||b|EOF"},
+		{"12345678\n", "12345678|EOF"},
+		{"123456789\nx\n", "too long|x|EOF"},
+		{"123456789", "too long|EOF"},
+		{"  ", "EOF"},
+	} {
+		r := newLineReader(strings.NewReader(c.in), 8)
+		var got []string
+		for {
+			line, err := r.next()
+			switch {
+			case errors.Is(err, errLineTooLong):
+				got = append(got, "too long")
+			case err != nil:
+				got = append(got, err.Error())
+			default:
+				got = append(got, string(line))
+			}
+			if err != nil && !errors.Is(err, errLineTooLong) {
+				break
+			}
+		}
+		if s := strings.Join(got, "|"); s != c.want {
+			t.Errorf("%q was read as %s, want %s", c.in, s, c.want)
+		}
+	}
+}
+
+func TestPlainHTML(t *testing.T) {
+	for _, s := range []string{`<a href="x">&amp;</a>`, `\u003c`, `\\u003c <`, `\`, "\u2028\b\x01<", ``} {
+		data, err := encode(map[string]string{"s": s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back map[string]string
+		if err := json.Unmarshal(data, &back); err != nil || back["s"] != s {
+			t.Errorf("%q became %s", s, data)
+		}
+		if strings.ContainsAny(s, "<>&") && bytes.Contains(bytes.ReplaceAll(data, []byte(`\\`), nil), []byte(`\u003`)) {
+			t.Errorf("%q is escaped in %s", s, data)
+		}
+	}
+}

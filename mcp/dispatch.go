@@ -1,0 +1,179 @@
+package mcp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"regexp"
+	"runtime/debug"
+	"time"
+	"unicode/utf8"
+
+	mcpgo "github.com/mark3labs/mcp-go/mcp"
+)
+
+// envelope is a JSON-RPC message with everything left as the client wrote it.
+type envelope struct {
+	JSONRPC json.RawMessage `json:"jsonrpc"`
+	ID      json.RawMessage `json:"id,omitempty"`
+	Method  json.RawMessage `json:"method"`
+	Params  json.RawMessage `json:"params,omitempty"`
+	Result  json.RawMessage `json:"result,omitempty"`
+	Error   json.RawMessage `json:"error,omitempty"`
+}
+
+// integer is the only number that may be an id or a progress token.
+var integer = regexp.MustCompile(`^-?[0-9]+$`)
+
+// handle keeps a string or an integer as the client wrote it; anything else
+// is nil.
+func handle(raw json.RawMessage) json.RawMessage {
+	if len(raw) > 0 && (raw[0] == '"' || integer.Match(raw)) && utf8.Valid(raw) {
+		return raw
+	}
+	return nil
+}
+
+// accept takes one line of the client. It runs on the reading goroutine and
+// must not wait for a task or for the owner.
+func (c *conn) accept(line []byte) {
+	text := bytes.TrimSpace(line)
+	if len(text) == 0 {
+		return
+	}
+	var m envelope
+	switch {
+	case !json.Valid(text):
+		c.respond(failure(codeParse, "not a JSON message"))
+		return
+	case text[0] == '[':
+		c.respond(failure(codeInvalidRequest, "batches are not part of this protocol: send one message a line"))
+		return
+	case json.Unmarshal(text, &m) != nil:
+		c.respond(failure(codeInvalidRequest, "a message is a JSON object"))
+		return
+	}
+	var method string
+	isCall := json.Unmarshal(m.Method, &method) == nil && method != ""
+	refuse := func(why string) {
+		f := failure(codeInvalidRequest, "%s", why)
+		f.ID = handle(m.ID)
+		c.respond(f)
+	}
+	switch {
+	case m.Method == nil && m.ID != nil && (m.Result != nil || m.Error != nil):
+		// A response; we ask nothing of the client.
+	case string(m.JSONRPC) != `"2.0"`:
+		refuse(`jsonrpc must be "2.0"`)
+	case !isCall:
+		refuse("method must be a string")
+	case m.ID == nil:
+		c.notified(method, text, m.Params)
+	case handle(m.ID) == nil:
+		refuse("id must be a string or an integer")
+	case !utf8.Valid(text):
+		// encoding/json would replace the bytes, and a prompt would not
+		// arrive as it was sent.
+		refuse("the message is not valid UTF-8")
+	default:
+		c.call(method, text, m)
+	}
+}
+
+// notified takes a notification, which is never answered.
+func (c *conn) notified(method string, text []byte, params json.RawMessage) {
+	if method == "notifications/cancelled" {
+		var p struct {
+			RequestID json.RawMessage `json:"requestId"`
+			Reason    string          `json:"reason"`
+		}
+		// A reason of another type is no reason; the id counts all the same.
+		_ = json.Unmarshal(params, &p)
+		c.cancelRequest(p.RequestID, p.Reason)
+		return
+	}
+	defer c.recovered(method, nil)
+	c.srv.mcp.HandleMessage(c.base, text)
+}
+
+// call starts a request on a goroutine of its own, so that no waiting call
+// delays another.
+func (c *conn) call(method string, text []byte, m envelope) {
+	ctx, cancel := context.WithCancelCause(c.base)
+	r := &request{conn: c, id: bytes.Clone(m.ID), method: method, cancel: cancel}
+	if f := c.start(r, len(text)); f != nil {
+		cancel(nil)
+		if f.Error != nil {
+			f.ID = r.id
+			c.respond(*f)
+		}
+		return
+	}
+	go r.run(context.WithValue(ctx, requestKey{}, r), text, m)
+}
+
+// takeParams keeps the arguments of a tool call as they were written and
+// returns the message without them: mcp-go would decode them four times, which
+// costs seconds and a hundred megabytes for a long prompt.
+func (r *request) takeParams(text []byte, m envelope) []byte {
+	var params map[string]json.RawMessage
+	if json.Unmarshal(m.Params, &params) != nil || params == nil {
+		return text
+	}
+	var meta struct {
+		Token json.RawMessage `json:"progressToken"`
+	}
+	if json.Unmarshal(params["_meta"], &meta) == nil {
+		r.token = handle(meta.Token)
+	}
+	r.args = params["arguments"]
+	delete(params, "arguments")
+	short, err := encode(struct {
+		envelope
+		Params map[string]json.RawMessage `json:"params"`
+	}{m, params})
+	if err != nil {
+		return text
+	}
+	return short
+}
+
+func (r *request) run(ctx context.Context, text []byte, m envelope) {
+	start := time.Now()
+	defer r.conn.end(r)
+	defer r.cancel(nil)
+	defer r.conn.recovered(r.method, r)
+	if r.method == string(mcpgo.MethodToolsCall) {
+		text = r.takeParams(text, m)
+	}
+	r.answer(responseOf(r.conn.srv.mcp.HandleMessage(ctx, text)))
+	r.conn.srv.log.Debug().Str("method", r.method).Dur("took", time.Since(start)).Msg("request")
+}
+
+// recovered keeps a fault in one request from ending the server, and answers
+// the request.
+func (c *conn) recovered(method string, r *request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	c.srv.log.Error().Any("panic", p).Str("method", method).Bytes("stack", debug.Stack()).Msg("a request failed")
+	if r != nil {
+		r.answer(failure(codeInternal, "internal: a fault of cctask; see its log"))
+	}
+}
+
+// responseOf takes mcp-go's answer without its id, which has been through a
+// float.
+func responseOf(m mcpgo.JSONRPCMessage) response {
+	switch v := m.(type) {
+	case mcpgo.JSONRPCResponse:
+		return response{Result: v.Result}
+	case mcpgo.JSONRPCError:
+		return response{Error: &responseError{Code: v.Error.Code, Message: v.Error.Message, Data: v.Error.Data}}
+	case nil:
+		// mcp-go takes a request that also has a result for a response.
+		return failure(codeInvalidRequest, "a request has no result")
+	}
+	return failure(codeInternal, "internal: unexpected answer %T", m)
+}

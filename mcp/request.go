@@ -1,0 +1,137 @@
+package mcp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// errStopping is the cause of a request's end when the server ends: the client
+// has gone or we were told to stop. It never means that somebody wants a task
+// cancelled.
+var errStopping = errors.New("the server is stopping")
+
+// cancelled is the cause of a request's end when the client cancelled it.
+type cancelled struct{ reason string }
+
+func (c *cancelled) Error() string { return "cancelled by the client: " + c.reason }
+
+// wantsTaskStopped tells whether ctx ended because somebody wants the work
+// stopped. A client that only ran out of patience (its reason says "timed
+// out") can still ask for the task.
+func wantsTaskStopped(ctx context.Context) bool {
+	var c *cancelled
+	return errors.As(context.Cause(ctx), &c) && !strings.Contains(strings.ToLower(c.reason), "timed out")
+}
+
+// stopping tells whether ctx ended because the server ends.
+func stopping(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errStopping) }
+
+// The life of a request.
+const (
+	live int32 = iota
+	answered
+	dropped // cancelled by the client: nothing more may be sent
+)
+
+// request is one call of the client that has not been answered.
+type request struct {
+	conn   *conn
+	id     json.RawMessage // as the client wrote it
+	method string
+	args   json.RawMessage // the arguments of tools/call
+	token  json.RawMessage // of progress notifications; nil: none are wanted
+	cancel context.CancelCauseFunc
+
+	state atomic.Int32
+	mu    sync.Mutex // held while progress is written, so that the answer comes after it
+	steps int
+	held  int // bytes of the message that count as in work
+}
+
+type requestKey struct{}
+
+// requestFrom gives the request that ctx belongs to.
+func requestFrom(ctx context.Context) *request {
+	r, _ := ctx.Value(requestKey{}).(*request)
+	return r
+}
+
+// taken says that the handler has used what it needs of the message, which may
+// be megabytes, and is going to wait.
+func (r *request) taken() {
+	r.args = nil
+	r.conn.settle(r)
+}
+
+type progressParams struct {
+	Token    json.RawMessage `json:"progressToken"`
+	Progress int             `json:"progress"`
+	Message  string          `json:"message"`
+}
+
+// progress tells the client what goes on, if it asked to be told. It returns
+// when the message is written, and writes nothing once the request is over.
+func (r *request) progress(message string) {
+	if r.token == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state.Load() != live {
+		return
+	}
+	r.steps++
+	r.conn.notify("notifications/progress", progressParams{Token: r.token, Progress: r.steps, Message: message})
+}
+
+// answer sends the response unless the request was cancelled.
+func (r *request) answer(m response) {
+	r.mu.Lock() // waits for a progress message that is being written
+	ok := r.state.CompareAndSwap(live, answered)
+	r.mu.Unlock()
+	if ok {
+		// Before the answer is written: with it in hand, a client may use the
+		// id again.
+		r.conn.free(r)
+		m.ID = r.id
+		r.conn.respond(m)
+	}
+}
+
+// drop ends the request without an answer. It takes no lock: a progress
+// message to a client that does not read must not hold up the reader.
+func (r *request) drop(reason string) {
+	if r.state.CompareAndSwap(live, dropped) {
+		r.cancel(&cancelled{reason: reason})
+	}
+}
+
+// The error codes of JSON-RPC.
+const (
+	codeParse          = -32700
+	codeInvalidRequest = -32600
+	codeInternal       = -32603
+)
+
+// response is what goes to the client for a request; one of Result and Error.
+type response struct {
+	JSONRPC string          `json:"jsonrpc"`
+	ID      json.RawMessage `json:"id,omitempty"` // left out if the request's is unknown, never null
+	Result  any             `json:"result,omitempty"`
+	Error   *responseError  `json:"error,omitempty"`
+}
+
+type responseError struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+	Data    any    `json:"data,omitempty"`
+}
+
+func failure(code int, format string, args ...any) response {
+	return response{Error: &responseError{Code: code, Message: fmt.Sprintf(format, args...)}}
+}

@@ -1,0 +1,87 @@
+// Package mcp is the MCP face of cctask: five tools over engine.Service, on an
+// own line transport. It serves both protocol eras at once: clients that
+// initialize (2024-11-05 to 2025-11-25) and stateless ones (2026-07-28).
+//
+// It may import engine, engine/task, zerolog and mcp-go, and is the only
+// package that imports mcp-go: types, registry, discover, initialize and lists
+// are mcp-go's, the transport and the schemas are ours. It must never know
+// where tasks are kept or how they are run, and asks the Service nothing for
+// the handshake and tools/list, because an owner may only be starting.
+package mcp
+
+import (
+	"context"
+
+	mcpgo "github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+	"github.com/rs/zerolog"
+
+	"cctask/engine"
+)
+
+// Config says whom a Server works for.
+type Config struct {
+	Service engine.Service // required
+	Version string         // shown to clients; "" is shown as it is
+	// Defaults gives what the front knows. It is called once a submission, so
+	// that a claude that was installed meanwhile is found. Its error refuses
+	// the submission. Required.
+	Defaults func() (Client, error)
+	Log      zerolog.Logger // the zero Logger writes nothing
+}
+
+// Client is what a front knows about whoever called it.
+type Client struct {
+	WorkingDir string   // absolute; where relative working directories count from
+	Env        []string // for claude
+	Claude     string   // absolute path of the claude binary
+}
+
+// Server is the MCP server. It may serve several clients at once.
+type Server struct {
+	svc      engine.Service
+	defaults func() (Client, error)
+	log      zerolog.Logger
+	mcp      *server.MCPServer
+}
+
+// instructions are what a model reads before it sees any tool.
+const instructions = `cctask runs Claude Code tasks in parallel and keeps every result. A task is a separate claude that sees only its prompt and its working directory, so write prompts that stand alone.
+
+One task: execute_cc_task starts it and waits for the answer.
+
+Several at once:
+1. Call start_cc_task_async once for each task; every call returns a task_id at once.
+2. Then call check_task_status for all of them in one message, each with wait_seconds (e.g. 600). The calls run in parallel and each returns as soon as its task ends. Do not poll in a loop without wait_seconds.
+
+Tasks outlive this session and this server: a task_id stays valid, and list_active_tasks (include_finished) finds it again. Every result has a status and a "next" that says what to do. Only "completed" is success; else read failure_reason and error. cleanup_task stops a task and deletes it.`
+
+// cacheTime is how long a client may keep the tool list and the discovery, in
+// milliseconds: neither changes while the process lives.
+const cacheTime = 3_600_000
+
+// New makes a Server. It does not touch the Service.
+func New(c Config) *Server {
+	s := &Server{svc: c.Service, defaults: c.Defaults, log: c.Log}
+	s.mcp = server.NewMCPServer("cctask", c.Version,
+		server.WithTitle("cctask"),
+		server.WithDescription("Runs Claude Code tasks in parallel and keeps their results."),
+		server.WithInstructions(instructions),
+		server.WithToolCapabilities(false),
+		server.WithMethodCacheHints(mcpgo.MethodToolsList, cacheTime, mcpgo.CacheScopePrivate),
+		server.WithMethodCacheHints(mcpgo.MethodServerDiscover, cacheTime, mcpgo.CacheScopePrivate),
+	)
+	for _, t := range s.tools() {
+		s.mcp.AddTool(t.describe(), t.handle)
+	}
+	return s
+}
+
+// handle runs a tool and turns its outcome into MCP's terms.
+func (t *tool) handle(ctx context.Context, _ mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
+	result, err := t.call(ctx, requestFrom(ctx))
+	if err != nil {
+		return refusal(err)
+	}
+	return success(result)
+}

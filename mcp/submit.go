@@ -1,0 +1,119 @@
+package mcp
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"cctask/engine"
+	"cctask/engine/task"
+)
+
+// runArgs are the arguments of the two tools that start a task.
+type runArgs struct {
+	Prompt          string   `json:"prompt"`
+	WorkingDir      string   `json:"working_dir"`
+	Model           string   `json:"model"`
+	SkipPermissions *bool    `json:"skip_permissions"`
+	Timeout         float64  `json:"timeout"`
+	Name            string   `json:"name"`
+	Labels          []string `json:"labels"`
+	MaxWaitSeconds  float64  `json:"max_wait_seconds"`
+	IdempotencyKey  string   `json:"idempotency_key"`
+}
+
+// submit records the task that the request asks for.
+func (s *Server) submit(ctx context.Context, r *request) (task.Task, runArgs, error) {
+	var a runArgs
+	sub, err := s.submission(r, &a)
+	if err != nil {
+		return task.Task{}, a, err
+	}
+	r.taken()
+	// A submission that is under way is not torn off: we would not know
+	// whether the task is recorded, and a cancel could miss it.
+	t, err := s.svc.Submit(context.WithoutCancel(ctx), sub)
+	if err != nil {
+		return task.Task{}, a, fmt.Errorf("submit: %w", err)
+	}
+	if t.Status.Ended() {
+		// The task of an earlier call with the same key: with its answer, please.
+		t, err = s.latest(ctx, t)
+	}
+	return t, a, err
+}
+
+// submission checks the arguments and everything else that can be checked
+// without an owner.
+func (s *Server) submission(r *request, a *runArgs) (engine.Submission, error) {
+	if err := runInput.decode(r.args, a); err != nil {
+		return engine.Submission{}, err
+	}
+	if err := task.CheckPrompt(a.Prompt); err != nil {
+		return engine.Submission{}, err
+	}
+	client, err := s.defaults()
+	if err != nil {
+		return engine.Submission{}, err
+	}
+	spec := task.Spec{
+		WorkingDir: resolve(client.WorkingDir, a.WorkingDir), Claude: client.Claude, Model: a.Model,
+		SkipPermissions: a.SkipPermissions, TimeoutSeconds: a.Timeout, Name: a.Name, Labels: a.Labels,
+	}
+	if err := spec.Check(); err != nil {
+		return engine.Submission{}, err
+	}
+	key := a.IdempotencyKey
+	if key == "" {
+		// So that a call repeated over an owner's death starts nothing twice.
+		key = "mcp-" + rand.Text()
+	}
+	return engine.Submission{Spec: spec, Prompt: a.Prompt, Env: client.Env, Key: key}, nil
+}
+
+// resolve makes a directory absolute, from where the client works.
+func resolve(base, dir string) string {
+	if filepath.IsAbs(dir) {
+		return filepath.Clean(dir)
+	}
+	return filepath.Join(base, dir)
+}
+
+func (s *Server) startAsync(ctx context.Context, r *request) (any, error) {
+	t, _, err := s.submit(ctx, r)
+	if t.ID != "" && wantsTaskStopped(ctx) {
+		// Nobody will ever know the id.
+		s.cancelFor(ctx, t.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.show(ctx, t, outputArgs{Output: "none"})
+}
+
+func (s *Server) execute(ctx context.Context, r *request) (any, error) {
+	t, a, err := s.submit(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	t, err = s.watch(ctx, r, t, seconds(a.MaxWaitSeconds))
+	if wantsTaskStopped(ctx) {
+		s.cancelFor(ctx, t.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.show(ctx, t, outputArgs{Output: "tail", TailBytes: defaultTail})
+}
+
+// cancelFor stops the task of a call that the client has cancelled. The wish
+// outlives the request and, once it is on its way, this server.
+func (s *Server) cancelFor(ctx context.Context, id task.ID) {
+	if _, err := s.svc.Cancel(context.WithoutCancel(ctx), string(id)); err != nil {
+		s.log.Error().Err(err).Str("task", string(id)).Msg("cancel the task of a cancelled call")
+	}
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
