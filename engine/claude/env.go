@@ -9,9 +9,9 @@ import (
 
 // Names of the variables that mark the processes of a task.
 const (
-	EnvTaskID = "CCTASK_TASK_ID"
-	EnvRun    = "CCTASK_RUN"
-	EnvDepth  = "CCTASK_DEPTH"
+	envTaskID = "CCTASK_TASK_ID"
+	envRun    = "CCTASK_RUN"
+	envDepth  = "CCTASK_DEPTH"
 )
 
 // stripped are the variables that never reach a nested claude: those that
@@ -27,7 +27,7 @@ var stripped = []string{
 	"CLAUDE_CODE_CHILD_NOTES_DIR",
 	"CLAUDE_CODE_MESSAGING_SOCKET", "CLAUDE_CODE_MESSAGING_TOKEN",
 	"CLAUDE_CODE_SIMPLE", "CLAUDE_CODE_SAFE_MODE", "CLAUDE_CODE_MAX_TURNS",
-	EnvTaskID, EnvRun, EnvDepth,
+	envTaskID, envRun, envDepth,
 }
 
 // Environ gives the environment for claude: the client's without what a nested
@@ -69,7 +69,7 @@ func valid(name, v string) bool {
 func Depth(client []string) int {
 	depth := 0
 	for _, kv := range client {
-		if v, ok := strings.CutPrefix(kv, EnvDepth+"="); ok {
+		if v, ok := strings.CutPrefix(kv, envDepth+"="); ok {
 			n, err := strconv.Atoi(v)
 			if err != nil || n < 0 {
 				n = 0

@@ -19,17 +19,18 @@ const (
 
 // What the runner was about when it stopped claude, for End.Stopped.
 const (
-	StoppedCancel      = "cancel"
-	StoppedDeadline    = "deadline"
-	StoppedOutputLimit = "output_limit"
-	StoppedTerminated  = "terminated" // the runner itself was asked to end
+	stoppedCancel      = "cancel"
+	stoppedDeadline    = "deadline"
+	stoppedOutputLimit = "output_limit"
 )
 
 // End is what the runner knows about the end of claude.
 type End struct {
 	ExitCode int
 	Signal   string // "SIGKILL" when claude was ended by a signal
-	// Stopped is the runner's own intent, written before the exit; "" is none.
+	// Stopped is the runner's own intent, written before the exit: "" is none, else
+	// "cancel", "deadline", "output_limit" or "terminated" (the runner itself was
+	// asked to end).
 	Stopped  string
 	NoRecord bool   // the runner died: the exit status is unknown
 	Stderr   []byte // the last 64 KiB
@@ -58,8 +59,10 @@ type Outcome struct {
 
 	// TotalCost is the session's total in US dollars, all its runs together, as
 	// of the last result event of this run; CostKnown is false without one.
-	TotalCost float64
-	CostKnown bool
+	// CostPartial says that claude went on after it: what that cost is unknown.
+	TotalCost   float64
+	CostKnown   bool
+	CostPartial bool
 
 	SessionID string
 	Version   string // of claude
@@ -74,7 +77,7 @@ type Outcome struct {
 func (p *Parser) Judge(e End) Outcome {
 	o := Outcome{
 		Turns: p.turns + p.messages, Usage: p.usage, DurationMS: p.durationMS,
-		TotalCost: p.totalCost, CostKnown: p.costKnown,
+		TotalCost: p.totalCost, CostKnown: p.costKnown, CostPartial: p.costKnown && p.messages > 0,
 		SessionID: p.progress.SessionID, Version: p.progress.Version, Model: p.progress.Model,
 	}
 	o.Result, o.HasResult = p.answer(e.WantStructured)
@@ -128,14 +131,14 @@ func (p *Parser) answer(wantStructured bool) ([]byte, bool) {
 
 func (p *Parser) judgeStopped(o *Outcome, e End) {
 	switch e.Stopped {
-	case StoppedCancel:
+	case stoppedCancel:
 		o.end(cancelled, "cancelled", "cancelled")
-	case StoppedDeadline:
+	case stoppedDeadline:
 		o.end(timeout, "deadline", "stopped at the deadline")
 		if e.Deadline > 0 {
 			o.Message += " of " + e.Deadline.String()
 		}
-	case StoppedOutputLimit:
+	case stoppedOutputLimit:
 		o.end(failed, "output_limit", "stopped because it wrote too much")
 	default:
 		o.end(interrupted, "interrupted", "stopped because its runner was asked to end")
@@ -194,7 +197,7 @@ func (p *Parser) judgeError(o *Outcome, e End, ev *event, text string) {
 // failure; everything else came from outside.
 func (p *Parser) judgeSignal(o *Outcome, e End) {
 	sig := e.signal()
-	text := "killed by signal " + sig
+	text := "killed by signal " + oneLine(sig, maxTool)
 	if n := signals[sig]; n != 0 {
 		text = fmt.Sprintf("killed by signal %d (%s)", n, sig)
 	}
