@@ -1,0 +1,38 @@
+package runner
+
+import (
+	"os"
+	"sync"
+	"sync/atomic"
+)
+
+// family are the children of this process, as an owner.
+var family = children{own: map[int]struct{}{}}
+
+type children struct {
+	// mu is held while a runner is forked, so that one that dies at once is not
+	// taken for an orphan, and while the list of children is read or reaped
+	// from, so that a pid in it stays ours.
+	mu        sync.Mutex
+	own       map[int]struct{} // runners that were forked here and not waited for yet
+	subreaper atomic.Bool
+}
+
+func (f *children) start(self string, argv []string, attr *os.ProcAttr) (*child, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p, err := os.StartProcess(self, argv, attr)
+	if err != nil {
+		return nil, err
+	}
+	f.own[p.Pid] = struct{}{}
+	c := &child{proc: p, done: make(chan struct{})}
+	go func() {
+		_, _ = p.Wait() // the record tells how the run ended
+		f.mu.Lock()
+		delete(f.own, p.Pid)
+		f.mu.Unlock()
+		close(c.done)
+	}()
+	return c, nil
+}

@@ -1,0 +1,83 @@
+package runner
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Become makes this process the one that inherits what a killed runner leaves
+// behind, and collects the exit statuses of these orphans. Children that live
+// in this process's own session, as os/exec starts them, and runners are left
+// to whoever waits for them; any other child with a session of its own counts
+// as an orphan.
+func Become() error {
+	if family.subreaper.Swap(true) {
+		return nil
+	}
+	if err := becomeSubreaper(); err != nil {
+		family.subreaper.Store(false)
+		return err
+	}
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGCHLD)
+	go func() {
+		for range ended {
+			family.mu.Lock()
+			for _, pid := range childPIDs() {
+				family.bury(pid)
+			}
+			family.mu.Unlock()
+		}
+	}()
+	return nil
+}
+
+// orphan tells whether a child came to us when its runner died: every runner
+// makes a session of its own, and nobody gets from there into ours.
+func (f *children) orphan(pid int) (process, bool) {
+	if _, own := f.own[pid]; own {
+		return process{}, false
+	}
+	p, ok := readProcess(pid)
+	return p, ok && p.parent == os.Getpid() && p.session != ownSession()
+}
+
+// bury reaps a child if it is an orphan that has ended.
+func (f *children) bury(pid int) {
+	if p, ok := f.orphan(pid); ok && p.zombie {
+		_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+	}
+}
+
+// killOrphans kills orphans, except those that keep names, and buries the dead.
+// n is how many it met, fresh how many of them it had not met before: what an
+// orphan has left came to us before it died, perhaps behind our back.
+func (f *children) killOrphans(keep func(pid int) bool, killed map[int]struct{}) (n, fresh int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, pid := range childPIDs() {
+		p, ok := f.orphan(pid)
+		if !ok || keep(pid) {
+			continue
+		}
+		n++
+		if p.zombie {
+			f.bury(pid)
+			fresh++
+			continue
+		}
+		fresh += kill(pid, killed)
+	}
+	return n, fresh
+}
+
+func ownSession() int {
+	sid, err := unix.Getsid(0)
+	if err != nil {
+		return 0
+	}
+	return sid
+}

@@ -1,0 +1,186 @@
+package runner
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// selfPath finds this binary even when its file was replaced since.
+func selfPath(name string) string {
+	const exe = "/proc/self/exe"
+	if _, err := os.Stat(exe); err != nil {
+		return name
+	}
+	return exe
+}
+
+func claudeAttr() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+}
+
+func datasync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
+
+func becomeSubreaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
+
+func leaveSubreaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) }
+
+// closeLeaked closes the descriptors above last that came through our exec.
+// These are the ones without close-on-exec: the Go runtime sets it on its own.
+func closeLeaked(last int) error {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return unix.CloseRange(uint(last+1), ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC)
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd <= last {
+			continue
+		}
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC == 0 {
+			_ = unix.Close(fd)
+		}
+	}
+	return nil
+}
+
+// process is a line of /proc/<pid>/stat.
+type process struct {
+	pid, parent, session int
+	start                uint64
+	zombie               bool
+}
+
+func readProcess(pid int) (process, bool) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return process{}, false
+	}
+	// The name may hold spaces and parentheses; the state follows the last one.
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 20 {
+		return process{}, false
+	}
+	p := process{pid: pid, zombie: fields[0] == "Z" || fields[0] == "X"}
+	p.parent, _ = strconv.Atoi(fields[1])
+	p.session, _ = strconv.Atoi(fields[3])
+	p.start, err = strconv.ParseUint(fields[19], 10, 64)
+	return p, err == nil
+}
+
+// startTime is 0 for a process that is not there.
+func startTime(pid int) uint64 {
+	p, _ := readProcess(pid)
+	return p.start
+}
+
+// processes reads the whole table.
+func processes() (map[int]process, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	table := make(map[int]process, len(entries))
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if p, ok := readProcess(pid); ok {
+			table[pid] = p
+		}
+	}
+	return table, nil
+}
+
+// childPIDs lists our own children. A process that loses its parent is appended
+// at the end, so one who forks for ever is met as long as nobody reaps while
+// the list is read.
+func childPIDs() []int {
+	files, _ := filepath.Glob("/proc/self/task/*/children")
+	if len(files) == 0 {
+		return childPIDsOfTable()
+	}
+	var pids []int
+	for _, name := range files {
+		b, _ := os.ReadFile(name)
+		for f := range strings.FieldsSeq(string(b)) {
+			if pid, err := strconv.Atoi(f); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// childPIDsOfTable is for kernels without CONFIG_PROC_CHILDREN.
+func childPIDsOfTable() []int {
+	table, _ := processes()
+	var pids []int
+	for pid, p := range table {
+		if p.parent == os.Getpid() {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// kill sends SIGKILL to a child and returns 1 if it was not in killed before.
+func kill(pid int, killed map[int]struct{}) int {
+	_ = unix.Kill(pid, unix.SIGKILL)
+	if _, again := killed[pid]; again {
+		return 0
+	}
+	killed[pid] = struct{}{}
+	return 1
+}
+
+// holdsAny tells whether a process has one of the files open.
+func holdsAny(pid int, paths []string) bool {
+	if len(paths) == 0 {
+		return false
+	}
+	dir := "/proc/" + strconv.Itoa(pid) + "/fd/"
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if target, err := os.Readlink(dir + e.Name()); err == nil && slices.Contains(paths, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// signalProc signals exactly p: the descriptor pins the process before its
+// start time is compared, and sure, if any, has the last word.
+func signalProc(p Proc, sig syscall.Signal, sure func() (bool, error)) error {
+	fd, err := unix.PidfdOpen(p.PID, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open a pidfd: %w", err)
+	}
+	defer unix.Close(fd)
+	if startTime(p.PID) != p.Start {
+		return nil
+	}
+	if sure != nil {
+		if ok, err := sure(); err != nil || !ok {
+			return err
+		}
+	}
+	err = unix.PidfdSendSignal(fd, sig, nil, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,221 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// The files of a run directory.
+const (
+	lockName   = "lock"
+	statusName = "status"
+	launchName = "launch.json"
+	promptName = "prompt"
+	stdoutName = "stdout"
+	stderrName = "stderr"
+	logName    = "runner.log"
+)
+
+// Run is a run directory. Its methods may be called concurrently, Start and
+// Remove excepted.
+type Run struct {
+	dir  string
+	lock *os.File // ours from Prepare to Start
+
+	mu   sync.Mutex
+	gone chan struct{} // closed when the lock was found free; nil: nobody has asked yet
+	err  error         // of the wait, set before gone is closed
+}
+
+// Prepare makes a new run directory and takes its lock. Everything in it is
+// durable when it returns. If dir exists, the error is fs.ErrExist.
+func (l *Launcher) Prepare(dir string, spec Launch, prompt []byte) (*Run, error) {
+	r, err := newRun(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(r.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("prepare a run: %w", err)
+	}
+	if err := r.fill(spec, prompt); err != nil {
+		_ = r.Remove()
+		return nil, fmt.Errorf("prepare a run: %w", err)
+	}
+	return r, nil
+}
+
+// fill takes the lock first: from then on nobody takes the directory for one
+// that was left behind.
+func (r *Run) fill(spec Launch, prompt []byte) error {
+	lock, err := os.OpenFile(r.path(lockName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	r.lock = lock
+	// It may block for a moment: on the look of somebody who sweeps next door.
+	if err := flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	launch, err := json.Marshal(spec)
+	if err != nil {
+		return err
+	}
+	if err := createStatus(r.path(statusName)); err != nil {
+		return err
+	}
+	for name, data := range map[string][]byte{
+		promptName: prompt, launchName: launch, stdoutName: nil, stderrName: nil, logName: nil,
+	} {
+		if err := writeNew(r.path(name), data); err != nil {
+			return err
+		}
+	}
+	if err := syncDir(r.dir); err != nil {
+		return err
+	}
+	// Without the parent a power loss could take the directory, and with it the
+	// runner's intent: the task would run a second time.
+	return syncDir(filepath.Dir(r.dir))
+}
+
+// Open attaches to an existing run directory, whether its runner lives or not.
+func Open(dir string) (*Run, error) {
+	r, err := newRun(dir)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Lstat(r.dir)
+	if err != nil {
+		return nil, fmt.Errorf("open a run: %w", err)
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("open a run: %s is not a directory", r.dir)
+	}
+	return r, nil
+}
+
+func newRun(dir string) (*Run, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("run directory %s: %w", dir, err)
+	}
+	return &Run{dir: abs}, nil
+}
+
+func (r *Run) path(name string) string { return filepath.Join(r.dir, name) }
+
+// Dir is the absolute path of the run directory.
+func (r *Run) Dir() string { return r.dir }
+
+// Stdout is the path of claude's standard output.
+func (r *Run) Stdout() string { return r.path(stdoutName) }
+
+// Stderr is the path of claude's standard error.
+func (r *Run) Stderr() string { return r.path(stderrName) }
+
+// Prompt is the path of claude's standard input.
+func (r *Run) Prompt() string { return r.path(promptName) }
+
+// Alive tells whether the lock is held: by a runner that has not finished, or
+// by the process that prepared the run and has not started it.
+func (r *Run) Alive() (bool, error) { return lockHeld(r.path(lockName)) }
+
+// Record returns the newest valid status record; State none if there is none.
+func (r *Run) Record() (Record, error) { return readRecord(r.path(statusName)) }
+
+// Launch returns what the run was prepared with.
+func (r *Run) Launch() (Launch, error) {
+	var l Launch
+	b, err := os.ReadFile(r.path(launchName))
+	if err != nil {
+		return l, fmt.Errorf("read the launch: %w", err)
+	}
+	if err := json.Unmarshal(b, &l); err != nil {
+		return l, fmt.Errorf("read the launch: %w", err)
+	}
+	return l, nil
+}
+
+// Wait returns when the lock is free: the record is final then, or the runner
+// was killed. It returns ctx.Err() if ctx ends first.
+func (r *Run) Wait(ctx context.Context) error {
+	gone, err := r.watch()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-gone:
+		return r.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// watch starts the one goroutine that blocks on the lock for all who wait. It
+// outlives their contexts: a blocked flock cannot be called off.
+func (r *Run) watch() (<-chan struct{}, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gone != nil {
+		return r.gone, nil
+	}
+	fd, err := openLock(r.path(lockName))
+	gone := make(chan struct{})
+	if errors.Is(err, fs.ErrNotExist) {
+		close(gone)
+		return gone, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.gone = gone
+	go func() {
+		if err := flock(fd, unix.LOCK_SH); err != nil {
+			r.err = fmt.Errorf("wait for the lock of %s: %w", r.dir, err)
+		}
+		_ = unix.Close(fd)
+		close(gone)
+	}()
+	return gone, nil
+}
+
+// Remove deletes the run directory, the status record first and the lock last:
+// what a crash leaves of it holds no record that promises output.
+func (r *Run) Remove() error {
+	r.dropLock()
+	if err := os.Remove(r.path(statusName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove a run: %w", err)
+	}
+	entries, err := os.ReadDir(r.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove a run: %w", err)
+	}
+	for _, e := range entries {
+		if e.Name() == lockName {
+			continue
+		}
+		if err := os.RemoveAll(r.path(e.Name())); err != nil {
+			return fmt.Errorf("remove a run: %w", err)
+		}
+	}
+	if err := os.RemoveAll(r.dir); err != nil {
+		return fmt.Errorf("remove a run: %w", err)
+	}
+	return syncDir(filepath.Dir(r.dir))
+}
+
+// dropLock closes our own copy of the lock. An flock lives as long as any copy.
+func (r *Run) dropLock() {
+	if r.lock != nil {
+		_ = r.lock.Close()
+		r.lock = nil
+	}
+}

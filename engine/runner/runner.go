@@ -1,0 +1,124 @@
+// Package runner launches, supervises and re-attaches one process tree per
+// attempt of a task.
+//
+// The owner prepares a run directory and forks a runner into it: the same
+// binary as `cctask _run DIR`. The runner starts claude, keeps the deadline,
+// the output limit and the exit status while the owner is dead or replaced,
+// kills what claude leaves behind, and reports. The directory holds
+//
+//	lock        an flock, taken by the owner before the fork and inherited by
+//	            the runner: held means that the runner lives
+//	status      the status record: two slots of 4 KiB, written in place
+//	launch.json what to start and how to reach an owner; never the environment
+//	prompt      claude's stdin
+//	stdout, stderr   claude's own output files
+//	runner.log  what the runner itself has to say
+//
+// It may import the standard library and golang.org/x/sys. It must never know
+// what a task is, how it is stored, or how an owner is spoken to: the owner's
+// process and the report come in as Hooks.
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// MarkerVar is the environment variable that names the run directory in every
+// process of a run's tree.
+const MarkerVar = "CCTASK_RUN"
+
+// Launch is what a runner needs. It stands as launch.json in the run directory.
+type Launch struct {
+	Argv      []string        // claude's path and arguments
+	WorkDir   string          // claude's working directory
+	Deadline  time.Duration   // counted from the exec; 0: none
+	Grace     time.Duration   // between SIGTERM and SIGKILL; 0: 5 s
+	MaxOutput int64           // bytes a stream; 0: no limit
+	Umask     int             // claude's file mode mask; 0: the one of the process that launches
+	Owner     json.RawMessage // opaque: how to start an owner again, for Hooks.Report
+}
+
+// State says how far an attempt's runner has come.
+type State = string
+
+// The states.
+const (
+	StateNone        State = "none"         // no valid record
+	StatePrepared    State = "prepared"     // claude cannot have run
+	StateIntent      State = "intent"       // claude may have run
+	StateRunning     State = "running"      // claude was started
+	StateEnded       State = "ended"        // claude has ended and its tree is dead
+	StateSpawnFailed State = "spawn_failed" // claude could not be started
+)
+
+// Why a runner signalled its tree.
+const (
+	StopCancel      = "cancel"
+	StopDeadline    = "deadline"
+	StopOutputLimit = "output_limit"
+	StopTerminated  = "terminated" // the runner itself got SIGTERM, SIGINT or SIGHUP
+)
+
+// Record is what a runner writes down. With State running and Exited set the
+// runner died while it killed what claude had left: the exit status is right,
+// the tree needs a Sweep.
+type Record struct {
+	State       State
+	RunnerPID   int
+	RunnerStart uint64 // clock ticks since boot; 0 where the system does not say
+	ClaudePID   int
+	StartedAt   time.Time
+	EndedAt     time.Time // of claude, before the sweep
+	Exited      bool      // claude's end was seen: ExitCode and Signal hold
+	ExitCode    int       // 128+n for a signal
+	Signal      string    // e.g. "SIGKILL"
+	// Stopped says why the runner signalled claude before its exit; "" if it
+	// did not.
+	Stopped   string
+	StoppedAt time.Time
+	Leftovers int // processes that had to be killed after claude's end
+
+	SpawnOp     string // "chdir", "exec" or "fork"
+	SpawnPath   string
+	SpawnError  string
+	StdoutBytes int64 // of an ended run
+	StderrBytes int64
+}
+
+// begun tells whether claude may have run.
+func (r Record) begun() bool { return r.State != StateNone && r.State != StatePrepared }
+
+// Proc names a process beyond the reuse of its pid.
+type Proc struct {
+	PID   int
+	Start uint64 // clock ticks since boot
+}
+
+// Spare names processes that a sweep must not touch, with their subtrees: the
+// owner. Live runners are found by this package itself.
+type Spare func() []Proc
+
+// Hooks are what a runner needs from outside. Zero fields do nothing.
+type Hooks struct {
+	Spare Spare
+	// Report tells an owner that the run in dir has ended, and starts an owner
+	// if there is none. It is called when the lock is free, and again with
+	// backoff for 60 s while it fails and the directory stands. It must not
+	// create directories.
+	Report func(ctx context.Context, dir string, l Launch) error
+}
+
+// ErrNotStarted says that claude cannot have run: no intent was written.
+var ErrNotStarted = errors.New("the runner did not start")
+
+// SpawnError says that claude could not be started; nothing ran.
+type SpawnError struct {
+	Op   string // "chdir", "exec" or "fork"
+	Path string
+	Err  string // e.g. "no such file or directory"
+}
+
+func (e *SpawnError) Error() string { return e.Op + " " + e.Path + ": " + e.Err }

@@ -1,0 +1,212 @@
+package runner
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var allKinds = []string{"plain", "setsid", "double", "stubborn", "forks"}
+
+// treeLaunch is a claude that starts leaves and goes on as then says. dead
+// tells whether none of the leaves is alive.
+func treeLaunch(t *testing.T, kinds string, then ...string) (l Launch, dead func() bool) {
+	t.Helper()
+	alive := filepath.Join(t.TempDir(), "alive")
+	return childLaunch(t, append([]string{"tree", alive, kinds}, then...)...), func() bool { return noLeaf(t, alive) }
+}
+
+// noLeaf tells whether no process holds its shared lock on alive.
+func noLeaf(t *testing.T, alive string) bool {
+	t.Helper()
+	fd, err := openLock(alive)
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	defer unix.Close(fd)
+	err = flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+	if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Error(err)
+	}
+	return err == nil
+}
+
+func TestDeadlineKillsTheTree(t *testing.T) {
+	t.Parallel()
+	for _, kinds := range append(allKinds, strings.Join(allKinds, ",")) {
+		t.Run(kinds, func(t *testing.T) {
+			t.Parallel()
+			l, dead := treeLaunch(t, kinds, "hang")
+			l.Deadline = 1500 * time.Millisecond
+			r := prepare(t, l, "")
+			start(t, r)
+			untilSaid(t, r, "ready")
+			if dead() {
+				t.Fatal("the leaves died early")
+			}
+			rec := ended(t, r)
+			if !dead() {
+				t.Error("a leaf lives")
+			}
+			if rec.Stopped != StopDeadline || rec.Signal != "SIGTERM" || rec.ExitCode != 143 {
+				t.Errorf("record %+v", rec)
+			}
+			if rec.Leftovers < 1+strings.Count(kinds, ",") {
+				t.Errorf("%d leftovers", rec.Leftovers)
+			}
+			if d := rec.StoppedAt.Sub(rec.StartedAt); d < l.Deadline || d > l.Deadline+5*time.Second {
+				t.Errorf("stopped after %v", d)
+			}
+			if read(t, r.Stdout()) != "ready\nready\n" {
+				t.Errorf("stdout %q", read(t, r.Stdout()))
+			}
+		})
+	}
+}
+
+func TestNormalEndKillsTheTree(t *testing.T) {
+	t.Parallel()
+	l, dead := treeLaunch(t, strings.Join(allKinds, ","), "exit", "4")
+	_, rec := run(t, l, "")
+	if !dead() {
+		t.Error("a leaf lives")
+	}
+	if rec.ExitCode != 4 || rec.Stopped != "" || rec.Leftovers < len(allKinds) {
+		t.Errorf("record %+v", rec)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	r := prepare(t, childLaunch(t, "polite"), "")
+	start(t, r)
+	untilSaid(t, r, "ready")
+	for range 3 { // once is enough, more do no harm
+		if err := r.Stop(StopCancel); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rec := ended(t, r)
+	if rec.Stopped != StopCancel || rec.ExitCode != 7 || rec.Signal != "" || rec.StoppedAt.IsZero() {
+		t.Errorf("record %+v", rec)
+	}
+	if got := read(t, r.Stdout()); got != "ready\ngot terminated\n" {
+		t.Errorf("stdout %q", got)
+	}
+	if err := r.Stop("else"); err == nil {
+		t.Error("an unknown way to stop was taken")
+	}
+}
+
+func TestSIGTERMIgnored(t *testing.T) {
+	t.Parallel()
+	l := childLaunch(t, "stubborn")
+	l.Grace = 200 * time.Millisecond
+	r := prepare(t, l, "")
+	start(t, r)
+	untilSaid(t, r, "ready")
+	if err := r.Stop(StopCancel); err != nil {
+		t.Fatal(err)
+	}
+	rec := ended(t, r)
+	if rec.Stopped != StopCancel || rec.Signal != "SIGKILL" || rec.ExitCode != 137 {
+		t.Errorf("record %+v", rec)
+	}
+	if d := rec.EndedAt.Sub(rec.StoppedAt); d < l.Grace {
+		t.Errorf("killed after %v", d)
+	}
+}
+
+func TestRunnerTerminated(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		r := prepare(t, childLaunch(t, "polite"), "")
+		runner := start(t, r).RunnerPID
+		untilSaid(t, r, "ready")
+		if err := syscall.Kill(runner, sig); err != nil {
+			t.Fatal(err)
+		}
+		if rec := ended(t, r); rec.Stopped != StopTerminated || rec.ExitCode != 7 {
+			t.Errorf("%v: record %+v", sig, rec)
+		}
+	}
+}
+
+func TestOutputLimit(t *testing.T) {
+	t.Parallel()
+	l := childLaunch(t, "cat")
+	l.MaxOutput = 1 << 20
+	l.Argv = []string{"/bin/cat", "/dev/zero"}
+	r := prepare(t, l, "")
+	start(t, r)
+	rec := ended(t, r)
+	if rec.Stopped != StopOutputLimit || rec.Signal != "SIGTERM" || rec.StdoutBytes <= l.MaxOutput {
+		t.Errorf("record %+v", rec)
+	}
+	l = childLaunch(t, "flood", "1000")
+	l.MaxOutput = 1000
+	if _, rec := run(t, l, ""); rec.Stopped != "" || rec.StdoutBytes != 1000 {
+		t.Errorf("at the limit: %+v", rec)
+	}
+}
+
+func TestNoZombiesDuringTheRun(t *testing.T) {
+	t.Parallel()
+	r := prepare(t, childLaunch(t, "orphans", "20"), "")
+	runner := start(t, r).RunnerPID
+	untilSaid(t, r, "ready")
+	until(t, "no zombies", func() bool { return zombiesOf(runner) == 0 })
+}
+
+func TestReport(t *testing.T) {
+	t.Parallel()
+	l := childLaunch(t, "exit", "0")
+	l.Owner = []byte(`{"jobs":4}`)
+	r := prepare(t, l, "")
+	name := filepath.Join(filepath.Dir(r.Dir()), "report")
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runner := start(t, r)
+	ended(t, r)
+	until(t, "the runner leaves", func() bool { return gone(runner.RunnerPID, runner.RunnerStart) })
+	line := filepath.Base(r.Dir()) + ` held=false owner={"jobs":4}` + "\n"
+	if got := read(t, name); got != strings.Repeat(line, 3) {
+		t.Errorf("reports:\n%s", got)
+	}
+}
+
+func TestReportEndsWithTheDirectory(t *testing.T) {
+	t.Parallel()
+	r := prepare(t, childLaunch(t, "exit", "0"), "")
+	// Every write to a directory fails, so no report succeeds.
+	if err := os.Mkdir(filepath.Join(filepath.Dir(r.Dir()), "report"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	runner := start(t, r)
+	ended(t, r)
+	if gone(runner.RunnerPID, runner.RunnerStart) {
+		t.Error("the runner left without a report")
+	}
+	if err := r.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the runner leaves", func() bool { return gone(runner.RunnerPID, runner.RunnerStart) })
+}
+
+func gone(pid int, start uint64) bool {
+	p, ok := readProcess(pid)
+	return !ok || p.zombie || p.start != start
+}
+
+func lives(pid int) bool {
+	p, ok := readProcess(pid)
+	return ok && !p.zombie
+}

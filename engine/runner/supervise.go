@@ -1,0 +1,124 @@
+package runner
+
+import (
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	watchMin = 200 * time.Millisecond // between looks at output that grows
+	watchMax = time.Second            // and at output that does not
+)
+
+// supervise returns when claude has ended and its status is recorded.
+func (r *runner) supervise() {
+	var deadline, grace, look <-chan time.Time
+	if r.launch.Deadline > 0 {
+		deadline = time.After(time.Until(r.rec.StartedAt.Add(r.launch.Deadline)))
+	}
+	var seen int64
+	pause := watchMin
+	if r.launch.MaxOutput > 0 {
+		look = time.After(pause)
+	}
+	stop := func(why string) {
+		if r.stop(why) {
+			grace = time.After(r.grace())
+		}
+	}
+	for r.reap(); !r.rec.Exited; r.reap() {
+		select {
+		case <-r.children:
+		case sig := <-r.stops:
+			stop(reasonOf(sig))
+		case <-deadline:
+			stop(StopDeadline)
+		case <-grace:
+			r.kill()
+		case <-look:
+			largest := max(size(r.stdout), size(r.stderr))
+			if largest > r.launch.MaxOutput {
+				stop(StopOutputLimit)
+				look = nil
+				continue
+			}
+			pause = watchPause(pause, largest > seen)
+			seen = largest
+			look = time.After(pause)
+		}
+	}
+	// The sweep may take its time; the exit status must not be lost with us.
+	r.note(r.status.put(r.rec))
+}
+
+func watchPause(last time.Duration, grew bool) time.Duration {
+	if grew {
+		return watchMin
+	}
+	return min(2*last, watchMax)
+}
+
+func (r *runner) grace() time.Duration {
+	if r.launch.Grace > 0 {
+		return r.launch.Grace
+	}
+	return defaultGrace
+}
+
+func reasonOf(sig os.Signal) string {
+	if sig == syscall.SIGUSR1 {
+		return StopCancel
+	}
+	return StopTerminated
+}
+
+// stop asks claude to end, once, after it has written down why: the exit that
+// follows is judged by our intent. SIGTERM lets claude stop its tools; SIGINT
+// would look like a person's Escape to a resumed session.
+func (r *runner) stop(why string) bool {
+	r.reap()
+	if r.rec.Exited || r.rec.Stopped != "" {
+		return false
+	}
+	r.rec.Stopped, r.rec.StoppedAt = why, time.Now().UTC()
+	r.note(r.status.put(r.rec))
+	r.note(r.status.sync())
+	// Not reaped yet, so the pid is claude's.
+	_ = unix.Kill(r.rec.ClaudePID, unix.SIGTERM)
+	return true
+}
+
+func (r *runner) kill() {
+	_ = unix.Kill(-r.rec.ClaudePID, unix.SIGKILL)
+	_ = unix.Kill(r.rec.ClaudePID, unix.SIGKILL)
+}
+
+// reap collects every child that has ended: claude, and what was left to us.
+// It returns false when there are no children at all.
+func (r *runner) reap() bool {
+	for {
+		var ws unix.WaitStatus
+		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil)
+		switch {
+		case err == unix.EINTR: //nolint:errorlint // a bare errno
+		case err != nil:
+			return false
+		case pid == 0:
+			return true
+		case pid == r.rec.ClaudePID && !r.rec.Exited:
+			r.ended(ws)
+		}
+	}
+}
+
+func (r *runner) ended(ws unix.WaitStatus) {
+	r.rec.Exited, r.rec.EndedAt = true, time.Now().UTC()
+	r.rec.ExitCode = ws.ExitStatus()
+	if ws.Signaled() {
+		r.rec.ExitCode = 128 + int(ws.Signal())
+		r.rec.Signal = unix.SignalName(ws.Signal())
+	}
+}

@@ -1,0 +1,85 @@
+//go:build !linux
+
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Without a subreaper, a parent-death signal and /proc this system degrades:
+// a stop kills claude's process group, and what has left it escapes.
+
+func selfPath(name string) string { return name }
+
+func claudeAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+func datasync(f *os.File) error { return f.Sync() }
+
+func becomeSubreaper() error { return nil }
+
+func leaveSubreaper() error { return nil }
+
+// Become does nothing on this system: orphans fall to init.
+func Become() error { return nil }
+
+func closeLeaked(last int) error {
+	entries, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		return fmt.Errorf("list descriptors: %w", err)
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd <= last {
+			continue
+		}
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC == 0 {
+			_ = unix.Close(fd)
+		}
+	}
+	return nil
+}
+
+func startTime(int) uint64 { return 0 }
+
+func (r *runner) sweep() {
+	if unix.Kill(-r.rec.ClaudePID, unix.SIGKILL) == nil {
+		r.rec.Leftovers = 1
+	}
+}
+
+// signalProc trusts the lock alone: this system has no pidfd.
+func signalProc(p Proc, sig syscall.Signal, sure func() (bool, error)) error {
+	if ok, err := sure(); err != nil || !ok {
+		return err
+	}
+	if err := unix.Kill(p.PID, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+		return err
+	}
+	return nil
+}
+
+// Sweep kills what is left of claude's process group after its runner died.
+func (r *Run) Sweep(_ context.Context, _ Spare) (killed int, err error) {
+	if alive, err := r.Alive(); err != nil || alive {
+		if alive {
+			err = fmt.Errorf("sweep %s: its runner lives", r.dir)
+		}
+		return 0, err
+	}
+	rec, err := r.Record()
+	if err != nil || rec.ClaudePID == 0 || rec.Exited {
+		return 0, err
+	}
+	if unix.Kill(-rec.ClaudePID, unix.SIGKILL) == nil {
+		killed = 1
+	}
+	return killed, nil
+}
