@@ -1,0 +1,333 @@
+package storage
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"cctask/engine"
+	"cctask/engine/task"
+)
+
+// keyLife is how long an idempotency key stands.
+const keyLife = 24 * time.Hour
+
+// maxKey bounds an idempotency key, in bytes; bbolt's own bound is 32 KiB.
+const maxKey = 1024
+
+// write is a Write made ready outside the writer: encoded, packed, encrypted.
+type write struct {
+	engine.Write
+	record   []byte
+	attempts [][]byte
+	pieces   []piece
+	env      []byte
+	size     int
+
+	// Found by check, for apply.
+	id  task.ID // whose pieces they are
+	old *task.Task
+}
+
+type piece struct {
+	place
+	at     int64
+	data   []byte
+	packed []byte
+}
+
+// Apply makes w durable, or returns an error and changes nothing. Pieces go to
+// the task of w, or, without one, to the task that each Blob names; all of one
+// Write belong to one task. A session that no task names keeps no cost.
+// Errors: *engine.KeyTaken, ErrNotFound (pieces of a task that is gone),
+// ErrNoSpace, ErrClosing, ErrInternal (a record that breaks the rules).
+func (db *DB) Apply(w engine.Write) error {
+	p, err := db.prepare(w)
+	if err != nil {
+		return err
+	}
+	return db.do(&request{check: p.check, apply: p.apply, size: p.size})
+}
+
+func (db *DB) prepare(w engine.Write) (*write, error) {
+	p := &write{Write: w}
+	if w.At.IsZero() {
+		p.At = time.Now()
+	}
+	if err := p.prepareRecords(); err != nil {
+		return nil, err
+	}
+	if err := p.preparePieces(); err != nil {
+		return nil, err
+	}
+	if len(w.Key) > maxKey {
+		return nil, &task.Error{
+			Code: task.CodeInvalid, Message: fmt.Sprintf("idempotency_key: has %d bytes", len(w.Key)),
+			Hint: fmt.Sprintf("Use at most %d bytes.", maxKey),
+		}
+	}
+	if w.Env != nil {
+		var err error
+		if p.env, err = db.keys.seal(p.id, w.Env); err != nil {
+			return nil, translate(db.path, err)
+		}
+	}
+	return p, nil
+}
+
+func (p *write) prepareRecords() (err error) {
+	if p.Task == nil {
+		if p.Attempts != nil || p.Env != nil || p.DropEnv || p.Key != "" {
+			return fault("a write of attempts, environment or key names no task")
+		}
+		return nil
+	}
+	t := p.Task.Stored()
+	p.id = t.ID
+	if id, err := task.ParseID(string(t.ID)); err != nil || id != t.ID {
+		return fault("write of a task with the bad id %q", t.ID)
+	}
+	if !replays(t) {
+		return fault("write of task %s: its history does not lead to %q", t.ID, t.Status)
+	}
+	if t.Status == task.Queued && t.Seq == 0 {
+		return fault("write of task %s: queued without a sequence", t.ID)
+	}
+	if p.record, err = json.Marshal(t); err != nil {
+		return fmt.Errorf("encode task %s: %w", t.ID, err)
+	}
+	p.attempts = make([][]byte, len(p.Attempts))
+	for i, a := range p.Attempts {
+		if a.N < 1 || a.N > t.Attempt {
+			return fault("write of task %s: attempt %d of %d", t.ID, a.N, t.Attempt)
+		}
+		if p.attempts[i], err = json.Marshal(a); err != nil {
+			return fmt.Errorf("encode attempt %d of task %s: %w", a.N, t.ID, err)
+		}
+	}
+	return nil
+}
+
+// replays tells whether the history is a walk through the state machine that
+// ends in the status.
+func replays(t task.Task) bool {
+	var at task.Status
+	for _, c := range t.History {
+		if c.From != at || !task.May(at, c.To) {
+			return false
+		}
+		at = c.To
+	}
+	return at == t.Status && at != ""
+}
+
+// preparePieces cuts the blobs of w into pieces and packs them.
+func (p *write) preparePieces() error {
+	blobs := slices.Clone(p.Chunks)
+	for _, b := range p.Chunks {
+		if b.Stream != task.Stdout && b.Stream != task.Stderr {
+			return fault("a chunk of %q", b.Stream)
+		}
+	}
+	for s, b := range map[task.Stream]*engine.Blob{task.Prompt: p.Prompt, task.Result: p.Result} {
+		if b != nil {
+			blobs = append(blobs, engine.Blob{ID: b.ID, Attempt: b.Attempt, Stream: s, Offset: b.Offset, Data: b.Data})
+		}
+	}
+	for _, b := range blobs {
+		if b.ID != "" && p.id == "" {
+			p.id = b.ID
+		}
+		if p.id == "" || b.ID != "" && b.ID != p.id || b.Attempt < 1 || b.Offset < 0 {
+			return fault("a piece of attempt %d of task %q at %d in a write of task %q", b.Attempt, b.ID, b.Offset, p.id)
+		}
+		at, _ := placeOf(p.id, b.Attempt, b.Stream)
+		offset := b.Offset
+		for data := range slices.Chunk(b.Data, pieceSize) {
+			p.pieces = append(p.pieces, piece{place: at, at: offset, data: data, packed: pack(data)})
+			offset += int64(len(data))
+			p.size += len(data)
+		}
+	}
+	return nil
+}
+
+// check looks whether the write may be applied as a whole.
+func (p *write) check(tx *bolt.Tx) error {
+	if p.Key != "" {
+		if id, hash, at, ok := getKey(tx, p.Key); ok && p.At.Sub(at) < keyLife {
+			return &engine.KeyTaken{ID: id, Hash: hash}
+		}
+	}
+	p.old = nil
+	if p.id != "" {
+		old, err := getTask(tx, p.id)
+		switch {
+		case err == nil:
+			p.old = &old
+		case !errors.Is(err, task.ErrNotFound) || p.Task == nil:
+			return err
+		}
+	}
+	if p.Task != nil {
+		if err := p.checkTask(tx); err != nil {
+			return err
+		}
+	}
+	return p.checkPieces(tx)
+}
+
+func (p *write) checkTask(tx *bolt.Tx) error {
+	t := p.Task
+	if p.old == nil && tx.Bucket(bucketRemoving).Get([]byte(t.ID)) != nil {
+		return notFound(string(t.ID))
+	}
+	if p.old != nil && len(p.old.History) > len(t.History) {
+		return fault("write of task %s: its history has become shorter", t.ID)
+	}
+	if t.Status == task.Queued {
+		if id := tx.Bucket(bucketQueue).Get(u64(t.Seq)); id != nil && string(id) != string(t.ID) {
+			return fault("write of task %s: its place %d in the queue is taken by %s", t.ID, t.Seq, id)
+		}
+	}
+	next := 1
+	if len(p.Attempts) > 0 {
+		next = countAttempts(tx, t.ID) + 1
+	}
+	for _, a := range p.Attempts {
+		if a.N > next {
+			return fault("write of task %s: attempt %d before %d", t.ID, a.N, next)
+		}
+		next = max(next, a.N+1)
+	}
+	return nil
+}
+
+// checkPieces refuses a gap. The ends are carried along, since several pieces
+// of one write may follow each other.
+func (p *write) checkPieces(tx *bolt.Tx) error {
+	ends := map[string]int64{}
+	for _, c := range p.pieces {
+		end, ok := ends[string(c.bucket)+c.prefix]
+		if !ok {
+			var err error
+			if end, err = c.end(tx); err != nil {
+				return corrupt(tx.DB().Path(), err)
+			}
+		}
+		if c.at > end {
+			return fault("write of task %s: a piece at %d leaves a gap after %d", p.id, c.at, end)
+		}
+		ends[string(c.bucket)+c.prefix] = max(end, c.at+int64(len(c.data)))
+	}
+	return nil
+}
+
+// apply makes the change. Everything that can be refused was refused before.
+func (p *write) apply(tx *bolt.Tx) error {
+	added, err := p.putPieces(tx)
+	if err != nil {
+		return err
+	}
+	if err := p.putRecords(tx, added); err != nil {
+		return err
+	}
+	if p.SessionID != "" && hasPrefix(tx.Bucket(bucketSessions), []byte(p.SessionID+"\x00")) {
+		if err := tx.Bucket(bucketSessions).Put([]byte(p.SessionID), costBytes(p.SessionCost)); err != nil {
+			return err
+		}
+	}
+	if p.Key != "" {
+		if err := putKey(tx, p.Key, p.id, p.KeyHash, p.At); err != nil {
+			return err
+		}
+	}
+	switch env := tx.Bucket(bucketEnv); {
+	case p.env != nil:
+		return env.Put([]byte(p.id), p.env)
+	case p.DropEnv:
+		return env.Delete([]byte(p.id))
+	}
+	return nil
+}
+
+// putPieces writes what is not stored yet, and tells how many bytes it added.
+func (p *write) putPieces(tx *bolt.Tx) (added int64, err error) {
+	for _, c := range p.pieces {
+		end, err := c.end(tx)
+		if err != nil {
+			return 0, err
+		}
+		if c.at+int64(len(c.data)) <= end {
+			continue
+		}
+		if c.at < end {
+			c.data = c.data[end-c.at:]
+			c.at, c.packed = end, pack(c.data)
+		}
+		if err := tx.Bucket(c.bucket).Put(c.key(c.at), c.packed); err != nil {
+			return 0, err
+		}
+		added += int64(len(c.packed))
+	}
+	return added, nil
+}
+
+// putRecords writes the task and its attempts and moves the indexes.
+func (p *write) putRecords(tx *bolt.Tx, added int64) error {
+	var before entry
+	if p.old != nil {
+		before = entryOf(tx, *p.old)
+	}
+	if p.Task == nil {
+		if p.old == nil {
+			return nil
+		}
+		after := before
+		after.stored += added
+		return before.moveTo(tx, after)
+	}
+	named := p.old == nil || len(p.Attempts) > 0 || p.old.SessionID != p.Task.SessionID
+	var sessions []string
+	if named && p.old != nil {
+		var err error
+		if sessions, err = sessionsOf(tx, p.id); err != nil {
+			return err
+		}
+	}
+	if err := tx.Bucket(bucketTasks).Put([]byte(p.id), p.record); err != nil {
+		return err
+	}
+	for i, a := range p.Attempts {
+		if err := tx.Bucket(bucketAttempts).Put(keyAttempt(p.id, a.N), p.attempts[i]); err != nil {
+			return err
+		}
+	}
+	if named {
+		if err := moveSessions(tx, p.id, sessions); err != nil {
+			return err
+		}
+	}
+	after := footprint(*p.Task)
+	after.stored = before.stored + added
+	return before.moveTo(tx, after)
+}
+
+func getKey(tx *bolt.Tx, key string) (id task.ID, hash string, at time.Time, ok bool) {
+	v := tx.Bucket(bucketKeys).Get([]byte(key))
+	if len(v) < 8+task.IDLength {
+		return "", "", time.Time{}, false
+	}
+	at = time.UnixMilli(int64(binary.BigEndian.Uint64(v)))
+	return task.ID(v[8 : 8+task.IDLength]), string(v[8+task.IDLength:]), at, true
+}
+
+func putKey(tx *bolt.Tx, key string, id task.ID, hash string, at time.Time) error {
+	v := append(u64(uint64(at.UnixMilli())), id...)
+	return tx.Bucket(bucketKeys).Put([]byte(key), append(v, hash...))
+}

@@ -1,0 +1,242 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"cctask/engine/task"
+	"cctask/migrations"
+)
+
+// maxProblems bounds what one Check reports.
+const maxProblems = 20
+
+// Check looks whether the whole database is as it should be: bbolt's own
+// check, indexes and counters that equal the records, histories that lead to
+// their statuses, attempts from 1 on without a gap, streams from 0 on without
+// a gap and of the length that their records say, no environment of a task
+// that cannot start by itself. Writers wait meanwhile.
+// The error lists up to 20 problems, one a line.
+func (db *DB) Check() error {
+	if db.queue == nil {
+		return db.view(func(tx *bolt.Tx) error { return check(tx) })
+	}
+	// bbolt's check reads the free list, which only the writer may do.
+	return db.do(&request{check: check})
+}
+
+// CheckFile checks a database file that nobody has open for writing. It waits
+// at most DefaultTimeout for a writer.
+func CheckFile(path string) error {
+	db, err := OpenReadOnly(path, DefaultTimeout)
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.Check(), db.Close())
+}
+
+// checker collects problems, and what the records say the indexes must hold.
+type checker struct {
+	tx       *bolt.Tx
+	problems []error
+
+	counts map[task.Status]uint64
+	seq    uint64 // the highest
+	ended  uint64 // bytes stored of ended tasks
+	keys   map[string]int
+}
+
+func check(tx *bolt.Tx) error {
+	c := &checker{tx: tx, counts: map[task.Status]uint64{}, keys: map[string]int{}}
+	for err := range tx.Check() {
+		c.report("bbolt: %v", err)
+	}
+	if len(c.problems) == 0 {
+		c.tasks()
+		c.totals()
+		c.loose()
+	}
+	if len(c.problems) == 0 {
+		return nil
+	}
+	return corrupt(tx.DB().Path(), errors.Join(c.problems...))
+}
+
+func (c *checker) report(format string, args ...any) {
+	if len(c.problems) < maxProblems {
+		c.problems = append(c.problems, fmt.Errorf(format, args...))
+	}
+}
+
+// tasks checks every record and what belongs to it.
+func (c *checker) tasks() {
+	_ = c.tx.Bucket(bucketTasks).ForEach(func(k, _ []byte) error {
+		t, err := getTask(c.tx, task.ID(k))
+		if err != nil {
+			c.report("%w", err)
+			return nil
+		}
+		if id, err := task.ParseID(string(k)); err != nil || id != t.ID {
+			c.report("task %s: its record calls itself %q", k, t.ID)
+			return nil
+		}
+		if !replays(t) {
+			c.report("task %s: its history does not lead to %q", t.ID, t.Status)
+		}
+		stored := c.streams(t)
+		c.attempts(t)
+		c.sessions(t)
+		c.index(t, stored)
+		return nil
+	})
+}
+
+// expect notes that a key belongs into the bucket, and checks its value.
+func (c *checker) expect(bucket, key, value []byte) {
+	c.keys[string(bucket)]++
+	got := c.tx.Bucket(bucket).Get(key)
+	if got == nil {
+		c.report("%s: %q is missing", bucket, key)
+	} else if string(got) != string(value) {
+		c.report("%s: %q is %x, not %x", bucket, key, got, value)
+	}
+}
+
+// index checks the index entries of one task.
+func (c *checker) index(t task.Task, stored int64) {
+	e := footprint(t)
+	c.counts[t.Status]++
+	c.expect(bucketByStatus, keyByStatus(t.Status, t.ID), u64(uint64(stored)))
+	if e.name != "" {
+		c.expect(bucketNames, keyName(e.name, t.ID), present)
+	}
+	if t.Status == task.Queued {
+		c.expect(bucketQueue, u64(t.Seq), []byte(t.ID))
+		c.seq = max(c.seq, t.Seq)
+	}
+	if t.Status.Ended() {
+		c.expect(bucketEnded, e.endedKey(), u64(uint64(stored)))
+		c.ended += uint64(stored)
+	}
+	if c.tx.Bucket(bucketEnv).Get([]byte(t.ID)) != nil {
+		c.keys[string(bucketEnv)]++
+		if !mayStart(t) {
+			c.report("task %s: is %s and still has its environment", t.ID, t.Status)
+		}
+	}
+}
+
+// mayStart tells whether a task may still be started without being asked for.
+func mayStart(t task.Task) bool { return t.Status == task.Queued || t.Status == task.Starting }
+
+func (c *checker) attempts(t task.Task) {
+	list, err := getAttempts(c.tx, t.ID)
+	if err != nil {
+		c.report("%w", err)
+		return
+	}
+	c.keys[string(bucketAttempts)] += len(list)
+	if len(list) > t.Attempt {
+		c.report("task %s: %d attempts are recorded, the task knows %d", t.ID, len(list), t.Attempt)
+	}
+	for i, a := range list {
+		if a.N != i+1 || c.tx.Bucket(bucketAttempts).Get(keyAttempt(t.ID, a.N)) == nil {
+			c.report("task %s: attempt %d stands in place %d", t.ID, a.N, i+1)
+			continue
+		}
+		if !a.Status.Ended() {
+			continue
+		}
+		for s, want := range map[task.Stream]int64{
+			task.Stdout: a.StdoutBytes, task.Stderr: a.StderrBytes, task.Result: a.ResultBytes,
+		} {
+			p, _ := placeOf(t.ID, a.N, s)
+			if got, err := p.end(c.tx); err == nil && got != want {
+				c.report("task %s: %s of attempt %d has %d bytes, its record says %d", t.ID, s, a.N, got, want)
+			}
+		}
+	}
+}
+
+func (c *checker) sessions(t task.Task) {
+	list, err := sessionsOf(c.tx, t.ID)
+	if err != nil {
+		c.report("%w", err)
+		return
+	}
+	for _, s := range list {
+		c.expect(bucketSessions, keySessionTask(s, t.ID), present)
+	}
+}
+
+// totals checks that the indexes hold nothing else, and the counters.
+func (c *checker) totals() {
+	for _, name := range [][]byte{
+		bucketByStatus, bucketNames, bucketQueue, bucketEnded, bucketEnv, bucketAttempts,
+	} {
+		if got := c.size(name, nil); got != c.keys[string(name)] {
+			c.report("%s: has %d keys, the records make %d", name, got, c.keys[string(name)])
+		}
+	}
+	meta := c.tx.Bucket(bucketMeta)
+	for _, s := range task.Statuses {
+		if got := getU64(meta.Get(keyCount(s))); got != c.counts[s] {
+			c.report("meta: counts %d tasks that are %s, there are %d", got, s, c.counts[s])
+		}
+	}
+	if got := getU64(meta.Get(keyEndedBytes)); got != c.ended {
+		c.report("meta: %d bytes of ended tasks, there are %d", got, c.ended)
+	}
+	if got := getU64(meta.Get(keySeq)); got < c.seq {
+		c.report("meta: the highest sequence is %d, a task has %d", got, c.seq)
+	}
+	if v, err := migrations.Version(c.tx); err != nil || v != migrations.Latest() {
+		c.report("meta: schema %d (%v)", v, err)
+	}
+}
+
+// size counts the keys that want lets pass; nil lets all.
+func (c *checker) size(bucket []byte, want func(k []byte) bool) int {
+	n := 0
+	_ = c.tx.Bucket(bucket).ForEach(func(k, _ []byte) error {
+		if want == nil || want(k) {
+			n++
+		}
+		return nil
+	})
+	return n
+}
+
+// loose checks what stands for itself: sessions, keys, pieces without a task.
+func (c *checker) loose() {
+	pairs := 0
+	_ = c.tx.Bucket(bucketSessions).ForEach(func(k, v []byte) error {
+		if n := len(k) - task.IDLength - 1; n > 0 && k[n] == 0 {
+			pairs++
+		} else if len(v) != 8 || !hasPrefix(c.tx.Bucket(bucketSessions), append(k[:len(k):len(k)], 0)) {
+			c.report("sessions: %q is named by no task", k)
+		}
+		return nil
+	})
+	if want := c.keys[string(bucketSessions)]; pairs != want {
+		c.report("sessions: %d are named, the records make %d", pairs, want)
+	}
+	_ = c.tx.Bucket(bucketKeys).ForEach(func(k, _ []byte) error {
+		if _, _, at, ok := getKey(c.tx, string(k)); !ok || at.After(time.UnixMilli(1<<50)) {
+			c.report("keys: %q has a bad value", k)
+		}
+		return nil
+	})
+	removing := c.tx.Bucket(bucketRemoving)
+	for _, name := range blobBuckets {
+		got := c.size(name, func(k []byte) bool {
+			return len(k) < task.IDLength || removing.Get(k[:task.IDLength]) == nil
+		})
+		if got != c.keys[string(name)] {
+			c.report("%s: has %d pieces, the tasks have %d", name, got, c.keys[string(name)])
+		}
+	}
+}

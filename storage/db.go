@@ -1,0 +1,269 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/bits"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"cctask/engine"
+	"cctask/engine/task"
+	"cctask/migrations"
+)
+
+// FileName is the database's name inside the state directory.
+const FileName = "tasks.db"
+
+// DefaultTimeout is how long Open waits for the file's lock.
+const DefaultTimeout = time.Second
+
+// Options of Open. The zero value works.
+type Options struct {
+	// Timeout is how long to wait for the lock. 0: DefaultTimeout.
+	Timeout time.Duration
+	// Holder names the process that holds the lock, for the error. nil or "":
+	// nobody is named.
+	Holder func() string
+	// App is the version of this program, recorded as the file's last writer.
+	App string
+}
+
+// DB is an open database. Its methods may be used from several goroutines.
+type DB struct {
+	path string
+	app  string
+	bolt *bolt.DB
+	file *os.File // bbolt's own descriptor
+	info fs.FileInfo
+	keys keyring
+
+	queue chan *request
+	quit  chan struct{} // closed by Close
+	idle  chan struct{} // closed when the writer has left
+	close func() error
+
+	// Of the writer goroutine only.
+	broken  error // set by a panic: the state in memory cannot be trusted
+	stamped bool  // app is recorded
+}
+
+var _ engine.Store = (*DB)(nil)
+
+// Open opens the database in dir for writing, and makes both if they are
+// missing. Errors: ErrInvalid (a directory that is open to others), ErrLocked,
+// ErrCorrupt, ErrVersion; the file is untouched with each of them.
+func Open(dir string, o Options) (*DB, error) {
+	if o.Timeout == 0 {
+		o.Timeout = DefaultTimeout
+	}
+	if err := prepareDir(dir); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, FileName)
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := create(dir, path, o.App, o.Timeout); err != nil {
+			return nil, o.locked(path, translate(path, fmt.Errorf("create the database: %w", err)))
+		}
+	}
+	db := &DB{
+		path: path, app: o.App, keys: keyring{path: filepath.Join(dir, "env.key")},
+		queue: make(chan *request), quit: make(chan struct{}), idle: make(chan struct{}),
+	}
+	if err := db.open(false, true, o.Timeout); err != nil {
+		return nil, o.locked(path, err)
+	}
+	go db.write()
+	if err := db.finishRemovals(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// OpenReadOnly opens a database file for reading. ErrLocked if a writer holds
+// it longer than timeout.
+func OpenReadOnly(path string, timeout time.Duration) (*DB, error) {
+	return openReadOnly(path, timeout, true)
+}
+
+func openReadOnly(path string, timeout time.Duration, check bool) (*DB, error) {
+	db := &DB{path: path, quit: make(chan struct{}), idle: make(chan struct{})}
+	close(db.idle)
+	if err := db.open(true, check, timeout); err != nil {
+		return nil, Options{}.locked(path, err)
+	}
+	return db, nil
+}
+
+// locked names the holder in an error about a held lock.
+func (o Options) locked(path string, err error) error {
+	if !errors.Is(err, errHeld) {
+		return err
+	}
+	by := "another process"
+	if o.Holder != nil {
+		if h := o.Holder(); h != "" {
+			by = h
+		}
+	}
+	return &task.Error{
+		Code: task.CodeLocked, Message: fmt.Sprintf("the database %s is in use by %s", path, by),
+		Hint: "Ask the running cctask (`cctask daemon status`), stop it (`cctask daemon stop`), or use another directory (CCTASK_DIR).",
+	}
+}
+
+// open maps the file. Lock and verification happen in the hook that opens it,
+// so that bbolt sees only a file that is ours and whole.
+func (db *DB) open(readOnly, check bool, timeout time.Duration) error {
+	hook := func(path string, flag int, mode os.FileMode) (*os.File, error) {
+		f, err := os.OpenFile(path, flag&^os.O_CREATE|syscall.O_NOFOLLOW, mode)
+		if err != nil {
+			return nil, err
+		}
+		if db.info, err = admit(f, readOnly, check, timeout); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		db.file = f
+		return f, nil
+	}
+	err := guard(db.path, func() (err error) {
+		db.bolt, err = bolt.Open(db.path, 0o600, boltOptions(readOnly, hook))
+		return err
+	})
+	if err != nil {
+		db.release()
+		return translate(db.path, fmt.Errorf("open the database: %w", err))
+	}
+	db.close = sync.OnceValue(db.shut)
+	if err := db.checkSchema(readOnly); err != nil {
+		return errors.Join(err, db.bolt.Close())
+	}
+	return nil
+}
+
+func boltOptions(readOnly bool, hook func(string, int, os.FileMode) (*os.File, error)) *bolt.Options {
+	o := &bolt.Options{
+		Timeout: DefaultTimeout, ReadOnly: readOnly, OpenFile: hook, NoStatistics: true,
+		NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
+	}
+	// A growing writer that must map again waits for every reader. Address
+	// space costs nothing where there is plenty of it.
+	if bits.UintSize == 64 && !readOnly {
+		o.InitialMmapSize = 4 << 30
+	}
+	return o
+}
+
+// admit locks a file and looks whether it is a whole database.
+func admit(f *os.File, readOnly, check bool, timeout time.Duration) (fs.FileInfo, error) {
+	how := syscall.LOCK_EX
+	if readOnly {
+		how = syscall.LOCK_SH
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, corrupt(f.Name(), errors.New("not a regular file"))
+	}
+	if err := flock(f, how, timeout); err != nil {
+		return nil, err
+	}
+	// A second look under the lock: the writer before us may have grown it.
+	if info, err = f.Stat(); err != nil {
+		return nil, err
+	}
+	if check {
+		if err := verify(f, info.Size()); err != nil {
+			return nil, corrupt(f.Name(), err)
+		}
+	}
+	if !readOnly && info.Mode().Perm() != 0o600 {
+		if err := f.Chmod(0o600); err != nil {
+			return nil, err
+		}
+	}
+	return info, nil
+}
+
+// checkSchema refuses what is not ours or newer, and migrates what is older.
+func (db *DB) checkSchema(readOnly bool) error {
+	err := guard(db.path, func() error {
+		if !readOnly {
+			return migrations.Run(db.bolt)
+		}
+		return db.bolt.View(func(tx *bolt.Tx) error {
+			v, err := migrations.Version(tx)
+			if err == nil && v > migrations.Latest() {
+				err = fmt.Errorf("%w: version %d, this program knows %d", migrations.ErrNewer, v, migrations.Latest())
+			} else if err == nil && v < migrations.Latest() {
+				err = errOlder
+			}
+			return err
+		})
+	})
+	switch {
+	case errors.Is(err, migrations.ErrNewer):
+		return &task.Error{
+			Code: task.CodeVersion, Message: "open " + db.path, Err: err,
+			Hint: "Use the newer cctask that wrote it. The file was left as it is.",
+		}
+	case errors.Is(err, errOlder):
+		return &task.Error{
+			Code: task.CodeVersion, Message: "open " + db.path, Err: err,
+			Hint: "Start cctask once on its directory (`cctask list`): that brings the file to the new schema.",
+		}
+	case errors.Is(err, migrations.ErrForeign):
+		return corrupt(db.path, err)
+	}
+	return translate(db.path, err)
+}
+
+var errOlder = errors.New("the database has an older schema")
+
+// release gives the lock up after bbolt has panicked with the file open. The
+// map keeps the file alive, so closing alone would keep the lock.
+func (db *DB) release() {
+	if db.file != nil {
+		_ = syscall.Flock(int(db.file.Fd()), syscall.LOCK_UN)
+		_ = db.file.Close()
+	}
+}
+
+// Close waits for the writes under way and closes the file. Later calls of any
+// method fail with ErrClosing.
+func (db *DB) Close() error { return db.close() }
+
+func (db *DB) shut() error {
+	close(db.quit)
+	<-db.idle
+	if db.broken != nil {
+		// bbolt's locks may be left locked by the panic: its Close could wait
+		// for ever.
+		db.release()
+		return nil
+	}
+	return guard(db.path, db.bolt.Close)
+}
+
+// Path is the database file's path.
+func (db *DB) Path() string { return db.path }
+
+// Gone tells whether the file at Path is no longer the one that is open here:
+// somebody removed or replaced it, and what is written from now on is lost.
+func (db *DB) Gone() bool {
+	info, err := os.Lstat(db.path)
+	return err != nil && errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(info, db.info)
+}
+
+// view runs f in a short read transaction.
+func (db *DB) view(f func(*bolt.Tx) error) error {
+	return translate(db.path, guard(db.path, func() error { return db.bolt.View(f) }))
+}

@@ -1,0 +1,39 @@
+// Package storage keeps tasks in one bbolt file: records, indexes, prompts,
+// answers and every byte of output. *DB is the engine's Store.
+//
+// It may import engine (for the contract), engine/task, migrations, bbolt and
+// klauspost/compress. It must never know how a task is run or reached: no
+// process, no socket, no spool file.
+//
+// The schema, version 1. Integers are big-endian; n is a uint32, an offset a
+// uint64, an id the 26 characters of a task's ULID.
+//
+//	meta       schema                 uint32
+//	           created                time of the file's creation, RFC 3339
+//	           app                    version of the last writer
+//	           seq                    uint64, the highest queue sequence ever taken
+//	           count/<status>         uint64, tasks in this status
+//	           ended_bytes            uint64, sum of the values of `ended`
+//	tasks      <id>                   JSON of task.Task.Stored
+//	attempts   <id> n                 JSON of task.Attempt
+//	prompts    <id> n offset          piece of the prompt
+//	results    <id> n offset          piece of claude's answer
+//	output     <id> n 'o'|'e' offset  piece of stdout or stderr
+//	by_status  <status>/<id>          uint64, bytes of the task's pieces as stored
+//	queue      seq (uint64)           <id> of a queued task
+//	ended      unix ms (uint64) <id>  uint64, bytes of the task's pieces as stored
+//	names      <name> 0x00 <id>       -
+//	keys       <idempotency key>      unix ms (uint64) <id> <hash of the specification>
+//	sessions   <uuid>                 float64 bits, the session's last known total cost
+//	           <uuid> 0x00 <id>       - (the task names the session)
+//	env        <id>                   nonce and AES-256-GCM of the environment, under env.key
+//	removing   <id>                   - (the task is gone, its pieces are being deleted)
+//
+// A piece holds at most 256 KiB: one byte that says how it is packed, a uint32
+// with its length unpacked, then the data. Keys are offsets, so that to write
+// a piece again is a no-op and a gap is an error.
+//
+// All writes go through one goroutine that drains its queue and commits once.
+// Every index moves in the transaction of its record. No slice of bbolt's
+// memory leaves its transaction, and nothing waits inside one.
+package storage

@@ -1,0 +1,114 @@
+package storage
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"cctask/engine/task"
+)
+
+const keySize = 32
+
+// keyring encrypts environments under a key that lies beside the database, so
+// that a copy of the database holds no secret, not even in its freed pages.
+type keyring struct {
+	path string
+	mu   sync.Mutex
+	aead cipher.AEAD // nil until the key was needed
+}
+
+// seal encrypts an environment for one task.
+func (k *keyring) seal(id task.ID, env []string) ([]byte, error) {
+	aead, err := k.load(true)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := json.Marshal(env)
+	if err != nil {
+		return nil, fmt.Errorf("encode the environment: %w", err)
+	}
+	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
+	_, _ = rand.Read(nonce) // never fails
+	return aead.Seal(nonce, nonce, plain, []byte(id)), nil
+}
+
+// open decrypts what seal made for the same task under the same key.
+func (k *keyring) open(id task.ID, sealed []byte) ([]string, error) {
+	aead, err := k.load(false)
+	if err != nil {
+		return nil, err
+	}
+	if len(sealed) < aead.NonceSize() {
+		return nil, errors.New("the record is too short")
+	}
+	nonce, sealed := sealed[:aead.NonceSize()], sealed[aead.NonceSize():]
+	plain, err := aead.Open(nil, nonce, sealed, []byte(id))
+	if err != nil {
+		return nil, fmt.Errorf("%s does not fit: %w", k.path, err)
+	}
+	var env []string
+	if err := json.Unmarshal(plain, &env); err != nil {
+		return nil, fmt.Errorf("decode the environment: %w", err)
+	}
+	return env, nil
+}
+
+// load reads the key once; create makes a missing one.
+func (k *keyring) load(create bool) (cipher.AEAD, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.aead != nil {
+		return k.aead, nil
+	}
+	key, err := os.ReadFile(k.path)
+	if create && errors.Is(err, fs.ErrNotExist) {
+		key, err = k.create()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the key of the environments: %w", err)
+	}
+	if len(key) != keySize {
+		return nil, &task.Error{
+			Code: task.CodeCorrupt, Message: fmt.Sprintf("%s has %d bytes, not %d", k.path, len(key), keySize),
+			Hint: "Remove it: a new one is made. Tasks that still wait must then be started again.",
+		}
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	k.aead, err = cipher.NewGCM(block)
+	return k.aead, err
+}
+
+// create makes a key durable under its name before anything is encrypted with
+// it: a power cut may lose neither the key nor half of it. The database's lock
+// keeps a second creator away.
+func (k *keyring) create() ([]byte, error) {
+	key := make([]byte, keySize)
+	_, _ = rand.Read(key) // never fails
+	tmp := k.path + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Write(key)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return nil, errors.Join(err, os.Remove(tmp))
+	}
+	if err := os.Rename(tmp, k.path); err != nil {
+		return nil, err
+	}
+	return key, syncDir(filepath.Dir(k.path))
+}

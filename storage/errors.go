@@ -1,0 +1,92 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	berrors "go.etcd.io/bbolt/errors"
+
+	"cctask/engine/task"
+)
+
+func notFound(ref string) error {
+	return &task.Error{
+		Code: task.CodeNotFound, Message: fmt.Sprintf("no task %q", ref),
+		Hint: "List the tasks with `cctask list --all`.",
+	}
+}
+
+func missing(id task.ID, what string) error {
+	return &task.Error{
+		Code: task.CodeNotFound, Message: fmt.Sprintf("task %s has no %s", id, what),
+		Hint: fmt.Sprintf("See what it has with `cctask status %s`.", id),
+	}
+}
+
+// fault is a write or a record that the engine should not have made.
+func fault(format string, args ...any) error {
+	return &task.Error{
+		Code: task.CodeInternal, Message: fmt.Sprintf(format, args...),
+		Hint: "This is a fault of cctask: see owner.log in the state directory.",
+	}
+}
+
+func corrupt(path string, cause error) error {
+	return &task.Error{
+		Code: task.CodeCorrupt, Message: fmt.Sprintf("the database %s is damaged", path), Err: cause,
+		Hint: "It was left as it is. Put back a copy of it, or move it away to begin with an empty one.",
+	}
+}
+
+func closing() error {
+	return &task.Error{Code: task.CodeClosing, Message: "the database is closed", Hint: "Run the command again."}
+}
+
+// translate gives bbolt's and the system's errors the code that a caller can
+// tell apart.
+func translate(path string, err error) error {
+	var known *task.Error
+	switch {
+	case err == nil || errors.As(err, &known):
+		return err
+	case errors.Is(err, berrors.ErrDatabaseNotOpen):
+		return closing()
+	case errors.Is(err, berrors.ErrDatabaseReadOnly):
+		return fault("write to %s, which is open for reading only", path)
+	case isNoSpace(err):
+		return &task.Error{
+			Code: task.CodeNoSpace, Message: "write to " + path, Err: err,
+			Hint: "Free some space on its disk (`cctask rm` makes room inside the database), then try again.",
+		}
+	default:
+		return err
+	}
+}
+
+// isNoSpace looks at the text too: bbolt formats the error of a failed growth
+// without wrapping it.
+func isNoSpace(err error) bool {
+	for _, no := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, no) || strings.Contains(err.Error(), no.Error()) {
+			return true
+		}
+	}
+	return false
+}
+
+// guard runs f and turns a panic into an error. bbolt panics on a page that
+// makes no sense, and a file that is truncated under the map faults: neither
+// may take the owner, and with it the answers about all tasks, down.
+func guard(path string, f func() error) (err error) {
+	before := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(before)
+		if r := recover(); r != nil {
+			err = corrupt(path, fmt.Errorf("panic: %v", r))
+		}
+	}()
+	return f()
+}

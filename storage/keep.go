@@ -1,0 +1,178 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"cctask/engine"
+	"cctask/engine/task"
+)
+
+// removeBatch is how many pieces one transaction deletes: up to 64 MiB of
+// output, so that no removal holds the writer for long.
+const removeBatch = 256
+
+// Remove deletes a task. With the first commit it is gone for every reader;
+// the pieces that did not fit into it follow, and Open finishes what a crash
+// left. Idempotency keys stay until Forget: to repeat a submission must not
+// start it again.
+func (db *DB) Remove(id task.ID) error {
+	for done := false; !done; {
+		err := db.do(&request{
+			check: func(*bolt.Tx) error { return nil },
+			apply: func(tx *bolt.Tx) (err error) {
+				done, err = removeSome(tx, id)
+				return err
+			},
+		})
+		if err != nil {
+			return fmt.Errorf("remove task %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// finishRemovals ends what was cut short.
+func (db *DB) finishRemovals() error {
+	var ids []task.ID
+	err := db.view(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketRemoving).ForEach(func(k, _ []byte) error {
+			ids = append(ids, task.ID(k))
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := db.Remove(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeSome deletes the record and a batch of pieces.
+func removeSome(tx *bolt.Tx, id task.ID) (done bool, err error) {
+	if tx.Bucket(bucketTasks).Get([]byte(id)) != nil {
+		if err := removeRecord(tx, id); err != nil {
+			return false, err
+		}
+	}
+	left := removeBatch
+	for _, name := range blobBuckets {
+		n, err := deletePrefix(tx.Bucket(name), []byte(id), left)
+		if err != nil {
+			return false, err
+		}
+		left -= n
+	}
+	if left == 0 {
+		return false, tx.Bucket(bucketRemoving).Put([]byte(id), present)
+	}
+	return true, tx.Bucket(bucketRemoving).Delete([]byte(id))
+}
+
+func removeRecord(tx *bolt.Tx, id task.ID) error {
+	t, err := getTask(tx, id)
+	if err != nil {
+		return err
+	}
+	sessions, err := sessionsOf(tx, id)
+	if err != nil {
+		return err
+	}
+	for _, s := range sessions {
+		if err := dropSession(tx, s, id); err != nil {
+			return err
+		}
+	}
+	if err := entryOf(tx, t).moveTo(tx, entry{}); err != nil {
+		return err
+	}
+	if _, err := deletePrefix(tx.Bucket(bucketAttempts), []byte(id), -1); err != nil {
+		return err
+	}
+	if err := tx.Bucket(bucketEnv).Delete([]byte(id)); err != nil {
+		return err
+	}
+	return tx.Bucket(bucketTasks).Delete([]byte(id))
+}
+
+// deletePrefix deletes up to limit keys that begin with prefix; a negative
+// limit is none. The keys are collected first: bbolt's cursor skips keys when
+// it deletes as it goes.
+func deletePrefix(b *bolt.Bucket, prefix []byte, limit int) (int, error) {
+	var keys [][]byte
+	c := b.Cursor()
+	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix) && len(keys) != limit; k, _ = c.Next() {
+		keys = append(keys, bytes.Clone(k))
+	}
+	for _, k := range keys {
+		if err := b.Delete(k); err != nil {
+			return 0, err
+		}
+	}
+	return len(keys), nil
+}
+
+// Expired names up to limit ended tasks that the policy lets go, those that
+// ended first first. It looks at no more than that many.
+func (db *DB) Expired(p engine.KeepPolicy, now time.Time, limit int) (ids []task.ID, err error) {
+	err = db.view(func(tx *bolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		size, count := int64(getU64(meta.Get(keyEndedBytes))), 0
+		for _, s := range task.Statuses {
+			if s.Ended() {
+				count += int(getU64(meta.Get(keyCount(s))))
+			}
+		}
+		c := tx.Bucket(bucketEnded).Cursor()
+		for k, v := c.First(); k != nil && len(ids) < limit; k, v = c.Next() {
+			ended := time.UnixMilli(int64(binary.BigEndian.Uint64(k)))
+			old := p.Age > 0 && now.Sub(ended) >= p.Age
+			many := p.Count > 0 && count > p.Count
+			large := p.Size > 0 && size > p.Size
+			if !old && !many && !large {
+				break
+			}
+			ids = append(ids, task.ID(k[8:]))
+			count--
+			size -= int64(getU64(v))
+		}
+		return nil
+	})
+	return ids, err
+}
+
+// Forget drops idempotency keys that are older than a day.
+func (db *DB) Forget(now time.Time) error {
+	var old [][]byte
+	find := func(tx *bolt.Tx) error {
+		old = nil
+		return tx.Bucket(bucketKeys).ForEach(func(k, v []byte) error {
+			if len(v) < 8 || now.Sub(time.UnixMilli(int64(binary.BigEndian.Uint64(v)))) >= keyLife {
+				old = append(old, bytes.Clone(k))
+			}
+			return nil
+		})
+	}
+	if err := db.view(find); err != nil || len(old) == 0 {
+		return err
+	}
+	return db.do(&request{
+		check: find, // again, under the writer: a key may have been taken anew
+		apply: func(tx *bolt.Tx) error {
+			for _, k := range old {
+				if err := tx.Bucket(bucketKeys).Delete(k); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+}

@@ -1,0 +1,126 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"cctask/engine/task"
+)
+
+// Offline reads a database file that no owner serves. Each call opens the file
+// for itself and closes it, so that the lock is never held while the caller
+// does something else, and an owner may start at any time: from then on calls
+// fail with ErrLocked.
+type Offline struct {
+	path    string
+	timeout time.Duration
+	info    os.FileInfo
+}
+
+// OpenOffline looks once whether the file at path is whole, waiting at most
+// DefaultTimeout for its lock, as every later call does.
+// Errors: ErrLocked, ErrCorrupt, ErrVersion.
+func OpenOffline(path string) (*Offline, error) {
+	db, err := OpenReadOnly(path, DefaultTimeout)
+	if err != nil {
+		return nil, err
+	}
+	return &Offline{path: path, timeout: DefaultTimeout, info: db.info}, db.Close()
+}
+
+// with opens the file for one call. To verify it each time would make a dump
+// as slow as the square of the file.
+func (o *Offline) with(f func(*DB) error) error {
+	db, err := openReadOnly(o.path, o.timeout, false)
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(o.info, db.info) {
+		return errors.Join(fmt.Errorf("the database %s was replaced meanwhile", o.path), db.Close())
+	}
+	return errors.Join(f(db), db.Close())
+}
+
+// IDs is that of Source.
+func (o *Offline) IDs(after task.ID, limit int) (ids []task.ID, err error) {
+	err = o.with(func(db *DB) error {
+		ids, err = db.IDs(after, limit)
+		return err
+	})
+	return ids, err
+}
+
+// Snapshot is that of Source.
+func (o *Offline) Snapshot(id task.ID) (s Snapshot, err error) {
+	err = o.with(func(db *DB) error {
+		s, err = db.Snapshot(id)
+		return err
+	})
+	return s, err
+}
+
+// Stream is that of Source.
+func (o *Offline) Stream(id task.ID, n int, s task.Stream, offset int64, limit int) (data []byte, err error) {
+	err = o.with(func(db *DB) error {
+		data, err = db.Stream(id, n, s, offset, limit)
+		return err
+	})
+	return data, err
+}
+
+// copyTries is how often CopyLive begins anew when a commit came between.
+const copyTries = 10
+
+// CopyLive copies the file of a process that holds its lock and does not
+// answer. A copy counts only if no commit came while it was made: then its
+// pages are those that the newest meta page names. dst must not exist.
+// ErrLocked: the owner was writing all the time.
+func CopyLive(path, dst string) error {
+	src, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("open the database to copy it: %w", err)
+	}
+	defer src.Close()
+	out, err := os.OpenFile(dst, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("make the copy: %w", err)
+	}
+	err = copyQuiet(src, out)
+	if err = errors.Join(err, out.Close()); err != nil {
+		return errors.Join(translate(path, err), os.Remove(dst))
+	}
+	return nil
+}
+
+func copyQuiet(src, out *os.File) error {
+	for range copyTries {
+		before, err := readMeta(src)
+		if err != nil {
+			continue // torn by a commit, or damaged: the next try tells
+		}
+		size := int64(before.pages) * before.pageSize
+		if err := out.Truncate(0); err != nil {
+			return err
+		}
+		if _, err := io.Copy(io.NewOffsetWriter(out, 0), io.NewSectionReader(src, 0, size)); err != nil {
+			return fmt.Errorf("copy the database: %w", err)
+		}
+		after, err := readMeta(src)
+		if err == nil && after == before {
+			if err := verify(out, size); err != nil {
+				return corrupt(src.Name(), err)
+			}
+			return nil
+		}
+	}
+	if _, err := readMeta(src); err != nil {
+		return corrupt(src.Name(), err)
+	}
+	return &task.Error{
+		Code: task.CodeLocked, Message: fmt.Sprintf("the database %s is being written to", src.Name()),
+		Hint: "Its owner lives: ask it (`cctask daemon status`), or try again.",
+	}
+}

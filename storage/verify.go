@@ -1,0 +1,297 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+)
+
+// bbolt panics on a damaged file, partly in a goroutine of its own where
+// nobody can recover. So the structure of a file is verified here, by plain
+// reads, before bbolt may map it. What is read: the meta pages, every branch
+// page, and of every leaf page the elements and their keys, not the values.
+
+const (
+	boltMagic   = 0xED0CDAED
+	boltVersion = 2
+
+	pageHeader   = 16
+	pageElement  = 16
+	metaSize     = 64
+	bucketHeader = 16
+
+	flagBranch   = 0x01
+	flagLeaf     = 0x02
+	flagFreelist = 0x10
+	leafBucket   = 0x01
+
+	noFreelist = ^uint64(0)
+	maxDepth   = 64
+)
+
+var native = binary.NativeEndian
+
+// boltMeta is what a meta page says about one committed state of the file.
+type boltMeta struct {
+	pageSize int64
+	root     uint64
+	freelist uint64
+	pages    uint64 // ids from here on are not in use
+	txid     uint64
+}
+
+func parseMeta(page []byte) (boltMeta, bool) {
+	b := page[pageHeader : pageHeader+metaSize]
+	sum := fnv.New64a()
+	_, _ = sum.Write(b[:56])
+	m := boltMeta{
+		pageSize: int64(native.Uint32(b[8:])), root: native.Uint64(b[16:]),
+		freelist: native.Uint64(b[32:]), pages: native.Uint64(b[40:]), txid: native.Uint64(b[48:]),
+	}
+	ok := native.Uint32(b) == boltMagic && native.Uint32(b[4:]) == boltVersion &&
+		native.Uint64(b[56:]) == sum.Sum64() && m.pageSize >= 1024
+	return m, ok
+}
+
+// readMeta returns the newest valid meta page. The second one lies at the page
+// size, which only a valid first one tells; else the sizes are tried.
+func readMeta(r io.ReaderAt) (boltMeta, error) {
+	buf := make([]byte, pageHeader+metaSize)
+	at := func(off int64) (boltMeta, bool) {
+		if _, err := r.ReadAt(buf, off); err != nil {
+			return boltMeta{}, false
+		}
+		return parseMeta(buf)
+	}
+	first, ok := at(0)
+	if ok {
+		if second, ok := at(first.pageSize); ok && second.txid > first.txid {
+			return second, nil
+		}
+		return first, nil
+	}
+	for size := int64(1024); size <= 1024<<14; size *= 2 {
+		if second, ok := at(size); ok && second.pageSize == size {
+			return second, nil
+		}
+	}
+	return boltMeta{}, errors.New("neither meta page is valid")
+}
+
+// verify walks a whole bbolt file of the given size.
+func verify(r io.ReaderAt, size int64) error {
+	m, err := readMeta(r)
+	if err != nil {
+		return err
+	}
+	// The first comparison keeps the product below from overflowing.
+	if m.pages > uint64(size) || int64(m.pages)*m.pageSize > size || size < 2*m.pageSize {
+		return fmt.Errorf("the file has %d bytes, its %d pages need more", size, m.pages)
+	}
+	w := &walker{r: r, meta: m, seen: make([]uint64, m.pages/64+1)}
+	if m.freelist != noFreelist {
+		if err := w.freelist(m.freelist); err != nil {
+			return err
+		}
+	}
+	return w.tree(m.root, nil, nil, 0)
+}
+
+type walker struct {
+	r    io.ReaderAt
+	meta boltMeta
+	seen []uint64             // a bit for each page
+	bufs [maxDepth + 1][]byte // one page for each level: keys of the levels above stay valid
+}
+
+// boltPage is one page with its overflow, or the page inside an inline bucket.
+type boltPage struct {
+	id     uint64
+	flags  uint16
+	count  int64
+	size   int64
+	head   []byte // its first bytes
+	r      io.ReaderAt
+	offset int64
+}
+
+// load reads the head of a page and claims it and its overflow.
+func (w *walker) load(id uint64, depth int) (*boltPage, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("page %d: the tree is too deep", id)
+	}
+	if id < 2 || id >= w.meta.pages {
+		return nil, fmt.Errorf("page %d: out of range", id)
+	}
+	if w.bufs[depth] == nil {
+		w.bufs[depth] = make([]byte, w.meta.pageSize)
+	}
+	head, offset := w.bufs[depth], int64(id)*w.meta.pageSize
+	if _, err := w.r.ReadAt(head, offset); err != nil {
+		return nil, fmt.Errorf("page %d: %w", id, err)
+	}
+	overflow := uint64(native.Uint32(head[12:]))
+	if got := native.Uint64(head); got != id || id+overflow >= w.meta.pages {
+		return nil, fmt.Errorf("page %d: calls itself %d with %d more", id, got, overflow)
+	}
+	for i := id; i <= id+overflow; i++ {
+		if w.seen[i/64]&(1<<(i%64)) != 0 {
+			return nil, fmt.Errorf("page %d: used twice", i)
+		}
+		w.seen[i/64] |= 1 << (i % 64)
+	}
+	return &boltPage{
+		id: id, flags: native.Uint16(head[8:]), count: int64(native.Uint16(head[10:])),
+		size: int64(overflow+1) * w.meta.pageSize, head: head, r: w.r, offset: offset,
+	}, nil
+}
+
+// bytes gives a part of the page, if it lies inside.
+func (p *boltPage) bytes(off, n int64) ([]byte, error) {
+	if off < 0 || n < 0 || off+n > p.size {
+		return nil, fmt.Errorf("page %d: an element points outside", p.id)
+	}
+	if off+n <= int64(len(p.head)) {
+		return p.head[off : off+n], nil
+	}
+	buf := make([]byte, n)
+	if _, err := p.r.ReadAt(buf, p.offset+off); err != nil {
+		return nil, fmt.Errorf("page %d: %w", p.id, err)
+	}
+	return buf, nil
+}
+
+// tree walks the pages of one bucket, whose keys lie in [lo, hi).
+func (w *walker) tree(id uint64, lo, hi []byte, depth int) error {
+	p, err := w.load(id, depth)
+	if err != nil {
+		return err
+	}
+	switch p.flags {
+	case flagBranch:
+		return w.branch(p, lo, hi, depth)
+	case flagLeaf:
+		return w.leaf(p, lo, hi, depth)
+	}
+	return fmt.Errorf("page %d: unexpected type %#x", id, p.flags)
+}
+
+func (w *walker) branch(p *boltPage, lo, hi []byte, depth int) error {
+	elems, err := p.bytes(pageHeader, p.count*pageElement)
+	if err != nil {
+		return err
+	}
+	if p.count == 0 {
+		return fmt.Errorf("page %d: an empty branch", p.id)
+	}
+	keys := make([][]byte, p.count)
+	for i := range keys {
+		e := elems[i*pageElement:]
+		if keys[i], err = p.key(int64(i), native.Uint32(e), native.Uint32(e[4:])); err != nil {
+			return err
+		}
+	}
+	if err := p.ordered(keys, lo, hi); err != nil {
+		return err
+	}
+	for i, key := range keys {
+		end := hi
+		if i+1 < len(keys) {
+			end = keys[i+1]
+		}
+		if err := w.tree(native.Uint64(elems[i*pageElement+8:]), key, end, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *walker) leaf(p *boltPage, lo, hi []byte, depth int) error {
+	elems, err := p.bytes(pageHeader, p.count*pageElement)
+	if err != nil {
+		return err
+	}
+	keys := make([][]byte, p.count)
+	for i := range keys {
+		e := elems[i*pageElement:]
+		flags, pos, ksize, vsize := native.Uint32(e), native.Uint32(e[4:]), native.Uint32(e[8:]), native.Uint32(e[12:])
+		if keys[i], err = p.key(int64(i), pos, ksize); err != nil {
+			return err
+		}
+		value := pageHeader + int64(i)*pageElement + int64(pos) + int64(ksize)
+		if value+int64(vsize) > p.size {
+			return fmt.Errorf("page %d: a value ends outside", p.id)
+		}
+		if flags&leafBucket != 0 {
+			if err := w.bucket(p, value, int64(vsize), depth); err != nil {
+				return err
+			}
+		}
+	}
+	return p.ordered(keys, lo, hi)
+}
+
+// key gives the key of element i, which lies pos bytes after the element.
+func (p *boltPage) key(i int64, pos, size uint32) ([]byte, error) {
+	if size == 0 {
+		return nil, fmt.Errorf("page %d: an empty key", p.id)
+	}
+	return p.bytes(pageHeader+i*pageElement+int64(pos), int64(size))
+}
+
+func (p *boltPage) ordered(keys [][]byte, lo, hi []byte) error {
+	for i, key := range keys {
+		bad := i > 0 && bytes.Compare(keys[i-1], key) >= 0 || i == 0 && bytes.Compare(lo, key) > 0
+		if bad || hi != nil && bytes.Compare(key, hi) >= 0 {
+			return fmt.Errorf("page %d: keys are out of order", p.id)
+		}
+	}
+	return nil
+}
+
+// bucket walks a bucket inside a leaf: a root page, or a whole page inline.
+func (w *walker) bucket(p *boltPage, off, size int64, depth int) error {
+	v, err := p.bytes(off, size)
+	if err != nil {
+		return err
+	}
+	if len(v) < bucketHeader {
+		return fmt.Errorf("page %d: a short bucket", p.id)
+	}
+	if root := native.Uint64(v); root != 0 {
+		return w.tree(root, nil, nil, depth+1)
+	}
+	v = v[bucketHeader:]
+	if len(v) < pageHeader || native.Uint16(v[8:]) != flagLeaf {
+		return fmt.Errorf("page %d: a bad inline bucket", p.id)
+	}
+	inline := &boltPage{id: p.id, count: int64(native.Uint16(v[10:])), size: int64(len(v)), head: v}
+	return w.leaf(inline, nil, nil, depth)
+}
+
+func (w *walker) freelist(id uint64) error {
+	p, err := w.load(id, 0)
+	if err != nil {
+		return err
+	}
+	if p.flags != flagFreelist {
+		return fmt.Errorf("page %d: not a free list", id)
+	}
+	need := pageHeader + p.count*8
+	if p.count == 0xFFFF {
+		n, err := p.bytes(pageHeader, 8)
+		if err != nil {
+			return err
+		}
+		count := native.Uint64(n)
+		if count > w.meta.pages {
+			return fmt.Errorf("page %d: a free list of %d pages", id, count)
+		}
+		need = pageHeader + 8 + int64(count)*8
+	}
+	_, err = p.bytes(pageHeader, need-pageHeader)
+	return err
+}
