@@ -143,6 +143,10 @@ func clip(s string, budget int) string {
 // cutHint is added to next when something was left out.
 const cutHint = ` What is cut here can be read whole: check_task_status with output="full", stream "result", "stdout" or "stderr", and offset.`
 
+// fitSlack is more than what cutting adds: the hint, the marks of truncation,
+// the result's own name.
+const fitSlack = len(cutHint) + 100
+
 // fit makes a result small enough: texts of little weight first, then the
 // answer, which is cut in its middle, then the tails, which lose their
 // beginning. A piece (Output) is cut to its own bound before it gets here.
@@ -152,7 +156,7 @@ func fit(v *taskResult) {
 	sizes := [3]int{size(answer), size(tailOf(v.Stdout)), size(tailOf(v.Stderr))}
 	asked := v.Result != nil
 	v.Result = nil
-	rest := maxResult - len(cutHint) - len(`"result":"",`) - jsonSize(v) + sizes[1] + sizes[2]
+	rest := maxResult - fitSlack - jsonSize(v) + sizes[1] + sizes[2]
 	if asked {
 		room := min(sizes[0], max(minAnswer, rest-sizes[1]-sizes[2]))
 		if partial || room < sizes[0] {
@@ -263,7 +267,7 @@ func decodeText(data []byte, budget int, last bool) (text string, used int, loss
 
 // skipPartial drops the rest of a character whose beginning is not in data.
 func skipPartial(data []byte) []byte {
-	for i := range min(utf8.UTFMax-1, len(data)) {
+	for i := range min(utf8.UTFMax, len(data)) {
 		if utf8.RuneStart(data[i]) {
 			return data[i:]
 		}

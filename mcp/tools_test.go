@@ -1,0 +1,381 @@
+package mcp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/jsonschema-go/jsonschema"
+
+	"cctask/engine"
+	"cctask/engine/task"
+)
+
+// valid checks structured content against the output schema that the client
+// was shown.
+func valid(t testing.TB, file string, data json.RawMessage) {
+	t.Helper()
+	var s jsonschema.Schema
+	if err := json.Unmarshal(schemaText(file), &s); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Resolve(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v any
+	if err := json.Unmarshal(data, &v); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Validate(v); err != nil {
+		t.Errorf("%s: %v", data, err)
+	}
+}
+
+func TestEveryPathOfEveryTool(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	v := p.ask("start_cc_task_async", `{"prompt":"do it","working_dir":"sub","model":"opus","skip_permissions":false,"timeout":1.5,"name":"n","labels":["a","b"],"idempotency_key":"k"}`)
+	valid(t, "task.out.json", v.Data)
+	id := v.view.TaskID
+	if v.view.Status != task.Running || v.view.Next == "" || id == "" {
+		t.Fatalf("got %s", v.Data)
+	}
+	skip := false
+	want := task.Spec{
+		WorkingDir: "/work/dir/sub", Claude: "/usr/bin/claude", Model: "opus", SkipPermissions: &skip,
+		TimeoutSeconds: 1.5, Name: "n", Labels: []string{"a", "b"},
+	}
+	if got := f.subs[0]; fmt.Sprint(got.Spec.SkipsPermissions(), got.Spec.WorkingDir, got.Spec.Model, got.Spec.TimeoutSeconds, got.Spec.Name, got.Spec.Labels, got.Spec.Claude, got.Prompt, got.Key, got.Env) !=
+		fmt.Sprint(false, want.WorkingDir, want.Model, want.TimeoutSeconds, want.Name, want.Labels, want.Claude, "do it", "k", []string{"HOME=/home/u"}) {
+		t.Errorf("submitted %+v", got)
+	}
+
+	for _, args := range []string{`{"task_id":%q}`, `{"task_id":%q,"output":"none"}`, `{"task_id":%q,"output":"full"}`, `{"task_id":%q,"output":"full","stream":"stderr","offset":2}`, `{"task_id":%q,"output":"full","stream":"result"}`, `{"task_id":%q,"tail_bytes":2,"wait_seconds":0.01}`} {
+		valid(t, "task.out.json", p.ask("check_task_status", fmt.Sprintf(args, id)).Data)
+	}
+	valid(t, "list.out.json", p.ask("list_active_tasks", `{}`).Data)
+	f.end(id, task.Failed, "it went wrong")
+	for _, args := range []string{`{"task_id":%q}`, `{"task_id":%q,"output":"full","offset":4}`, `{"task_id":"n","output":"none"}`} {
+		if strings.Contains(args, "%q") {
+			args = fmt.Sprintf(args, id)
+		}
+		r := p.ask("check_task_status", args)
+		valid(t, "task.out.json", r.Data)
+		if r.IsError || r.view.Status != task.Failed || r.view.Error == "" || *r.view.ExitCode != 1 || !strings.Contains(r.view.Next, "cctask resume") {
+			t.Errorf("a failed task was shown as %s", r.Data)
+		}
+	}
+	valid(t, "list.out.json", p.ask("list_active_tasks", `{"status":["failed"],"limit":1}`).Data)
+	r := p.ask("cleanup_task", fmt.Sprintf(`{"task_id":%q,"keep_record":true}`, id))
+	valid(t, "task.out.json", r.Data)
+	if *r.view.Removed || f.tasks[id] == nil {
+		t.Errorf("got %s", r.Data)
+	}
+	r = p.ask("cleanup_task", `{"task_id":"n"}`)
+	valid(t, "task.out.json", r.Data)
+	if !*r.view.Removed || f.tasks[id] != nil {
+		t.Errorf("got %s", r.Data)
+	}
+}
+
+func TestExecuteWaitsForTheAnswer(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	p.tool("1", "execute_cc_task", `{"prompt":"x"}`)
+	f.until(t, "the call waits", func() bool { return f.waiting == 1 })
+	f.end(fakeID(1), task.Completed, "forty-two")
+	r := p.next().tool(t)
+	valid(t, "task.out.json", r.Data)
+	v := r.view
+	if v.Status != task.Completed || *v.Result != "forty-two" || *v.Stdout.Tail != "out\n" || *v.Stderr.Tail != "err\n" || *v.CostUSD != 0.12 || *v.DurationMS != 92_000 || v.Error != "" {
+		t.Errorf("got %s", r.Data)
+	}
+	if f.subs[0].Key == "" {
+		t.Error("a submission without a key may start twice over an owner's death")
+	}
+
+	// A deadline of the call's own leaves the task running.
+	r = p.ask("execute_cc_task", `{"prompt":"x","max_wait_seconds":0.01}`)
+	if r.view.Status != task.Running || r.view.TaskID != fakeID(2) || r.view.PollAfterMS == 0 {
+		t.Errorf("got %s", r.Data)
+	}
+	// The task of an earlier call with this key, with its answer.
+	p.tool("1", "execute_cc_task", `{"prompt":"x","idempotency_key":"k"}`)
+	f.until(t, "the call waits", func() bool { return f.waiting == 1 })
+	f.end(fakeID(3), task.Completed, "once")
+	p.next()
+	if r = p.ask("execute_cc_task", `{"prompt":"x","idempotency_key":"k"}`); *r.view.Result != "once" || r.view.TaskID != fakeID(3) {
+		t.Errorf("got %s", r.Data)
+	}
+}
+
+func TestBadArgumentsAreNamed(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	for _, c := range []struct{ tool, args, want string }{
+		{"execute_cc_task", `{}`, "prompt: missing, required is a string that is not empty"},
+		{"execute_cc_task", `null`, "prompt: missing"},
+		{"execute_cc_task", `"x"`, `arguments: given "x", allowed is an object`},
+		{"execute_cc_task", `{"prompt":7}`, "prompt: given 7, allowed is a string that is not empty"},
+		{"execute_cc_task", `{"prompt":"  \n"}`, "prompt: is blank"},
+		{"execute_cc_task", `{"prompt":"a\u0000b"}`, "prompt: contains a NUL byte"},
+		{"execute_cc_task", `{"Prompt":"x"}`, "Prompt: no such argument, allowed are idempotency_key, labels, max_wait_seconds, model, name, prompt, skip_permissions, timeout, working_dir"},
+		{"execute_cc_task", `{"prompt":"x","timeout":-1}`, "timeout: given -1, allowed is a number from 0 to 2592000"},
+		{"execute_cc_task", `{"prompt":"x","timeout":"5"}`, `timeout: given "5", allowed is a number`},
+		{"execute_cc_task", `{"prompt":"x","timeout":1e999}`, "timeout: given 1e999"},
+		{"execute_cc_task", `{"prompt":"x","skip_permissions":"yes"}`, `skip_permissions: given "yes", allowed is true or false`},
+		{"execute_cc_task", `{"prompt":"x","model":"a b"}`, `model: "a b" is not a model name`},
+		{"execute_cc_task", `{"prompt":"x","labels":["a",1]}`, `labels: given ["a",1], allowed is a list of at most 32 items, each a string of 1 to 100 characters`},
+		{"execute_cc_task", `{"prompt":"x","name":"` + strings.Repeat("é", 101) + `"}`, "name: given"},
+		{"check_task_status", `{"task_id":"x","wait_seconds":3601}`, "wait_seconds: given 3601, allowed is a number from 0 to 3600"},
+		{"check_task_status", `{"task_id":"x","output":"all"}`, `output: given "all", allowed is one of none, tail, full`},
+		{"check_task_status", `{"task_id":"x","offset":1.5}`, "offset: given 1.5, allowed is a whole number from 0 to"},
+		{"check_task_status", `{"task_id":""}`, `task_id: given "", allowed is a string of 1 to 200 characters`},
+		{"list_active_tasks", `{"status":["starting"]}`, `status: given ["starting"]`},
+		{"list_active_tasks", `{"status":"running"}`, `status: given "running", allowed is a list`},
+		{"list_active_tasks", `{"limit":0}`, "limit: given 0, allowed is a whole number from 1 to 1000"},
+		{"cleanup_task", `{"task_id":"x","force":true,"a":1}`, "a: no such argument, allowed are keep_record, task_id; force: no such argument"},
+	} {
+		p.tool("1", c.tool, c.args)
+		r := p.next().tool(t)
+		if text := r.Content[0].Text; !r.IsError || !strings.HasPrefix(text, "invalid_argument: ") || !strings.Contains(text, c.want) || !strings.HasSuffix(text, ".") {
+			t.Errorf("%s %s\nwas answered %q\nwant %q", c.tool, c.args, text, c.want)
+		}
+	}
+	if len(f.calls) > 0 {
+		t.Errorf("bad arguments reached the Service: %v", f.calls)
+	}
+	// null is absent, 1e1 is a whole number.
+	if r := p.ask("list_active_tasks", `{"limit":1e1,"label":null}`); r.IsError {
+		t.Errorf("got %s", r.Content[0].Text)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	if text := p.ask("check_task_status", `{"task_id":"nope"}`).Content[0].Text; !strings.HasPrefix(text, `not_found: read task nope: no task "nope". Call list_active_tasks`) {
+		t.Errorf("got %q", text)
+	}
+	if r := p.ask("cleanup_task", `{"task_id":"nope"}`); !r.IsError || !strings.HasPrefix(r.Content[0].Text, "not_found: ") {
+		t.Errorf("got %q", r.Content[0].Text)
+	}
+	f.fault = &task.Error{Code: task.CodeNoSpace, Message: "the disk is full", Hint: "Free some space."}
+	if r := p.ask("start_cc_task_async", `{"prompt":"x"}`); !r.IsError || r.Content[0].Text != "no_space: submit: the disk is full. Free some space." {
+		t.Errorf("got %q", r.Content[0].Text)
+	}
+	for _, fault := range []error{errors.New("bug"), &task.Error{Code: task.CodeCorrupt, Message: "damaged"}} {
+		f.fault = fault
+		p.tool("1", "list_active_tasks", "{}")
+		if m := p.next(); m.Error == nil || m.Error.Code != codeInternal || !strings.Contains(m.Error.Message, fault.Error()) {
+			t.Errorf("got %s", m.raw)
+		}
+	}
+	refused := &task.Error{Code: task.CodeInvalid, Message: "claude was not found", Hint: "Install it."}
+	p = servePeer(t, f, New(Config{Service: f, Defaults: func() (Client, error) { return Client{}, refused }}))
+	if r := p.ask("start_cc_task_async", `{"prompt":"x"}`); !r.IsError || r.Content[0].Text != "invalid_argument: claude was not found. Install it." {
+		t.Errorf("got %q", r.Content[0].Text)
+	}
+}
+
+func TestHandshakeAndListsDoNotTouchTheService(t *testing.T) {
+	p := servePeer(t, nil, New(Config{Version: "1.2.3"})) // a call would be a panic
+	modern := `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}`
+	for i, call := range []string{
+		`"method":"server/discover","params":{` + modern + `}`, `"method":"tools/list","params":{` + modern + `}`,
+		`"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}`,
+		`"method":"tools/list"`, `"method":"ping"`,
+	} {
+		p.send(`{"jsonrpc":"2.0","id":%d,%s}`, i, call)
+		if m := p.next(); m.Error != nil {
+			t.Errorf("%s was answered %s", call, m.raw)
+		}
+	}
+}
+
+func TestToolTable(t *testing.T) {
+	type schemaShape struct {
+		Properties map[string]struct {
+			Type, Description string
+			Default           any
+		}
+		Required             []string
+		AdditionalProperties any
+	}
+	var names []string
+	for _, tl := range (&Server{}).tools() {
+		names = append(names, tl.name)
+		if n := len([]rune(tl.description)); n > 1000 || n < 100 {
+			t.Errorf("%s: a description of %d characters", tl.name, n)
+		}
+		data, err := json.Marshal(tl.describe())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d struct {
+			Title       string
+			InputSchema schemaShape
+			Annotations map[string]any
+			Meta        map[string]any `json:"_meta"`
+		}
+		if err := json.Unmarshal(data, &d); err != nil {
+			t.Fatal(err)
+		}
+		if d.Title == "" || len(d.Annotations) != 5 || d.InputSchema.AdditionalProperties != false {
+			t.Errorf("%s: %s", tl.name, data)
+		}
+		for name, p := range d.InputSchema.Properties {
+			if p.Description == "" || p.Type == "" || (p.Default == nil) != slices.Contains(d.InputSchema.Required, name) {
+				t.Errorf("%s: argument %s lacks a description, a type or a default", tl.name, name)
+			}
+		}
+		if always := d.Meta[alwaysLoad] == true; always != slices.Contains([]string{"execute_cc_task", "start_cc_task_async", "check_task_status"}, tl.name) {
+			t.Errorf("%s: meta %v", tl.name, d.Meta)
+		}
+	}
+	if want := []string{"execute_cc_task", "start_cc_task_async", "check_task_status", "list_active_tasks", "cleanup_task"}; !slices.Equal(names, want) {
+		t.Errorf("tools %v", names)
+	}
+	if n := len([]rune(instructions)); n > 1000 {
+		t.Errorf("instructions of %d characters", n)
+	}
+}
+
+func TestListFiltersAndPages(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	long := strings.Repeat("long name ", 10)
+	for i := range 100 {
+		_, err := f.Submit(context.Background(), engine.Submission{Key: fmt.Sprint(i), Prompt: strings.Repeat("p", 500), Spec: task.Spec{WorkingDir: "/w/" + strings.Repeat("d", 200), Name: long, Labels: []string{"l"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.end(fakeID(7), task.Failed, "no")
+	f.change(fakeID(8), func(t *task.Task) { t.Status = task.Starting })
+	seen := map[task.ID]bool{}
+	args := `{"limit":1000}`
+	for pages := 1; ; pages++ {
+		r := p.ask("list_active_tasks", args)
+		if n := jsonSize(r.Data); n > maxResult {
+			t.Fatalf("a page of %d characters", n)
+		}
+		valid(t, "list.out.json", r.Data)
+		var page listResult
+		if err := json.Unmarshal(r.Data, &page); err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range page.Tasks {
+			if seen[v.TaskID] {
+				t.Errorf("%s came twice", v.TaskID)
+			}
+			seen[v.TaskID] = true
+		}
+		if page.NextCursor == "" {
+			if pages < 2 {
+				t.Error("everything on one page")
+			}
+			break
+		}
+		args = fmt.Sprintf(`{"limit":1000,"cursor":%q}`, page.NextCursor)
+	}
+	if len(seen) != 99 || seen[fakeID(7)] || !seen[fakeID(8)] {
+		t.Errorf("%d tasks were listed", len(seen))
+	}
+	for args, want := range map[string]int{`{"status":["failed"]}`: 1, `{"include_finished":true,"label":"none"}`: 0, `{"include_finished":true,"working_dir":"/nowhere"}`: 0, `{"include_finished":true,"limit":3}`: 3} {
+		var page listResult
+		if err := json.Unmarshal(p.ask("list_active_tasks", args).Data, &page); err != nil || len(page.Tasks) != want {
+			t.Errorf("%s listed %d tasks, want %d", args, len(page.Tasks), want)
+		}
+	}
+}
+
+// recorder is a request whose progress is kept, with the time of each message.
+func recorder(s *Server) (*request, *[]string) {
+	lines, start := &[]string{}, time.Now()
+	out := writeFunc(func(b []byte) {
+		var m struct{ Params progressParams }
+		if json.Unmarshal(b, &m) == nil {
+			*lines = append(*lines, fmt.Sprintf("%v %d %s", time.Since(start).Round(time.Millisecond), m.Params.Progress, m.Params.Message))
+		}
+	})
+	c := &conn{srv: s, out: newWriter(out), byID: map[string]*request{}}
+	c.room.L = &c.mu
+	return &request{conn: c, id: json.RawMessage("1"), token: json.RawMessage("1")}, lines
+}
+
+type writeFunc func([]byte)
+
+func (w writeFunc) Write(b []byte) (int, error) { w(b); return len(b), nil }
+
+func TestProgressPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		s := New(Config{Service: f, Defaults: defaults})
+		id := f.seed(t)
+		r, lines := recorder(s)
+		go func() {
+			// Twenty changes in two seconds, then silence, then the end.
+			for i := range 20 {
+				time.Sleep(100 * time.Millisecond)
+				f.change(id, func(t *task.Task) {
+					t.Progress = &task.Progress{Turns: i + 1, LastTool: "Bash go test ./...", CostUSD: 0.12}
+				})
+			}
+			time.Sleep(40 * time.Second)
+			f.end(id, task.Completed, "ok")
+		}()
+		now, _ := f.Get(t.Context(), string(id))
+		got, err := s.watch(t.Context(), r, now, 0)
+		if err != nil || got.Status != task.Completed {
+			t.Fatalf("got %v, %v", got.Status, err)
+		}
+		want := []string{
+			"0s 1 starting · 0s",
+			"1s 2 turn 9 · Bash go test ./... · 1s · $0.12",
+			"2s 3 turn 19 · Bash go test ./... · 2s · $0.12",
+			"3s 4 turn 20 · Bash go test ./... · 3s · $0.12",
+			"17s 5 turn 20 · Bash go test ./... · 17s · $0.12",
+			"31s 6 turn 20 · Bash go test ./... · 31s · $0.12",
+		}
+		loose := func(s string) string {
+			return strings.NewReplacer("turn 10", "turn 9", "turn 20", "turn 19").Replace(s)
+		}
+		if a, b := loose(strings.Join(*lines, "\n")), loose(strings.Join(want, "\n")); a != b {
+			t.Errorf("got\n%s\nwant\n%s", a, b)
+		}
+	})
+}
+
+func TestProgressText(t *testing.T) {
+	now := time.Now()
+	start := now.Add(-92 * time.Second)
+	base := task.Task{Status: task.Running, StartedAt: start, CostUSD: 0.1}
+	for _, c := range []struct {
+		change func(*task.Task)
+		want   string
+	}{
+		{func(t *task.Task) {
+			t.Progress = &task.Progress{Turns: 4, LastTool: "Bash go test ./...", CostUSD: 0.02}
+		}, "turn 4 · Bash go test ./... · 1m32s · $0.12"},
+		{func(t *task.Task) { t.CostUSD = 0 }, "starting · 1m32s"},
+		{func(t *task.Task) {
+			t.Progress = &task.Progress{Turns: 1, LastTool: "x", Retrying: "attempt 3 of 10: overloaded"}
+		}, "turn 1 · retrying: attempt 3 of 10: overloaded · 1m32s · $0.10"},
+		{func(t *task.Task) { t.Status, t.QueuePosition = task.Queued, 3 }, "queued · position 3"},
+		{func(t *task.Task) { t.Status = task.Completed }, "completed"},
+	} {
+		tk := base
+		c.change(&tk)
+		if got := progressText(tk, now); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
