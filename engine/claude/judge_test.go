@@ -61,7 +61,7 @@ func TestWitnesses(t *testing.T) {
 		{"plain words", "Hello\n", End{}, failed, "no_result", "claude ended with exit code 0 but gave no result; lines of its output that were no events: 1", noAnswer},
 		{"exit 7", initLine, End{ExitCode: 7}, failed, "process_failed", "claude ended with exit code 7", noAnswer},
 		{"stderr", "", End{ExitCode: 1, Stderr: []byte("a\n\x1b[31mError: b\x1b[0m\r\n\n")}, failed, "process_failed", `claude ended with exit code 1: \x1b[31mError: b\x1b[0m`, noAnswer},
-		{"an answer, exit 1", answered, End{ExitCode: 1, Stderr: []byte("hook failed\n")}, failed, "process_failed", "claude ended with exit code 1: hook failed after its answer", "Yes."},
+		{"an answer, exit 1", answered, End{ExitCode: 1, Stderr: []byte("hook failed\n")}, failed, "process_failed", "claude answered, but ended with exit code 1: hook failed", "Yes."},
 		{"root, other words", "", End{ExitCode: 1, Root: true, Stderr: []byte("no --dangerously-skip-permissions here\n")}, failed, "permission_denied_root", "claude refuses to skip permissions as root", noAnswer},
 		{"not root", "", End{ExitCode: 1, Stderr: []byte("no --dangerously-skip-permissions here\n")}, failed, "process_failed", "claude ended with exit code 1: no --dangerously-skip-permissions here", noAnswer},
 		{"lost, told on stderr only", "", End{ExitCode: 1, Stderr: []byte("No conversation found with session ID: x\n")}, failed, "session_lost", "claude has no conversation with this session id", noAnswer},

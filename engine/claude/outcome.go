@@ -98,7 +98,7 @@ func (p *Parser) Judge(e End) Outcome {
 	case p.last == nil:
 		p.judgeSilent(&o, e)
 	case e.ExitCode != 0:
-		o.end(failed, "process_failed", exitText(e)+" after its answer")
+		o.end(failed, "process_failed", "claude answered, but "+exitText(e))
 	case e.WantStructured && !p.last.structured():
 		o.end(failed, "structured_output", "claude's last answer has no structured output")
 		if p.structured != nil {
@@ -219,7 +219,7 @@ func (p *Parser) judgeSilent(o *Outcome, e End) {
 	case e.ExitCode != 0 && p.apiError != nil:
 		p.judgeError(o, e, p.apiError, p.apiText)
 	case e.ExitCode != 0:
-		o.end(failed, "process_failed", exitText(e))
+		o.end(failed, "process_failed", "claude "+exitText(e))
 	default:
 		o.end(failed, "no_result", "claude ended with exit code 0 but gave no result")
 		if p.progress.Skipped > 0 {
@@ -235,7 +235,7 @@ func refusedRoot(e End) bool {
 
 // exitText quotes the last line that claude wrote to stderr.
 func exitText(e End) string {
-	s := fmt.Sprintf("claude ended with exit code %d", e.ExitCode)
+	s := fmt.Sprintf("ended with exit code %d", e.ExitCode)
 	if line := oneLine(lastLine(string(e.Stderr)), maxMessage); line != "" {
 		s += ": " + line
 	}
