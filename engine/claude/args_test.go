@@ -45,7 +45,7 @@ func TestArgs(t *testing.T) {
 
 func FuzzArgs(f *testing.F) {
 	f.Add("u", true, "--dangerously-skip-permissions", "-p", 1, 0.5)
-	f.Add("", false, "a,b c", "=", -1, -0.0)
+	f.Add("", false, "a,b c", "=", -1, 0.0)
 	f.Fuzz(func(t *testing.T, id string, resume bool, a, b string, turns int, budget float64) {
 		o := Options{
 			SessionID: id, Resume: resume, Model: a, PermissionMode: b, AllowedTools: []string{a, b}, DisallowedTools: []string{b},

@@ -73,25 +73,47 @@ type block struct {
 	Text    string    `json:"text"`
 	Name    string    `json:"name"`
 	Input   toolInput `json:"input"`
-	Content blocks    `json:"content"` // of a tool_result
+	Content texts     `json:"content"` // of a tool_result
 	IsError bool      `json:"is_error"`
 }
 
-// blocks is the content of a message or of a tool's result: a list, or a
-// string, which stands for one text block.
+// blocks is the content of a message: a list, or a string, which stands for
+// one text block.
 type blocks []block
 
 // UnmarshalJSON takes both forms and never fails.
 func (b *blocks) UnmarshalJSON(data []byte) error {
-	var text string
-	if len(data) > 0 && data[0] == '"' {
-		if decode(data, &text) {
-			*b = blocks{{Type: "text", Text: text}}
-		}
+	if text, ok := decodeString(data); ok {
+		*b = blocks{{Type: "text", Text: text}}
+	} else {
+		decode(data, (*[]block)(b))
+	}
+	return nil
+}
+
+// texts is the content of a tool's result, in the same two forms. It is a type
+// of its own so that nesting ends here: each level of UnmarshalJSON reads its
+// data again, and a line that nests deeply would take time without bound.
+type texts []struct {
+	Type string `json:"type"`
+	Text string `json:"text"`
+}
+
+// UnmarshalJSON takes both forms and never fails.
+func (t *texts) UnmarshalJSON(data []byte) error {
+	if text, ok := decodeString(data); ok {
+		*t = texts{{Type: "text", Text: text}}
 		return nil
 	}
-	decode(data, (*[]block)(b))
+	type plain texts
+	decode(data, (*plain)(t))
 	return nil
+}
+
+func decodeString(data []byte) (string, bool) {
+	var s string
+	ok := len(data) > 0 && data[0] == '"' && decode(data, &s)
+	return s, ok
 }
 
 // toolInput is what a tool is asked to do, in one short line.

@@ -135,6 +135,19 @@ func TestGarbageIsPassedOver(t *testing.T) {
 	}
 }
 
+// A line must be read a fixed number of times, however deep it nests.
+func TestDeepNestingIsLinear(t *testing.T) {
+	t.Parallel()
+	const depth = 4000
+	line := []byte(`{"type":"user","message":` + strings.Repeat(`{"content":[`, depth) + `"` + strings.Repeat("x", 1<<20) + `"` + strings.Repeat("]}", depth) + "}")
+	start := time.Now()
+	parse(line)
+	Render(line)
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("a line of %d bytes took %v", len(line), took)
+	}
+}
+
 func TestLongLines(t *testing.T) {
 	t.Parallel()
 	answer := strings.Repeat("0123456789abcdef", 50<<20/16/slow())
@@ -200,7 +213,11 @@ func FuzzParser(f *testing.F) {
 		}
 		for _, e := range []End{
 			{ExitCode: code, Signal: signal, Stderr: []byte(stderr), WantStructured: code%2 == 0, Root: true},
-			{NoRecord: true}, {Stopped: "cancel"}, {Stopped: "deadline", Deadline: time.Hour}, {Stopped: "output_limit"}, {Stopped: "terminated"},
+			{NoRecord: true},
+			{Stopped: "cancel"},
+			{Stopped: "deadline", Deadline: time.Hour},
+			{Stopped: "output_limit"},
+			{Stopped: "terminated"},
 		} {
 			got := p.Judge(e)
 			if want := whole.Judge(e); !reflect.DeepEqual(got, want) {

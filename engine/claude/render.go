@@ -102,7 +102,7 @@ func renderUser(m message) []Line {
 }
 
 // shorten gives the first line of a tool's result and the number of others.
-func shorten(content blocks) string {
+func shorten(content texts) string {
 	var parts []string
 	for _, b := range content {
 		if b.Type == "text" {
