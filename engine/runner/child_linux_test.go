@@ -53,7 +53,7 @@ func childMain(kind string, args []string) int {
 	case "between":
 		// The middle of a double fork: what it starts loses its parent and its
 		// environment.
-		detach(spawn(true, []string{"ALONE=1"}, args[0], args[1:]...))
+		detach(spawn(true, []string{quick}, args[0], args[1:]...))
 	case "nest":
 		nest(args[0], args[1])
 	case "orphans":
@@ -163,7 +163,10 @@ func leaf(alive, kind string) {
 		err = flock(fd, unix.LOCK_SH)
 	}
 	if err == nil {
-		err = os.WriteFile(alive+"."+kind, []byte(strconv.Itoa(os.Getpid())), 0o600)
+		err = os.WriteFile(alive+".new."+kind, []byte(strconv.Itoa(os.Getpid())), 0o600)
+	}
+	if err == nil {
+		err = os.Rename(alive+".new."+kind, alive+"."+kind)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "leaf:", err)

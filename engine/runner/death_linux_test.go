@@ -2,6 +2,7 @@ package runner
 
 import (
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -123,6 +124,10 @@ func nested(t *testing.T) (outer *Run, outerRec Record, inner *Run, innerRec Rec
 	outer = prepareIn(t, base, childLaunch(t, "nest", alive, base), "")
 	outerRec = start(t, outer)
 	untilSaid(t, outer, "ready")
+	// Where the outer runner is killed, the leaf has neither a mark nor a parent
+	// that sweeps: the one that escapes.
+	leaf := leafProc(t, alive, "double")
+	t.Cleanup(func() { _ = signalProc(leaf, syscall.SIGKILL, nil) })
 	o = dialOwner(t, base)
 	inner, innerRec = o.start(runDir(base), "polite")
 	untilSaid(t, inner, "ready")
@@ -188,12 +193,20 @@ func TestSparedRunnerAlone(t *testing.T) {
 // which it lives itself.
 func TestSparedOwnerSweepsItsOwnTree(t *testing.T) {
 	t.Parallel()
-	outer, outerRec, inner, innerRec, o, dead := nested(t)
+	outer, outerRec, inner, innerRec, o, _ := nested(t)
 	killRunner(t, outer, outerRec)
 	o.order("sweep", outer.Dir())
-	_ = dead // the leaf dropped its marker and fell to init: it may escape
 	if lives(outerRec.ClaudePID) {
 		t.Error("the outer claude lives")
 	}
 	checkNested(t, inner, innerRec, o)
+}
+
+func leafProc(t *testing.T, alive, kind string) Proc {
+	t.Helper()
+	pid, err := strconv.Atoi(read(t, alive+"."+kind))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Proc{pid, startTime(pid)}
 }

@@ -74,11 +74,11 @@ func ownerOrder(words []string) (string, error) {
 			return "", err
 		}
 		l := Launch{Argv: append([]string{exe, "child"}, words[2:]...), WorkDir: "/"}
-		r, err := new(Launcher).Prepare(words[1], l, nil)
+		r, err := launcher.Prepare(words[1], l, nil)
 		if err != nil {
 			return "", err
 		}
-		rec, err := new(Launcher).Start(context.Background(), r, nil)
+		rec, err := launcher.Start(context.Background(), r, nil)
 		if err != nil {
 			return "", err
 		}
@@ -96,12 +96,8 @@ func ownerOrder(words []string) (string, error) {
 	case "zombies":
 		return fmt.Sprint(zombiesOf(os.Getpid())), nil
 	case "exec":
-		exe, err := os.Executable()
-		if err != nil {
-			return "", err
-		}
 		for range 20 {
-			if err := exec.Command(exe, "child", "exit", "3").Run(); err == nil || err.Error() != "exit status 3" {
+			if err := spawn(false, []string{quick}, "child", "exit", "3").Run(); err == nil || err.Error() != "exit status 3" {
 				return "", fmt.Errorf("os/exec says %v", err)
 			}
 		}
@@ -133,6 +129,7 @@ type owner struct {
 func newOwner(t *testing.T, kind string) *owner {
 	t.Helper()
 	cmd := exec.Command(self(t), "owner", kind)
+	cmd.Env = []string{quick}
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	in, err := cmd.StdinPipe()

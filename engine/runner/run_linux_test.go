@@ -78,7 +78,7 @@ func TestFlood(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	t.Parallel()
 	r, _ := run(t, childLaunch(t, "env"), "", "A=1", MarkerVar+"=other", "B=2")
-	if got, want := read(t, r.Stdout()), "A=1\nB=2\n"+MarkerVar+"="+filepath.Base(r.Dir())+"\n"; got != want {
+	if got, want := read(t, r.Stdout()), "A=1\nB=2\n"+quick+"\n"+MarkerVar+"="+filepath.Base(r.Dir())+"\n"; got != want {
 		t.Errorf("the environment is %q, want %q", got, want)
 	}
 	if strings.Contains(read(t, r.path(launchName)), "A=1") {
@@ -163,7 +163,7 @@ func TestLock(t *testing.T) {
 	if err := again.Stop(StopCancel); err != nil {
 		t.Errorf("stop after the end: %v", err)
 	}
-	if _, err := new(Launcher).Start(t.Context(), r, nil); !errors.Is(err, ErrNotStarted) {
+	if _, err := launcher.Start(t.Context(), r, nil); !errors.Is(err, ErrNotStarted) {
 		t.Errorf("second start: %v", err)
 	}
 }
@@ -171,7 +171,7 @@ func TestLock(t *testing.T) {
 func TestPrepareRefusesAnExistingDirectory(t *testing.T) {
 	t.Parallel()
 	r := prepare(t, childLaunch(t, "hang"), "first")
-	if _, err := new(Launcher).Prepare(r.Dir(), Launch{}, nil); !errors.Is(err, fs.ErrExist) {
+	if _, err := launcher.Prepare(r.Dir(), Launch{}, nil); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("error %v", err)
 	}
 	if read(t, r.Prompt()) != "first" {
@@ -228,7 +228,7 @@ func TestSpawnFailures(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			r := prepare(t, Launch{Argv: []string{tt.bin}, WorkDir: tt.wd}, "")
-			_, err := new(Launcher).Start(t.Context(), r, nil)
+			_, err := launcher.Start(t.Context(), r, nil)
 			var se *SpawnError
 			if !errors.As(err, &se) || *se != tt.want {
 				t.Fatalf("error %#v, want %+v", err, tt.want)
@@ -265,7 +265,7 @@ func TestNotStarted(t *testing.T) {
 	})
 	t.Run("a runner that is none", func(t *testing.T) {
 		t.Parallel()
-		l := &Launcher{Self: self(t), Args: []string{"child", "exit", "1"}}
+		l := &Launcher{Self: self(t), Args: []string{"child", "exit", "1"}, Env: []string{quick}}
 		notStarted(t, l, prepare(t, childLaunch(t, "exit", "0"), ""), "without a word")
 	})
 	t.Run("a damaged launch", func(t *testing.T) {
@@ -274,7 +274,7 @@ func TestNotStarted(t *testing.T) {
 		if err := os.WriteFile(r.path(launchName), []byte("{"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		notStarted(t, new(Launcher), r, "read the launch")
+		notStarted(t, launcher, r, "read the launch")
 	})
 	t.Run("no room for the intent", func(t *testing.T) {
 		t.Parallel()
@@ -282,14 +282,14 @@ func TestNotStarted(t *testing.T) {
 		if err := os.Truncate(r.path(statusName), 0); err != nil {
 			t.Fatal(err)
 		}
-		notStarted(t, new(Launcher), r, "damaged")
+		notStarted(t, launcher, r, "damaged")
 	})
 	t.Run("a context that has ended", func(t *testing.T) {
 		t.Parallel()
 		r := prepare(t, childLaunch(t, "exit", "0"), "")
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := new(Launcher).Start(ctx, r, nil); !errors.Is(err, ErrNotStarted) || !errors.Is(err, context.Canceled) {
+		if _, err := launcher.Start(ctx, r, nil); !errors.Is(err, ErrNotStarted) || !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}
 	})

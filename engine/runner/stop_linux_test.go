@@ -40,32 +40,46 @@ func noLeaf(t *testing.T, alive string) bool {
 
 func TestDeadlineKillsTheTree(t *testing.T) {
 	t.Parallel()
-	for _, kinds := range append(allKinds, strings.Join(allKinds, ",")) {
-		t.Run(kinds, func(t *testing.T) {
+	l, dead := treeLaunch(t, strings.Join(allKinds, ","), "hang")
+	l.Deadline = 1500 * time.Millisecond
+	r := prepare(t, l, "")
+	start(t, r)
+	untilSaid(t, r, "ready\nready")
+	rec := ended(t, r)
+	if !dead() {
+		t.Error("a leaf lives")
+	}
+	if rec.Stopped != StopDeadline || rec.Signal != "SIGTERM" || rec.ExitCode != 143 || rec.Leftovers < len(allKinds) {
+		t.Errorf("record %+v", rec)
+	}
+	if d := rec.StoppedAt.Sub(rec.StartedAt); d < l.Deadline || d > l.Deadline+5*time.Second {
+		t.Errorf("stopped after %v", d)
+	}
+	if got := read(t, r.Stdout()); got != "ready\nready\n" {
+		t.Errorf("stdout %q", got)
+	}
+}
+
+func TestCancelKillsTheTree(t *testing.T) {
+	t.Parallel()
+	for _, kind := range allKinds {
+		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			l, dead := treeLaunch(t, kinds, "hang")
-			l.Deadline = 1500 * time.Millisecond
+			l, dead := treeLaunch(t, kind, "hang")
 			r := prepare(t, l, "")
 			start(t, r)
-			untilSaid(t, r, "ready")
+			untilSaid(t, r, "ready\nready")
 			if dead() {
-				t.Fatal("the leaves died early")
+				t.Fatal("the leaf died early")
 			}
-			rec := ended(t, r)
-			if !dead() {
-				t.Error("a leaf lives")
+			if err := r.Stop(StopCancel); err != nil {
+				t.Fatal(err)
 			}
-			if rec.Stopped != StopDeadline || rec.Signal != "SIGTERM" || rec.ExitCode != 143 {
+			if rec := ended(t, r); rec.Stopped != StopCancel || rec.Signal != "SIGTERM" || rec.Leftovers == 0 {
 				t.Errorf("record %+v", rec)
 			}
-			if rec.Leftovers < 1+strings.Count(kinds, ",") {
-				t.Errorf("%d leftovers", rec.Leftovers)
-			}
-			if d := rec.StoppedAt.Sub(rec.StartedAt); d < l.Deadline || d > l.Deadline+5*time.Second {
-				t.Errorf("stopped after %v", d)
-			}
-			if read(t, r.Stdout()) != "ready\nready\n" {
-				t.Errorf("stdout %q", read(t, r.Stdout()))
+			if !dead() {
+				t.Error("a leaf lives")
 			}
 		})
 	}
