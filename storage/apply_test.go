@@ -56,3 +56,145 @@ func TestLifeOfATask(t *testing.T) {
 		t.Fatalf("Prompt = %q, %v", p, err)
 	}
 }
+
+func TestApplyRefusesABadWriteAlone(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	id := submit(t, db, 0)
+	now, err := db.Task(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	backwards, jump, noSeq, taken := now, now, queued(1, "x"), queued(2, "x")
+	backwards.Status = task.Running
+	jump.History = append([]task.Change{}, now.History[0], task.Change{From: task.Queued, To: task.Completed})
+	jump.Status = task.Completed
+	noSeq.Task.Seq = 0
+	taken.Task.Seq = now.Seq
+	for name, c := range map[string]struct {
+		w    engine.Write
+		want error
+	}{
+		"status without history":   {engine.Write{Task: &backwards}, task.ErrInternal},
+		"a step that is not legal": {engine.Write{Task: &jump}, task.ErrInternal},
+		"queued without sequence":  {noSeq, task.ErrInternal},
+		"sequence taken":           {taken, task.ErrInternal},
+		"attempt 2 of 1":           {engine.Write{Task: &now, Attempts: []task.Attempt{{N: 2}}}, task.ErrInternal},
+		"gap":                      {chunk(id, 1, task.Stdout, 1, "x"), task.ErrInternal},
+		"chunk of no task":         {chunk(idAt(9), 1, task.Stdout, 0, "x"), task.ErrNotFound},
+		"chunk of a prompt":        {chunk(id, 1, task.Prompt, 0, "x"), task.ErrInternal},
+		"attempts of nobody":       {engine.Write{Attempts: []task.Attempt{{N: 1}}}, task.ErrInternal},
+		"a long key":               {engine.Write{Task: &now, Key: string(make([]byte, 2000))}, task.ErrInvalid},
+	} {
+		if err := db.Apply(c.w); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, err, c.want)
+		}
+	}
+	got, err := db.Task(id)
+	if err != nil || !reflect.DeepEqual(got, now) {
+		t.Errorf("the task has changed: %+v, %v", got, err)
+	}
+}
+
+func TestChunksAreIdempotent(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	id := submit(t, db, 0)
+	apply(t, db, chunk(id, 1, task.Stdout, 0, "hello "))
+	apply(t, db, chunk(id, 1, task.Stdout, 0, "hello "))      // again
+	apply(t, db, chunk(id, 1, task.Stdout, 3, "lo "))         // inside
+	apply(t, db, chunk(id, 1, task.Stdout, 4, "o world"))     // over the end
+	apply(t, db, chunk(id, 1, task.Stdout, 0, "hello world")) // all of it
+	w := engine.Write{Chunks: []engine.Blob{                  // one after the other in one write
+		{ID: id, Attempt: 1, Stream: task.Stdout, Offset: 11, Data: []byte(", and")},
+		{ID: id, Attempt: 1, Stream: task.Stdout, Offset: 16, Data: []byte(" more")},
+	}}
+	apply(t, db, w)
+	want := "hello world, and more"
+	for from := range len(want) + 1 {
+		for limit := range len(want) + 2 {
+			got, err := db.Stream(id, 1, task.Stdout, int64(from), limit)
+			if err != nil || string(got) != want[from:min(len(want), from+limit)] {
+				t.Fatalf("Stream(%d, %d) = %q, %v", from, limit, got, err)
+			}
+		}
+	}
+	if n, err := db.Sealed(id, 1, task.Stdout); err != nil || n != int64(len(want)) {
+		t.Fatalf("Sealed = %d, %v", n, err)
+	}
+}
+
+func TestIdempotencyKeyStandsForADay(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	first := queued(0, "x")
+	first.Key, first.KeyHash = "k", "hash"
+	apply(t, db, first)
+	again := queued(1, "x")
+	again.Key, again.At = "k", t0.Add(24*time.Hour-time.Second)
+	var taken *engine.KeyTaken
+	if err := db.Apply(again); !errors.As(err, &taken) || taken.ID != first.Task.ID || taken.Hash != "hash" {
+		t.Fatalf("the same key: %v", err)
+	}
+	if _, err := db.Task(again.Task.ID); !errors.Is(err, task.ErrNotFound) {
+		t.Fatalf("something was written: %v", err)
+	}
+	// It outlives its task: a repeated submission starts nothing.
+	if err := db.Remove(first.Task.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Forget(again.At); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Apply(again); !errors.As(err, &taken) {
+		t.Fatalf("the key of a removed task: %v", err)
+	}
+	if err := db.Forget(t0.Add(24 * time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, db, again)
+	again.Task.ID, again.At = idAt(3), again.At.Add(24*time.Hour)
+	again.Task.Seq, again.Prompt.ID = 9, again.Task.ID
+	apply(t, db, again) // a day later, without Forget
+}
+
+func TestSessionCostLivesAsLongAsATaskNamesIt(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	a, b := queued(0, "a"), queued(1, "b")
+	b.Task.SessionID = a.Task.SessionID // resumes it
+	apply(t, db, a)
+	apply(t, db, b)
+	s := a.Task.SessionID
+	if _, known, err := db.SessionCost(s); err != nil || known {
+		t.Fatalf("known before the first cost: %v", err)
+	}
+	apply(t, db, engine.Write{SessionID: s, SessionCost: 1.25})
+	apply(t, db, engine.Write{SessionID: "nobody", SessionCost: 9})
+	for i, id := range []task.ID{a.Task.ID, b.Task.ID} {
+		if total, known, err := db.SessionCost(s); err != nil || !known || total != 1.25 {
+			t.Fatalf("SessionCost = %v, %v, %v after %d removals", total, known, err, i)
+		}
+		if err := db.Remove(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, known, err := db.SessionCost(s); err != nil || known {
+		t.Fatalf("the session outlived its tasks: %v", err)
+	}
+}
+
+func TestClosedDatabaseSaysSo(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	id := submit(t, db, 0)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Task(id); !errors.Is(err, task.ErrClosing) {
+		t.Errorf("Task: %v", err)
+	}
+	if err := db.Remove(id); !errors.Is(err, task.ErrClosing) {
+		t.Errorf("Remove: %v", err)
+	}
+}

@@ -139,7 +139,7 @@ func (c *checker) attempts(t task.Task) {
 		return
 	}
 	c.keys[string(bucketAttempts)] += len(list)
-	if len(list) > t.Attempt {
+	if len(list) != t.Attempt {
 		c.report("task %s: %d attempts are recorded, the task knows %d", t.ID, len(list), t.Attempt)
 	}
 	for i, a := range list {

@@ -1,0 +1,282 @@
+package storage_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"cctask/engine/task"
+	"cctask/migrations"
+	"cctask/storage"
+	"cctask/storage/storagetest"
+)
+
+// filled makes a closed database with some tasks and returns its directory.
+func filled(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "state")
+	db, err := storage.Open(dir, storage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range 40 {
+		id := submit(t, db, i)
+		advance(t, db, id, t0, task.Starting, task.Running)
+		apply(t, db, chunk(id, 1, task.Stdout, 0, noise(r, 3000)))
+	}
+	if err := errors.Join(db.Check(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// refused opens a directory whose file must not be opened nor touched.
+func refused(t *testing.T, dir, name string, want error) {
+	t.Helper()
+	path := filepath.Join(dir, storage.FileName)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := storage.Open(dir, storage.Options{})
+	if err == nil {
+		_ = db.Close()
+	}
+	if !errors.Is(err, want) {
+		t.Errorf("%s: Open gave %v, want %v", name, err, want)
+	}
+	if err != nil && task.HintOf(err) == "" {
+		t.Errorf("%s: the error %q has no next step", name, err)
+	}
+	if err := storage.CheckFile(path); !errors.Is(err, want) {
+		t.Errorf("%s: CheckFile gave %v, want %v", name, err, want)
+	}
+	after, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("%s: the file was changed, %v", name, err)
+	}
+	// Nothing may keep the lock: a repaired file must open.
+	if entries, _ := os.ReadDir(dir); len(entries) > 2 {
+		t.Errorf("%s: left behind: %v", name, entries)
+	}
+}
+
+func TestDamagedFileIsRefusedUntouched(t *testing.T) {
+	t.Parallel()
+	dir := filled(t)
+	path := filepath.Join(dir, storage.FileName)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := os.Getpagesize()
+	// The root page of the newest state, from the meta page that has it.
+	newest := whole[:page]
+	if binary.NativeEndian.Uint64(whole[page+64:]) > binary.NativeEndian.Uint64(whole[64:]) {
+		newest = whole[page : 2*page]
+	}
+	root := int(binary.NativeEndian.Uint64(newest[32:])) * page
+	damage := func(f func(b []byte)) []byte {
+		b := bytes.Clone(whole)
+		f(b)
+		return b
+	}
+	for name, content := range map[string][]byte{
+		"0 bytes":           {},
+		"1 byte":            {0},
+		"one page":          whole[:page],
+		"half":              whole[:root],
+		"text":              []byte(strings.Repeat("this is no database\n", 5000)),
+		"zeroes":            make([]byte, len(whole)),
+		"both metas gone":   damage(func(b []byte) { clear(b[:2*page]) }),
+		"root page zeroed":  damage(func(b []byte) { clear(b[root : root+page]) }),
+		"root page garbage": damage(func(b []byte) { copy(b[root+8:], bytes.Repeat([]byte{0xA5}, page-8)) }),
+		"element too long":  damage(func(b []byte) { binary.NativeEndian.PutUint32(b[root+16+12:], 1<<30) }),
+		"wrong page type":   damage(func(b []byte) { b[root+8] = 0x10 }),
+	} {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, dir, name, task.ErrCorrupt)
+	}
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	storagetest.OpenIn(t, dir)
+}
+
+// Whatever byte of a file is wrong, opening and reading it ends in a result or
+// an error, and an error leaves the file alone.
+func TestFlippedBytesNeverCrash(t *testing.T) {
+	t.Parallel()
+	dir := filled(t)
+	path := filepath.Join(dir, storage.FileName)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole = bytes.TrimRight(whole, "\x00")
+	whole = append(whole, make([]byte, 2*os.Getpagesize()-len(whole)%os.Getpagesize())...)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	opened := 0
+	for i := range 300 {
+		b := bytes.Clone(whole)
+		for range 1 + r.IntN(8) {
+			// Headers and elements are at the beginnings of pages.
+			at := r.IntN(len(b)/4096)*4096 + r.IntN(1<<(4+r.IntN(9)))
+			b[at] ^= byte(1 + r.IntN(255))
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		db, err := storage.Open(dir, storage.Options{})
+		if err != nil {
+			after, rerr := os.ReadFile(path)
+			if rerr != nil || !bytes.Equal(b, after) {
+				t.Fatalf("%d: a refused file was changed: %v, %v", i, err, rerr)
+			}
+			continue
+		}
+		opened++
+		_ = db.Check()
+		_ = storage.Dump(db, &bytes.Buffer{})
+		_, _ = db.List(task.Filter{})
+		if err := db.Close(); err != nil {
+			t.Fatalf("%d: close: %v", i, err)
+		}
+	}
+	t.Logf("%d of 300 could be opened", opened)
+}
+
+func TestNewerOrForeignFileIsRefusedUntouched(t *testing.T) {
+	t.Parallel()
+	dir := filled(t)
+	path := filepath.Join(dir, storage.FileName)
+	edit := func(f func(tx *bolt.Tx) error) {
+		t.Helper()
+		db, err := bolt.Open(path, 0o600, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(db.Update(f), db.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(func(tx *bolt.Tx) error {
+		return tx.Bucket([]byte("meta")).Put([]byte("schema"), binary.BigEndian.AppendUint32(nil, migrations.Latest()+1))
+	})
+	refused(t, dir, "newer", task.ErrVersion)
+	edit(func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte("meta")) })
+	refused(t, dir, "foreign", task.ErrCorrupt)
+}
+
+func TestLockedFileNamesItsHolder(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "state")
+	db := storagetest.OpenIn(t, dir)
+	o := storage.Options{Timeout: time.Millisecond, Holder: func() string { return "cctask daemon 4711" }}
+	_, err := storage.Open(dir, o)
+	if !errors.Is(err, task.ErrLocked) || !strings.Contains(fmt.Sprint(err), "cctask daemon 4711") || task.HintOf(err) == "" {
+		t.Errorf("Open of a held database: %v", err)
+	}
+	if _, err := storage.OpenReadOnly(db.Path(), time.Millisecond); !errors.Is(err, task.ErrLocked) {
+		t.Errorf("OpenReadOnly of a held database: %v", err)
+	}
+}
+
+func TestDirectoryIsOursAlone(t *testing.T) {
+	t.Parallel()
+	base := t.TempDir()
+	dir := filepath.Join(base, "made", "state")
+	db := storagetest.OpenIn(t, dir)
+	submit(t, db, 0) // makes env.key
+	for path, want := range map[string]os.FileMode{
+		dir: 0o700, db.Path(): 0o600, filepath.Join(dir, "env.key"): 0o600,
+	} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s has mode %v, %v, want %v", path, info.Mode(), err, want)
+		}
+	}
+	open := filepath.Join(base, "open")
+	link, file := filepath.Join(base, "link"), filepath.Join(base, "file")
+	err := errors.Join(os.Mkdir(open, 0o700), os.Chmod(open, 0o750), os.Symlink(dir, link), os.WriteFile(file, nil, 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := filepath.Join(base, "theirs")
+	if err := os.Mkdir(theirs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	bad := []string{open, link, file}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(theirs, 12345, -1); err != nil {
+			t.Fatal(err)
+		}
+		bad = append(bad, theirs)
+	}
+	for _, d := range bad {
+		if _, err := storage.Open(d, storage.Options{}); !errors.Is(err, task.ErrInvalid) || task.HintOf(err) == "" {
+			t.Errorf("Open(%s): %v", d, err)
+		}
+	}
+}
+
+func TestGone(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	if db.Gone() {
+		t.Error("gone at once")
+	}
+	away := db.Path() + ".away"
+	if err := os.Rename(db.Path(), away); err != nil {
+		t.Fatal(err)
+	}
+	if !db.Gone() {
+		t.Error("a file that was moved away is not gone")
+	}
+	if err := os.WriteFile(db.Path(), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !db.Gone() {
+		t.Error("a file that was replaced is not gone")
+	}
+	if err := os.Rename(away, db.Path()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A file cut off under the map is an error, not the end of the process.
+func TestFileCutUnderTheMap(t *testing.T) {
+	t.Parallel()
+	dir := filled(t)
+	db, err := storage.Open(dir, storage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(db.Path(), 8192); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.List(task.Filter{}); !errors.Is(err, task.ErrCorrupt) {
+		t.Errorf("List: %v", err)
+	}
+	for range 2 {
+		if err := db.Apply(queued(99, "x")); !errors.Is(err, task.ErrCorrupt) {
+			t.Errorf("Apply: %v", err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}

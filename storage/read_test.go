@@ -1,0 +1,270 @@
+package storage_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"cctask/engine"
+	"cctask/engine/task"
+	"cctask/storage/storagetest"
+)
+
+// withID submits a task of a chosen id and name.
+func withID(t *testing.T, s interface{ Apply(engine.Write) error }, i int, id, name string) task.ID {
+	t.Helper()
+	w := queued(i, "x")
+	w.Task.ID, w.Prompt.ID, w.Task.Spec.Name = task.ID(id), task.ID(id), name
+	if err := s.Apply(w); err != nil {
+		t.Fatal(err)
+	}
+	return w.Task.ID
+}
+
+func TestResolve(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	a := withID(t, db, 0, "01AAAA0000000000000000KEEP", "nightly")
+	b := withID(t, db, 1, "01AAAB0000000000000000KEEP", "nightly")
+	c := withID(t, db, 2, "01CCCC0000000000000000EAST", "01AAAA")
+	d := withID(t, db, 3, "01DDDD00000000000000001AAA", "lone/name ü")
+	for ref, want := range map[string]task.ID{
+		string(a):                    a,
+		strings.ToLower(string(b)):   b,
+		"nightly":                    b, // the newest
+		"lone/name ü":                d,
+		"01AAAA":                     c, // a name goes before a prefix
+		"01aaab":                     b,
+		"01AAAA0":                    a,
+		"east":                       c,
+		"0EAST":                      c,
+		"01AAA":                      "", // two
+		"keep":                       "", // two
+		"01AAAC":                     "-",
+		"EAS":                        "-", // too short
+		"":                           "-",
+		"Nightly":                    "-", // names are exact
+		"night":                      "-",
+		"\x00":                       "-",
+		string(a) + "0":              "-",
+		"01AAAA0000000000000000XXXX": "-",
+	} {
+		got, err := db.Resolve(ref)
+		switch want {
+		case "":
+			if !errors.Is(err, task.ErrAmbiguous) || !strings.Contains(err.Error(), string(a)) || task.HintOf(err) == "" {
+				t.Errorf("Resolve(%q) = %q, %v, want several", ref, got, err)
+			}
+		case "-":
+			if !errors.Is(err, task.ErrNotFound) || task.HintOf(err) != "List the tasks with `cctask list --all`." {
+				t.Errorf("Resolve(%q) = %q, %v, want none", ref, got, err)
+			}
+		default:
+			if got != want || err != nil {
+				t.Errorf("Resolve(%q) = %q, %v, want %q", ref, got, err, want)
+			}
+		}
+	}
+}
+
+func TestListFilters(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	var labelled []task.ID
+	for i := range 25 {
+		w := queued(i, "x")
+		if i%4 == 0 {
+			w.Task.Spec.Labels = []string{"other", "<nächtlich>"}
+			labelled = append(labelled, w.Task.ID)
+		} else {
+			w.Task.Spec.WorkingDir = "/<nächtlich>"
+		}
+		apply(t, db, w)
+	}
+	slices.Reverse(labelled)
+	var got []task.ID
+	f := task.Filter{Label: "<nächtlich>", Statuses: []task.Status{task.Queued, task.Running}, Limit: 3}
+	for pages := 1; ; pages++ {
+		page, err := db.List(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range page.Tasks {
+			got = append(got, v.ID)
+		}
+		if f.Cursor = page.NextCursor; f.Cursor == "" {
+			if pages != 3 {
+				t.Errorf("%d pages for %d tasks", pages, len(got))
+			}
+			break
+		}
+	}
+	if !slices.Equal(got, labelled) {
+		t.Errorf("List = %v, want %v", got, labelled)
+	}
+	for _, bad := range []task.Filter{{Limit: -1}, {Limit: 1001}, {Cursor: "x"}, {Statuses: []task.Status{"done"}}} {
+		if _, err := db.List(bad); !errors.Is(err, task.ErrInvalid) || task.HintOf(err) == "" {
+			t.Errorf("List(%+v): %v", bad, err)
+		}
+	}
+	if page, err := db.List(task.Filter{Label: "nobody"}); err != nil || page.Tasks == nil || len(page.Tasks) > 0 {
+		t.Errorf("an empty list is %v, %v", page, err)
+	}
+}
+
+func TestMissing(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	id, none := submit(t, db, 0), idAt(1)
+	_, e1 := db.Task(none)
+	_, e2 := db.Attempt(id, 2)
+	_, e3 := db.Attempt(none, 1)
+	_, e4 := db.Attempts(none)
+	_, e5 := db.Prompt(id, 2)
+	_, e6 := db.Env(none)
+	_, e7 := db.Stream(none, 1, task.Stdout, 0, 1)
+	_, e8 := db.Sealed(none, 1, task.Stdout)
+	_, e9 := db.Snapshot(none)
+	for i, err := range []error{e1, e2, e3, e4, e5, e6, e7, e8, e9} {
+		if !errors.Is(err, task.ErrNotFound) || task.HintOf(err) == "" {
+			t.Errorf("%d: %v", i+1, err)
+		}
+	}
+	if err := db.Remove(none); err != nil {
+		t.Errorf("Remove: %v", err)
+	}
+	if n, err := db.Sealed(id, 7, task.Stdout); err != nil || n != 0 {
+		t.Errorf("Sealed of an attempt to come = %d, %v", n, err)
+	}
+}
+
+// Without its key an environment is an error with a way out, never garbage;
+// and its plaintext is nowhere in the state directory.
+func TestEnvKey(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "state")
+	db := storagetest.OpenIn(t, dir)
+	id := submit(t, db, 0)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if b, err := os.ReadFile(filepath.Join(dir, e.Name())); err != nil || strings.Contains(string(b), "s3cret") {
+			t.Errorf("%s holds the environment in the clear, %v", e.Name(), err)
+		}
+	}
+	key := filepath.Join(dir, "env.key")
+	good, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func() error{
+		"lost":  func() error { return os.Remove(key) },
+		"short": func() error { return os.WriteFile(key, good[:31], 0o600) },
+		"other": func() error { return os.WriteFile(key, make([]byte, 32), 0o600) },
+	} {
+		if err := errors.Join(db.Close(), spoil()); err != nil {
+			t.Fatal(err)
+		}
+		db = storagetest.OpenIn(t, dir)
+		if env, err := db.Env(id); !errors.Is(err, task.ErrCorrupt) || task.HintOf(err) == "" || env != nil {
+			t.Errorf("%s: Env = %q, %v", name, env, err)
+		}
+	}
+	if err := errors.Join(db.Close(), os.WriteFile(key, good, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	db = storagetest.OpenIn(t, dir)
+	if env, err := db.Env(id); err != nil || len(env) != 2 {
+		t.Errorf("with its key again: %q, %v", env, err)
+	}
+}
+
+func TestExpired(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	var ids []task.ID
+	for i := range 6 {
+		ids = append(ids, submit(t, db, i))
+	}
+	// The last two stay queued; the others end in the order 3, 1, 0, 2.
+	order := []task.ID{ids[3], ids[1], ids[0], ids[2]}
+	ends := []task.Status{task.Failed, task.Interrupted, task.Cancelled, task.Completed}
+	for i, id := range order {
+		advance(t, db, id, t0, task.Starting, task.Running)
+		apply(t, db, chunk(id, 1, task.Stdout, 0, lines(1<<10)))
+		advance(t, db, id, t0.Add(time.Duration(i)*time.Hour), ends[i])
+	}
+	now := t0.Add(10 * time.Hour)
+	for name, c := range map[string]struct {
+		p    engine.KeepPolicy
+		max  int
+		want int
+	}{
+		"for ever":      {engine.KeepPolicy{}, 9, 0},
+		"by age":        {engine.KeepPolicy{Age: 9 * time.Hour}, 9, 2},
+		"by count":      {engine.KeepPolicy{Count: 1}, 9, 3},
+		"by size":       {engine.KeepPolicy{Size: 1}, 9, 4},
+		"size is ample": {engine.KeepPolicy{Size: 1 << 20}, 9, 0},
+		"the strictest": {engine.KeepPolicy{Age: 9 * time.Hour, Count: 1, Size: 1 << 20}, 9, 3},
+		"limited":       {engine.KeepPolicy{Age: 1}, 2, 2},
+	} {
+		got, err := db.Expired(c.p, now, c.max)
+		if err != nil || !slices.Equal(got, order[:c.want]) {
+			t.Errorf("%s: Expired = %v, %v, want %v", name, got, err, order[:c.want])
+		}
+	}
+	// Resumed, it is no longer ended.
+	advance(t, db, order[1], now, task.Queued)
+	if got, err := db.Expired(engine.KeepPolicy{Age: 1}, now, 9); err != nil || slices.Contains(got, order[1]) || len(got) != 3 {
+		t.Errorf("after a resume: %v, %v", got, err)
+	}
+}
+
+// A removal of a large output takes several commits; the task is gone with the
+// first, and a crash after it is mended by the next Open.
+func TestRemoveLargeOutput(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "state")
+	db := storagetest.OpenIn(t, dir)
+	id, other := submit(t, db, 0), submit(t, db, 1)
+	for _, v := range []task.ID{id, other} {
+		w := engine.Write{}
+		for i := range 600 {
+			w.Chunks = append(w.Chunks, engine.Blob{ID: v, Attempt: 1, Stream: task.Stdout, Offset: int64(i), Data: []byte{byte(i)}})
+		}
+		apply(t, db, w)
+	}
+	if err := db.RemoveFirst(id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Task(id); !errors.Is(err, task.ErrNotFound) {
+		t.Errorf("after the first commit: %v", err)
+	}
+	if err := db.Apply(chunk(id, 1, task.Stdout, 600, "x")); !errors.Is(err, task.ErrNotFound) {
+		t.Errorf("a chunk for a task being removed: %v", err)
+	}
+	again := queued(0, "x")
+	again.Task.ID, again.Prompt.ID = id, id
+	if err := db.Apply(again); !errors.Is(err, task.ErrNotFound) {
+		t.Errorf("the task again, amid its removal: %v", err)
+	}
+	if n, err := db.Pieces(id); err != nil || n == 0 || n >= 600 {
+		t.Errorf("%d pieces are left after the first commit, %v", n, err)
+	}
+	if err := errors.Join(db.Check(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	db = storagetest.OpenIn(t, dir)
+	if n, err := db.Pieces(id); err != nil || n != 0 {
+		t.Errorf("%d pieces are left after Open, %v", n, err)
+	}
+	if n, err := db.Sealed(other, 1, task.Stdout); err != nil || n != 600 {
+		t.Errorf("the other task has %d bytes, %v", n, err)
+	}
+}
