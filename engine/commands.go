@@ -132,27 +132,31 @@ func (e *Engine) remove(id task.ID) error {
 
 // Resume starts a new attempt in the session of the last one.
 func (e *Engine) Resume(_ context.Context, a Again) (task.Task, error) {
-	if a.Prompt == "" {
+	own := a.Prompt != ""
+	if !own {
 		a.Prompt = continuePrompt
 	}
 	if err := task.CheckPrompt(a.Prompt); err != nil {
 		return task.Task{}, err
 	}
-	return e.again(a, func(t *task.Task, last task.Attempt) task.Attempt {
+	return e.again(a, func(t *task.Task, last task.Attempt) (task.Attempt, error) {
 		next := task.Attempt{Kind: task.Resume, SessionID: t.SessionID, Resumes: true, PromptN: t.Attempt + 1}
 		// A session that no attempt ever opened cannot be resumed: begin it.
 		if last.StartedAt.IsZero() && !last.Resumes {
 			next.Resumes, next.PromptN = false, last.PromptN
+			if own {
+				return next, &task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("task %s never started, so it has no session to go on in", t.ID), Hint: "Resume it without a prompt, or retry it."}
+			}
 		}
-		return next
+		return next, nil
 	})
 }
 
 // Retry starts a new attempt with the original prompt in a new session.
 func (e *Engine) Retry(_ context.Context, a Again) (task.Task, error) {
 	a.Prompt = ""
-	return e.again(a, func(*task.Task, task.Attempt) task.Attempt {
-		return task.Attempt{Kind: task.Retry, SessionID: newSession(), PromptN: 1}
+	return e.again(a, func(*task.Task, task.Attempt) (task.Attempt, error) {
+		return task.Attempt{Kind: task.Retry, SessionID: newSession(), PromptN: 1}, nil
 	})
 }
 
@@ -160,7 +164,7 @@ func (e *Engine) Retry(_ context.Context, a Again) (task.Task, error) {
 func newSession() string { return task.NewID(time.Now()).UUID() }
 
 // again queues another attempt of an ended task.
-func (e *Engine) again(a Again, next func(*task.Task, task.Attempt) task.Attempt) (task.Task, error) {
+func (e *Engine) again(a Again, next func(*task.Task, task.Attempt) (task.Attempt, error)) (task.Task, error) {
 	id, err := e.store.Resolve(a.Ref)
 	if err != nil {
 		return task.Task{}, err
@@ -180,7 +184,10 @@ func (e *Engine) again(a Again, next func(*task.Task, task.Attempt) task.Attempt
 		if err := e.mayRunAgain(t, a); err != nil {
 			return err
 		}
-		rec := next(t, last)
+		rec, err := next(t, last)
+		if err != nil {
+			return err
+		}
 		rec.Key = a.Key
 		if rec.PromptN == t.Attempt+1 {
 			w.Prompt = &Blob{ID: id, Attempt: rec.PromptN, Data: []byte(a.Prompt)}

@@ -112,7 +112,7 @@ func (a *attempt) settle(n *task.Attempt, out *claude.Outcome, rec runner.Record
 	if !n.Resumes {
 		base, known = 0, true
 	}
-	n.CostUSD = out.TotalCost - base
+	n.CostUSD, n.CostUncertain = out.TotalCost-base, out.CostPartial
 	if err != nil || !known || n.CostUSD < 0 {
 		n.CostUSD, n.CostUncertain = max(n.CostUSD, 0), true
 	}

@@ -69,31 +69,36 @@ func (e *Engine) findRuns() (map[string]*foundRun, error) {
 	}
 	found := map[string]*foundRun{}
 	for _, ent := range entries {
-		dir := filepath.Join(e.runDir(), ent.Name())
-		id, n, ok := parseRunName(ent.Name())
-		if !ok {
+		if _, _, ok := parseRunName(ent.Name()); !ok {
 			// Half removed, or not ours: a removal renames first.
-			if err := os.RemoveAll(dir); err != nil {
+			if err := os.RemoveAll(filepath.Join(e.runDir(), ent.Name())); err != nil {
 				e.log.Warn().Err(err).Str("dir", ent.Name()).Msg("remove a stray run directory")
 			}
 			continue
 		}
-		r, err := runner.Open(dir)
-		if err != nil {
-			return nil, fmt.Errorf("open the run directory %s: %w", ent.Name(), err)
+		if found[ent.Name()], err = e.findRun(ent.Name()); err != nil {
+			return nil, err
 		}
-		fr := &foundRun{id: id, n: n, run: r}
-		if fr.up, err = r.Alive(); err != nil {
-			return nil, fmt.Errorf("look whether the runner of %s lives: %w", ent.Name(), err)
-		}
-		// After the lock was looked at: a record read before could be older
-		// than the end that let go of the lock.
-		if fr.rec, err = r.Record(); err != nil {
-			e.log.Warn().Err(err).Str("dir", ent.Name()).Msg("read the status record")
-		}
-		found[ent.Name()] = fr
 	}
 	return found, nil
+}
+
+func (e *Engine) findRun(name string) (*foundRun, error) {
+	r, err := runner.Open(filepath.Join(e.runDir(), name))
+	if err != nil {
+		return nil, fmt.Errorf("open the run directory %s: %w", name, err)
+	}
+	fr := &foundRun{run: r}
+	fr.id, fr.n, _ = parseRunName(name)
+	if fr.up, err = r.Alive(); err != nil {
+		return nil, fmt.Errorf("look whether the runner of %s lives: %w", name, err)
+	}
+	// After the lock was looked at: a record read before could be older than
+	// the end that let go of the lock.
+	if fr.rec, err = r.Record(); err != nil {
+		e.log.Warn().Err(err).Str("dir", name).Msg("read the status record")
+	}
+	return fr, nil
 }
 
 func parseRunName(name string) (task.ID, int, bool) {
@@ -133,25 +138,57 @@ func (e *Engine) repairLive(found map[string]*foundRun) error {
 	for i := range live {
 		t := &live[i]
 		name := filepath.Base(e.attemptDir(t.ID, t.Attempt))
-		fr := found[name]
-		do := plan(factsOf(t, fr))
-		e.log.Info().Str("task", string(t.ID)).Str("status", string(t.Status)).Str("action", string(do)).Msg("recover")
-		switch do {
-		case doFollow, doStop:
-			e.adopt(t, fr, do == doStop)
-		case doRequeue:
-			err = e.backToQueue(t, fr)
-		case doInterrupt:
-			err = e.interrupt(t)
-		case doNothing, doSeal, doDiscard, doSetAside:
-			err = fmt.Errorf("no way to recover task %s in status %s by %q", t.ID, t.Status, do)
-		}
-		if err != nil {
+		if err := e.repairTask(t, found[name]); err != nil {
 			return err
 		}
 		delete(found, name)
 	}
 	return nil
+}
+
+// repairTask looks after one starting or running task that nobody follows; fr
+// is its run directory, if it has one.
+func (e *Engine) repairTask(t *task.Task, fr *foundRun) error {
+	do := plan(factsOf(t, fr))
+	e.log.Info().Str("task", string(t.ID)).Str("status", string(t.Status)).Str("action", string(do)).Msg("recover")
+	switch do {
+	case doFollow, doStop:
+		e.adopt(t, fr, do == doStop)
+		return nil
+	case doRequeue:
+		return e.backToQueue(t, fr)
+	case doInterrupt:
+		return e.interrupt(t)
+	case doNothing, doSeal, doDiscard, doSetAside:
+	}
+	return fmt.Errorf("no way to recover task %s in status %s by %q", t.ID, t.Status, do)
+}
+
+// Ended takes a runner's report. The attempt's follower has seen the lock come
+// free by then; one that nobody follows any more, because its follower met an
+// error, is looked after as at a start.
+func (e *Engine) Ended(run string) {
+	id, n, ok := parseRunName(run)
+	if !ok {
+		return
+	}
+	t, err := e.store.Task(id)
+	if err != nil || !t.Status.Live() || t.Attempt != n {
+		return
+	}
+	e.mu.Lock()
+	followed := e.live[id] != nil || e.draining
+	e.mu.Unlock()
+	if followed {
+		return
+	}
+	fr, err := e.findRun(run)
+	if err == nil {
+		err = e.repairTask(&t, fr)
+	}
+	if err != nil {
+		e.log.Error().Err(err).Str("task", string(id)).Msg("recover a reported run")
+	}
 }
 
 // repairIdle looks after a directory that no live task claims.

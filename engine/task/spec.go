@@ -126,7 +126,7 @@ func (s Spec) checkStrings() error {
 	lists := map[string][]string{
 		"working_dir": {s.WorkingDir}, "claude": {s.Claude}, "append_system_prompt": {s.AppendSystemPrompt},
 		"labels": s.Labels, "allowed_tools": s.AllowedTools, "disallowed_tools": s.DisallowedTools,
-		"add_dirs": s.AddDirs, "mcp_config": s.MCPConfig, "name": {s.Name},
+		"add_dirs": s.AddDirs, "mcp_config": s.MCPConfig, "name": {s.Name}, "json_schema": {string(s.JSONSchema)},
 	}
 	for field, list := range lists {
 		for _, v := range list {
