@@ -47,12 +47,12 @@ func (r *run) write(e object) {
 	if err != nil {
 		panic(err) // events hold only what JSON can hold
 	}
-	print(os.Stdout, append(line, '\n'))
+	put(os.Stdout, append(line, '\n'))
 }
 
-// print writes in one call, so that a kill tears no line that we did not mean
+// put writes in one call, so that a kill tears no line that we did not mean
 // to tear. Like the real CLI it does not mind a reader that is gone.
-func print(f *os.File, b []byte) { _, _ = f.Write(b) }
+func put(f *os.File, b []byte) { _, _ = f.Write(b) }
 
 func (r *run) begin() {
 	if r.begun {

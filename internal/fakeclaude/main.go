@@ -46,11 +46,11 @@ func claudeMain() int {
 		return fail(fmt.Errorf("read stdin: %w", err))
 	}
 	if strings.TrimSpace(string(prompt)) == "" {
-		return fail(errors.New("Error: Input contained only whitespace. Provide a prompt with text through stdin or as a prompt argument when using --print")) //nolint:staticcheck // the CLI's words
+		return fail(refusal("Error: Input contained only whitespace. Provide a prompt with text through stdin or as a prompt argument when using --print"))
 	}
 	s, err := openSession(o)
 	r := &run{options: o, session: s, cost: DefaultCost, turns: 1}
-	if errors.Is(err, errNoSession) {
+	if lost := lostSession(""); errors.As(err, &lost) {
 		r.result(object{"subtype": "error_during_execution", "is_error": true, "num_turns": 0, "errors": []string{err.Error()}})
 	}
 	if err != nil {

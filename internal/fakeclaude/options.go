@@ -54,7 +54,7 @@ func parseOptions(args []string) (options, error) {
 		return o, errors.New("fakeclaude: want -p --output-format=stream-json --verbose")
 	}
 	if o.resume != "" && o.sessionID != "" && !o.fork {
-		return o, errors.New("Error: --session-id with --continue or --resume also needs --fork-session.") //nolint:staticcheck // the CLI's words
+		return o, refusal("Error: --session-id with --continue or --resume also needs --fork-session.")
 	}
 	return o, nil
 }

@@ -22,8 +22,15 @@ func SessionFile(home, id string) string {
 	return filepath.Join(home, ".fakeclaude", id+".json")
 }
 
-// errNoSession is the refusal to resume, in the CLI's words.
-var errNoSession = errors.New("No conversation found with session ID") //nolint:staticcheck // the words
+// refusal is an error in the CLI's own words.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// lostSession is the id of a session that cannot be resumed.
+type lostSession string
+
+func (l lostSession) Error() string { return "No conversation found with session ID: " + string(l) }
 
 // openSession finds or makes the session of a run. Of an unknown one to resume
 // it returns the id, for the result event that the CLI prints even then.
@@ -36,7 +43,7 @@ func openSession(o options) (*session, error) {
 		old := SessionFile(os.Getenv("HOME"), o.resume)
 		data, err := os.ReadFile(old)
 		if err != nil {
-			return &session{id: o.resume}, fmt.Errorf("%w: %s", errNoSession, o.resume)
+			return &session{id: o.resume}, lostSession(o.resume)
 		}
 		if err := json.Unmarshal(data, s); err != nil {
 			return nil, fmt.Errorf("read %s: %w", old, err)
@@ -47,7 +54,7 @@ func openSession(o options) (*session, error) {
 	}
 	s.path = SessionFile(os.Getenv("HOME"), s.id)
 	if _, err := os.Stat(s.path); s.id != o.resume && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("Error: Session ID %s is already in use.", s.id) //nolint:staticcheck // the CLI's words
+		return nil, refusal("Error: Session ID " + s.id + " is already in use.")
 	}
 	return s, nil
 }

@@ -131,7 +131,9 @@ func (g Gate) Reached(ctx context.Context) (open func(), err error) {
 		}
 		return func() { _ = o.f.Close() }, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("no fake came to the gate: %w", errors.Join(ctx.Err(), g.unblock()))
+		err := g.unblock()
+		go func() { _ = (<-c).f.Close() }() // an open gate would let the next fake wait for ever
+		return nil, fmt.Errorf("no fake came to the gate: %w", errors.Join(ctx.Err(), err))
 	}
 }
 

@@ -23,11 +23,11 @@ var verbs = map[string]func(r *run, args string) error{
 	},
 	"print": func(r *run, args string) error {
 		r.begin()
-		print(os.Stdout, []byte(args+"\n"))
+		put(os.Stdout, []byte(args+"\n"))
 		return nil
 	},
 	"stderr": func(_ *run, args string) error {
-		print(os.Stderr, []byte(args+"\n"))
+		put(os.Stderr, []byte(args+"\n"))
 		return nil
 	},
 	"flood": func(r *run, args string) error {
@@ -37,7 +37,7 @@ var verbs = map[string]func(r *run, args string) error{
 	"flood-stderr": func(_ *run, args string) error { return flood(os.Stderr, args) },
 	"torn": func(r *run, _ string) error {
 		r.begin()
-		print(os.Stdout, []byte(`{"type":"assistant","message":{"content":[{"type":"text","te`))
+		put(os.Stdout, []byte(`{"type":"assistant","message":{"content":[{"type":"text","te`))
 		return nil
 	},
 	"replay": (*run).replay,
@@ -116,7 +116,7 @@ var verbs = map[string]func(r *run, args string) error{
 func flood(f *os.File, args string) error {
 	n, err := strconv.Atoi(args)
 	if err == nil {
-		print(f, Flood(n))
+		put(f, Flood(n))
 	}
 	return err
 }

@@ -94,10 +94,14 @@ func Require(t TB) string {
 }
 
 // Env is a whole environment for the CLI: nothing of the caller's but PATH.
-// home holds everything that it writes; apiURL is a server on loopback. Of two
+// home holds everything that it writes; apiURL is a server on loopback, "" one
+// that refuses every connection, for without one the CLI would call the vendor's. Of two
 // settings of one variable the later one, in extra, holds. As root, permissions
 // are skipped only with an extra IS_SANDBOX=1.
 func Env(home, apiURL string, extra ...string) []string {
+	if apiURL == "" {
+		apiURL = "http://127.0.0.1:1"
+	}
 	return append([]string{
 		"HOME=" + home,
 		"PATH=" + os.Getenv("PATH"),

@@ -62,6 +62,9 @@ func TestEnvInheritsNothing(t *testing.T) {
 			t.Errorf("the caller's %s leaked", kv)
 		}
 	}
+	if !slices.Contains(realclaude.Env("/h", ""), "ANTHROPIC_BASE_URL=http://127.0.0.1:1") {
+		t.Error("without a server the vendor's API would be called")
+	}
 	for _, want := range []string{"HOME=/h", "ANTHROPIC_BASE_URL=http://127.0.0.1:1", "A=b"} {
 		if !slices.Contains(env, want) {
 			t.Errorf("%s is missing", want)
