@@ -1,0 +1,127 @@
+// Package cli is the command line: one file a verb. It is the only package
+// that knows every concrete type, and the place where they are wired together:
+// it may import all of the module. What a verb does with tasks goes through
+// engine.Service alone, so that it is the same over the socket and --embedded.
+// It must never know how a task is kept or run.
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"cctask/engine/task"
+)
+
+// Env is what a front takes from its process.
+type Env struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Getenv         func(string) string
+	Environ        func() []string
+}
+
+// System is the Env of this process.
+func System() Env {
+	return Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Environ: os.Environ}
+}
+
+// app is one call of the command line.
+type app struct {
+	Env
+	flags globalFlags
+}
+
+// Run carries out args, the program's name first, and returns the exit code.
+func Run(ctx context.Context, args []string, env Env) int {
+	// A runner lives as long as claude does: it takes nothing of a front's set-up.
+	if len(args) == 3 && args[1] == runnerVerb {
+		return runRunner(args[2])
+	}
+	a := &app{Env: env}
+	root := newRoot(a)
+	root.SetArgs(args[1:])
+	err := root.ExecuteContext(ctx)
+	a.report(err)
+	return exitCode(err)
+}
+
+const rootLong = `cctask runs many Claude Code tasks at once, keeps every task, status change and byte
+of output, and survives the death of the terminal, the client and itself.`
+
+const rootExample = `  cctask run "Explain what main.go does"
+  cctask start --working-dir ~/project "Fix the failing test"
+  cctask list
+  cctask logs -f ID`
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use: "cctask", Short: "Run Claude Code tasks in parallel", Long: rootLong, Example: rootExample,
+		Annotations:   exits(exitDone, exitFault, exitInput),
+		SilenceErrors: true, SilenceUsage: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			hint := "See `cctask --help`."
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = "Did you mean " + strings.Join(near, " or ") + "?"
+			}
+			return badInput(fmt.Sprintf("%q is not a command", args[0]), hint)
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SuggestionsMinimumDistance = 2
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetIn(a.Stdin)
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
+	root.SetHelpTemplate(helpTemplate)
+	root.SetFlagErrorFunc(flagError)
+	a.flags.register(root)
+	for _, f := range []func(*app) *cobra.Command{
+		newRun, newStart, newStatus, newList, newLogs, newWait, newCancel, newResume, newRetry, newRemove,
+		newDump, newDaemon, newMCP, newVersion,
+	} {
+		root.AddCommand(f(a))
+	}
+	return root
+}
+
+// helpTemplate puts the exit codes, which every verb documents, at the end.
+const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
+
+{{end}}{{.UsageString}}{{with index .Annotations "exits"}}
+Exit codes:
+{{.}}{{end}}`
+
+func flagError(cmd *cobra.Command, err error) error {
+	hint := fmt.Sprintf("See `%s --help`.", cmd.CommandPath())
+	switch cmd.Name() {
+	case "run", "start", "resume":
+		hint = fmt.Sprintf("See `%s --help`. A prompt that begins with - goes behind -- or in by stdin.", cmd.CommandPath())
+	}
+	return badInput(err.Error(), hint)
+}
+
+// arguments checks the number of arguments; what names what is missing.
+func arguments(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		hint := fmt.Sprintf("Usage: %s", cmd.UseLine())
+		switch {
+		case len(args) < least:
+			return badInput(cmd.Name()+" needs "+what, hint)
+		case most >= 0 && len(args) > most:
+			return badInput(fmt.Sprintf("%s does not take %q", cmd.Name(), args[most]), hint+". Quote a prompt of several words.")
+		}
+		return nil
+	}
+}
+
+func badInput(message, hint string) error {
+	return &task.Error{Code: task.CodeInvalid, Message: message, Hint: hint}
+}

@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/rs/zerolog"
+
+	"cctask/engine"
+	"cctask/engine/claude"
+	"cctask/engine/task"
+	"cctask/internal/ipc"
+)
+
+// service is the engine as a verb reaches it.
+type service struct {
+	engine.Service
+	embedded bool
+	close    func()
+}
+
+// connect reaches the owner, which is started if there is none, or with
+// --embedded is one. Over the socket nothing is dialled before the first call.
+func (a *app) connect(ctx context.Context) (*service, error) {
+	s, err := a.settings()
+	if err != nil {
+		return nil, err
+	}
+	if a.flags.embedded {
+		return a.embed(ctx, s)
+	}
+	client := a.client(s, true)
+	return &service{Service: client, close: func() { client.Close() }}, nil
+}
+
+func (a *app) client(s settings, autoStart bool) *ipc.Client {
+	// Without a path ipc starts the file of this very process.
+	exe, err := os.Executable()
+	if err != nil {
+		exe = ""
+	}
+	return ipc.New(ipc.Config{
+		Dir: s.dir, Settings: s.owner, Explicit: s.explicit, Exe: exe, AutoStart: autoStart, Version: version(),
+		Warn: func(line string) { fmt.Fprintf(a.Stderr, "cctask: %s\n", claude.Visible(line)) },
+	})
+}
+
+func (a *app) embed(ctx context.Context, s settings) (*service, error) {
+	if err := vacant(s.dir, "--embedded"); err != nil {
+		return nil, err
+	}
+	level := s.owner.LogLevel
+	if !slices.Contains(s.explicit, "log-level") {
+		level = zerolog.LevelWarnValue // stderr is a person's here
+	}
+	o, err := open(ctx, s, ipc.PhaseEmbedded, logger(a.Stderr, level))
+	if err != nil {
+		return nil, err
+	}
+	return &service{Service: o.Engine, embedded: true, close: func() {
+		if err := o.close(); err != nil {
+			fmt.Fprintf(a.Stderr, "cctask: close the state directory: %v\n", err)
+		}
+	}}, nil
+}
+
+// vacant refuses a state directory that an owner holds for good; one that is
+// leaving is waited for by whoever takes the lock.
+func vacant(dir, who string) error {
+	lock, held, err := ipc.Inspect(dir)
+	if err != nil || !held || lock.Phase == ipc.PhaseClosing {
+		return err
+	}
+	return &task.Error{
+		Code: task.CodeLocked, Message: fmt.Sprintf("%s: %s holds the state directory %s", who, lock, dir),
+		Hint: fmt.Sprintf("Leave %s out to use that owner, or end it with `cctask daemon stop`; running tasks go on.", who),
+	}
+}

@@ -1,0 +1,209 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"cctask/engine/task"
+	"cctask/internal/ipc"
+	"cctask/storage"
+)
+
+func newDaemon(a *app) *cobra.Command {
+	var detached bool
+	cmd := &cobra.Command{
+		Use: "daemon", Short: "Be the owner of the state directory in the foreground",
+		Long: `Hold the database and run the tasks, in the foreground and until SIGTERM or Ctrl-C; log
+JSON lines to stderr. There is no need to call this: the first command that needs an
+owner starts one in the background, which leaves after five idle minutes.
+When an owner leaves running tasks go on; the next owner adopts them.`,
+		Example:     "  cctask daemon --jobs 8\n  cctask daemon status\n  cctask daemon stop",
+		Annotations: exits(exitDone, exitFault, exitInput),
+		Args:        arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := a.daemon(cmd.Context(), detached)
+			if err != nil {
+				ipc.Ready(err)
+			}
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&a.flags.keepAge, "keep-age", "", "delete tasks that ended longer ago, like 30d (CCTASK_KEEP_AGE; default 30d, 0 never)")
+	f.StringVar(&a.flags.keepCount, "keep-count", "", "keep so many ended tasks (CCTASK_KEEP_COUNT; default 0, all)")
+	f.StringVar(&a.flags.keepSize, "keep-size", "", "keep so many bytes of ended tasks, like 10GiB (CCTASK_KEEP_SIZE; default 0, all)")
+	f.BoolVar(&detached, "detached", false, "")
+	f.Int("ready-fd", -1, "")
+	for _, hidden := range []string{"detached", "ready-fd"} {
+		_ = f.MarkHidden(hidden)
+	}
+	cmd.AddCommand(newDaemonStatus(a), newDaemonStop(a))
+	return cmd
+}
+
+func (a *app) daemon(ctx context.Context, detached bool) error {
+	if detached {
+		if leave, err := ipc.Detach(); leave || err != nil {
+			return err
+		}
+	}
+	// A log that nobody reads any more must not end the owner.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	s, err := a.settings()
+	if err != nil {
+		return err
+	}
+	if !detached {
+		if err := vacant(s.dir, "daemon"); err != nil {
+			return err
+		}
+	}
+	log := logger(a.Stderr, s.owner.LogLevel)
+	o, err := open(ctx, s, ipc.PhaseStarting, log)
+	if err != nil {
+		return err
+	}
+	o.lock.Log = func(line string) { log.Warn().Msg(line) }
+	if !detached {
+		o.lock.Idle = 0
+	}
+	log.Info().Str("dir", s.dir).Str("version", version()).Msg("owner serves")
+	err = o.lock.Serve(ctx, o)
+	return errors.Join(err, o.close())
+}
+
+// logger writes JSON lines. Prompts, answers and environments are never logged:
+// only ids, statuses and errors are.
+func logger(w io.Writer, level string) zerolog.Logger {
+	l, err := zerolog.ParseLevel(level)
+	if err != nil {
+		l = zerolog.InfoLevel
+	}
+	zerolog.TimeFieldFormat = time.RFC3339Nano
+	return zerolog.New(w).Level(l).With().Timestamp().Logger()
+}
+
+// ownerJSON is what a person and a script learn of the owner.
+type ownerJSON struct {
+	Running bool          `json:"running"`
+	PID     int           `json:"pid,omitempty"`
+	Version string        `json:"version,omitempty"`
+	Phase   string        `json:"phase,omitempty"`
+	Socket  string        `json:"socket,omitempty"`
+	DB      string        `json:"db"`
+	Live    int           `json:"live"`
+	Queued  int           `json:"queued"`
+	Jobs    int           `json:"jobs,omitempty"`
+	Uptime  time.Duration `json:"-"`
+}
+
+func newDaemonStatus(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show the owner of the state directory",
+		Long: `Show the process that owns the state directory. It starts none: where none runs it says
+so and exits with 0 ("running": false in JSON).`,
+		Example:     `  cctask daemon status --json | jq .pid`,
+		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
+		Args:        arguments(0, 0, ""),
+		RunE: a.interruptible(func(cmd *cobra.Command, _ []string) error {
+			s, err := a.settings()
+			if err != nil {
+				return err
+			}
+			o, err := a.ownerStatus(cmd.Context(), s)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return a.printJSON(o)
+			}
+			if !o.Running {
+				_, err = fmt.Fprintf(a.Stdout, "no owner is running for %s; the next command that needs one starts it\n", s.dir)
+				return err
+			}
+			_, err = fmt.Fprintf(a.Stdout, "pid      %d\nversion  %s\nphase    %s\nsocket   %s\ndb       %s\nlive     %d\nqueued   %d\njobs     %d\nuptime   %s\n",
+				o.PID, o.Version, o.Phase, o.Socket, o.DB, o.Live, o.Queued, o.Jobs, duration(o.Uptime))
+			return err
+		}),
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// ownerStatus asks the owner itself; one that does not answer on a socket
+// (it starts, it is embedded) is told from its lock.
+func (a *app) ownerStatus(ctx context.Context, s settings) (ownerJSON, error) {
+	lock, held, err := ipc.Inspect(s.dir)
+	if err != nil {
+		return ownerJSON{}, err
+	}
+	o := ownerJSON{DB: filepath.Join(s.dir, storage.FileName)}
+	if !held {
+		return o, nil
+	}
+	o.Running, o.PID, o.Version, o.Phase, o.Socket, o.Jobs = true, lock.PID, lock.Version, lock.Phase, lock.Socket, lock.Settings.Jobs
+	if lock.Phase != ipc.PhaseServing {
+		return o, nil
+	}
+	client := a.client(s, false)
+	defer client.Close()
+	h, err := client.Hello(ctx)
+	if err != nil {
+		return ownerJSON{}, err
+	}
+	o.PID, o.Version, o.Phase, o.Socket, o.Live, o.Queued, o.Uptime = h.PID, h.Version, h.Phase, h.Socket, h.Live, h.Queued, h.Uptime
+	o.Jobs = h.Settings.Jobs
+	return o, nil
+}
+
+func newDaemonStop(a *app) *cobra.Command {
+	var cancel bool
+	cmd := &cobra.Command{
+		Use: "stop", Short: "Let the owner leave",
+		Long: `Let the owner take no new work, hand over and leave; the command returns when the state
+directory is free. Running tasks go on, and an owner comes back when one of them ends.
+With --cancel all queued and running tasks are ended first.`,
+		Example:     "  cctask daemon stop\n  cctask daemon stop --cancel",
+		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
+		Args:        arguments(0, 0, ""),
+		RunE: a.interruptible(func(cmd *cobra.Command, _ []string) error {
+			s, err := a.settings()
+			if err != nil {
+				return err
+			}
+			before, err := a.ownerStatus(cmd.Context(), s)
+			if err != nil && !errors.Is(err, task.ErrVersion) {
+				return err
+			}
+			if err == nil && !before.Running {
+				_, err = fmt.Fprintf(a.Stdout, "no owner is running for %s\n", s.dir)
+				return err
+			}
+			client := a.client(s, false)
+			defer client.Close()
+			if err := client.Stop(cmd.Context(), cancel); err != nil {
+				return err
+			}
+			text := "owner has left"
+			if before.Live > 0 && !cancel {
+				text += fmt.Sprintf("; %d running tasks go on", before.Live)
+			}
+			_, err = fmt.Fprintln(a.Stdout, text)
+			return err
+		}),
+	}
+	cmd.Flags().BoolVar(&cancel, "cancel", false, "cancel all queued and running tasks first")
+	return cmd
+}

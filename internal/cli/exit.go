@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"cctask/engine/claude"
+	"cctask/engine/task"
+)
+
+// The exit codes of all verbs.
+const (
+	exitDone        = 0
+	exitFault       = 1
+	exitInput       = 2
+	exitEnded       = 3
+	exitTimeout     = 4
+	exitInterrupted = 130
+)
+
+var exitTexts = map[int]string{
+	exitDone:        "done (run, wait: the task has completed)",
+	exitFault:       "a fault of cctask or of this machine",
+	exitInput:       "bad input, an unknown task, or a refusal; nothing was recorded",
+	exitEnded:       "a task ended otherwise than completed",
+	exitTimeout:     "not ended within the --timeout of wait",
+	exitInterrupted: "interrupted by a signal",
+}
+
+// exits is the annotation from which a verb's help lists its exit codes.
+func exits(codes ...int) map[string]string {
+	var b strings.Builder
+	for _, c := range codes {
+		fmt.Fprintf(&b, "  %-4d %s\n", c, exitTexts[c])
+	}
+	return map[string]string{"exits": b.String()}
+}
+
+// stop ends a verb with a code of its own; err, if there is one, is told first.
+type stop struct {
+	code int
+	err  error
+}
+
+func (s *stop) Error() string {
+	if s.err == nil {
+		return fmt.Sprintf("exit code %d", s.code)
+	}
+	return s.err.Error()
+}
+
+func (s *stop) Unwrap() error { return s.err }
+
+func exitCode(err error) int {
+	var s *stop
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &s):
+		return s.code
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	}
+	switch task.AsError(err).Code {
+	case task.CodeInvalid, task.CodeNotFound, task.CodeAmbiguous, task.CodeConflict,
+		task.CodeIdempotencyConflict, task.CodeSessionBusy, task.CodeLocked:
+		return exitInput
+	case task.CodeOwnerStarting, task.CodeOwnerGone, task.CodeClosing, task.CodeVersion,
+		task.CodeCorrupt, task.CodeNoSpace, task.CodeInternal:
+	}
+	return exitFault
+}
+
+// report tells a person what went wrong and what to do next.
+func (a *app) report(err error) {
+	var s *stop
+	if err == nil || errors.As(err, &s) && s.err == nil {
+		return
+	}
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(a.Stderr, "cctask: interrupted")
+		return
+	}
+	e := task.AsError(err)
+	fmt.Fprintf(a.Stderr, "cctask: %s\n", claude.Visible(e.Message))
+	if e.Hint != "" {
+		fmt.Fprintf(a.Stderr, "hint: %s\n", claude.Visible(e.Hint))
+	}
+}
+
+// outcome is nil for a completed task, and exit code 3 with the reason for one
+// that ended otherwise.
+func outcome(t task.Task) error {
+	if t.Status == task.Completed {
+		return nil
+	}
+	message := fmt.Sprintf("task %s: %s", t.ID, t.Status)
+	if t.Message != "" {
+		message += ": " + t.Message
+	}
+	hint := t.Reason.Hint()
+	if hint == "" {
+		hint = fmt.Sprintf("See `cctask logs %s`.", t.ID)
+	}
+	return &stop{exitEnded, &task.Error{Code: task.CodeConflict, Message: message, Hint: hint}}
+}

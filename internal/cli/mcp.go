@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"cctask/engine/task"
+	"cctask/mcp"
+)
+
+func newMCP(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "mcp", Short: "Serve MCP on stdin and stdout",
+		Long: `Be an MCP server on stdin and stdout, with five tools for tasks; log to stderr. A client
+starts it. Tasks outlive it: it owns none. An owner is started by the first tool call
+that needs one.`,
+		Example:     "  claude mcp add --scope user cctask -- /usr/local/bin/cctask mcp",
+		Annotations: exits(exitDone, exitFault, exitInput),
+		Args:        arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			// A client kills its server half a second after it asked it to leave.
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+			defer stop()
+			return a.mcp(ctx)
+		},
+	}
+}
+
+func (a *app) mcp(ctx context.Context) error {
+	s, err := a.settings()
+	if err != nil {
+		return err
+	}
+	svc, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer svc.close()
+	server := mcp.New(mcp.Config{
+		Service: svc, Version: version(), Defaults: a.defaults, Log: logger(a.Stderr, s.owner.LogLevel),
+	})
+	if err := server.Serve(ctx, a.Stdin, a.Stdout); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// defaults is what this front knows about its client.
+func (a *app) defaults() (mcp.Client, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return mcp.Client{}, &task.Error{
+			Code: task.CodeInvalid, Message: fmt.Sprintf("working_dir: the server's own directory is gone: %v", err),
+			Hint: "Give working_dir as an absolute path.",
+		}
+	}
+	claude, err := a.claudePath()
+	if err != nil {
+		return mcp.Client{}, err
+	}
+	return mcp.Client{WorkingDir: dir, Env: a.Environ(), Claude: claude}, nil
+}

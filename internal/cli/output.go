@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cctask/engine"
+	"cctask/engine/claude"
+	"cctask/engine/task"
+)
+
+func jsonFlag(cmd *cobra.Command, to *bool) {
+	cmd.Flags().BoolVar(to, "json", false, "print JSON, the same task object as the MCP tools give")
+}
+
+// listJSON is what several tasks look like in JSON.
+type listJSON struct {
+	Tasks      []task.View `json:"tasks"`
+	NextCursor string      `json:"next_cursor,omitempty"`
+}
+
+func view(t task.Task) task.View { return task.NewView(t, time.Now()) }
+
+func views(tasks []task.Task) []task.View {
+	vs := make([]task.View, 0, len(tasks))
+	for _, t := range tasks {
+		vs = append(vs, view(t))
+	}
+	return vs
+}
+
+// spent is the time with a process over all attempts.
+func spent(t task.Task) time.Duration {
+	if ms := view(t).DurationMS; ms != nil {
+		return time.Duration(*ms) * time.Millisecond
+	}
+	return 0
+}
+
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.Stdout)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("print JSON: %w", err)
+	}
+	return nil
+}
+
+// lookup finds all named tasks, each once, before anything is done to one.
+func lookup(ctx context.Context, svc engine.Service, refs []string) ([]task.Task, error) {
+	var tasks []task.Task
+	seen := map[task.ID]bool{}
+	for _, ref := range refs {
+		t, err := svc.Get(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		if !seen[t.ID] {
+			seen[t.ID] = true
+			tasks = append(tasks, t)
+		}
+	}
+	return tasks, nil
+}
+
+// copyStream writes a stream from q.Offset to its end as of now.
+func copyStream(ctx context.Context, svc engine.Service, q engine.OutputQuery, w io.Writer) error {
+	for {
+		out, err := svc.Output(ctx, q)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(out.Data); err != nil {
+			return err
+		}
+		q.Offset = out.Offset + int64(len(out.Data))
+		if len(out.Data) == 0 || q.Offset >= out.Size {
+			return nil
+		}
+	}
+}
+
+// visible makes terminal escapes in foreign text visible and keeps its lines.
+func visible(s string) string { return claude.Visible(s) }
+
+// shown is w, with escapes made visible if a person's terminal is behind it:
+// what claude wrote may have come from anywhere.
+func (a *app) shown(w io.Writer) io.Writer {
+	if !isTerminal(w) {
+		return w
+	}
+	return writerFunc(func(p []byte) (int, error) {
+		if _, err := io.WriteString(w, visible(string(p))); err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	})
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// kindColours are the colours of rendered log lines on a terminal.
+var kindColours = map[string]int{
+	claude.KindTool: 36, claude.KindOutput: 90, claude.KindNote: 90, claude.KindError: 31, claude.KindEnd: 32,
+}
+
+// logPainter colours lines by their kind where colours are wanted.
+func (a *app) logPainter() func(claude.Line) string {
+	colour := a.coloured(a.Stdout)
+	return func(l claude.Line) string {
+		code, ok := kindColours[l.Kind]
+		if !ok || !colour {
+			return l.Text
+		}
+		return fmt.Sprintf("\x1b[%dm%s\x1b[0m", code, l.Text)
+	}
+}
+
+// coloured tells whether out takes colours: a terminal, unless NO_COLOR is set.
+func (a *app) coloured(out io.Writer) bool { return isTerminal(out) && a.Getenv("NO_COLOR") == "" }

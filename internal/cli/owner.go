@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/rs/zerolog"
+
+	"cctask/engine"
+	"cctask/engine/runner"
+	"cctask/internal/ipc"
+	"cctask/storage"
+)
+
+var (
+	_ engine.Store    = (*storage.DB)(nil)
+	_ engine.Launcher = (*runner.Launcher)(nil)
+	_ engine.Service  = (*ipc.Client)(nil)
+	_ ipc.Backend     = (*owner)(nil)
+)
+
+// owner holds a state directory: its lock, its database and the engine on it.
+// A daemon serves it over the socket, an --embedded front calls it.
+type owner struct {
+	*engine.Engine
+	dir  string
+	lock *ipc.Owner
+	db   *storage.DB
+}
+
+// relaunch tells a runner how to start this owner again.
+type relaunch struct {
+	Exe      string       `json:"exe"`
+	Dir      string       `json:"dir"`
+	Settings ipc.Settings `json:"settings"`
+}
+
+// open takes the lock before it touches anything that the lock guards.
+func open(ctx context.Context, s settings, phase string, log zerolog.Logger) (*owner, error) {
+	if s.owner.Jobs == 0 {
+		s.owner.Jobs = engine.DefaultJobs()
+	}
+	// Orphans of a killed runner fall to us and are swept.
+	if err := runner.Become(); err != nil {
+		return nil, fmt.Errorf("become a subreaper: %w", err)
+	}
+	lock, err := ipc.Acquire(ctx, s.dir, ipc.Lock{
+		Phase: phase, Version: version(), Settings: s.owner, DB: filepath.Join(s.dir, storage.FileName),
+	})
+	if err != nil {
+		return nil, err
+	}
+	o := &owner{dir: s.dir, lock: lock}
+	if err := o.start(s, phase, log); err != nil {
+		return nil, errors.Join(err, o.close())
+	}
+	return o, nil
+}
+
+func (o *owner) start(s settings, phase string, log zerolog.Logger) error {
+	var err error
+	o.db, err = storage.Open(s.dir, storage.Options{App: version()})
+	if err != nil {
+		return err
+	}
+	cfg := engine.Config{
+		Dir: s.dir, Jobs: s.owner.Jobs, Log: log, Spare: spareOwner(s.dir),
+		Keep: engine.KeepPolicy{Age: s.owner.KeepAge, Count: s.owner.KeepCount, Size: s.owner.KeepSize},
+	}
+	if phase != ipc.PhaseEmbedded {
+		exe, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find this program: %w", err)
+		}
+		if cfg.Owner, err = json.Marshal(relaunch{exe, s.dir, s.owner}); err != nil {
+			return fmt.Errorf("write down how to start an owner again: %w", err)
+		}
+	}
+	o.Engine, err = engine.New(cfg, o.db, &runner.Launcher{})
+	return err
+}
+
+// close lets go in the reverse order: whoever gets the lock next finds the
+// database closed.
+func (o *owner) close() error {
+	if o.Engine != nil {
+		o.Engine.Close()
+	}
+	var err error
+	if o.db != nil {
+		err = o.db.Close()
+	}
+	return errors.Join(err, o.lock.Release())
+}
+
+// Gone tells that the database file is no longer the one that was opened.
+func (o *owner) Gone() bool { return o.db.Gone() }
+
+// Dump streams the whole database as JSON Lines.
+func (o *owner) Dump(ctx context.Context, w io.Writer) error {
+	return storage.Dump(spooled{o.db, o.dir}, &dumpWriter{ctx: ctx, w: w})
+}
+
+// spareOwner names the process that holds the state directory: born inside a
+// task's tree it must not be swept with it.
+func spareOwner(dir string) runner.Spare {
+	return func() []runner.Proc {
+		lock, held, err := ipc.Inspect(dir)
+		if err != nil || !held {
+			return nil
+		}
+		return []runner.Proc{{PID: lock.PID, Start: lock.Start}}
+	}
+}

@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"cctask/engine/claude"
+	"cctask/engine/task"
+)
+
+// plainEvery is how often progress is told where it cannot be redrawn.
+const plainEvery = 15 * time.Second
+
+// progress tells how a task gets on: in one line that is redrawn on a terminal,
+// else in a plain line at each change of status and now and then between.
+type progress struct {
+	w    io.Writer
+	tty  bool
+	task task.Task
+
+	held  bool // a question stands on the terminal: draw nothing over it
+	drawn bool
+	told  task.Status
+	last  string
+	at    time.Time
+}
+
+func newProgress(w io.Writer) *progress { return &progress{w: w, tty: isTerminal(w)} }
+
+func (p *progress) update(t task.Task) {
+	p.task = t
+	if p.tty {
+		p.draw()
+		return
+	}
+	now := time.Now()
+	line := p.line(now)
+	if t.Status.Public() != p.told || line != p.last && now.Sub(p.at) >= plainEvery {
+		fmt.Fprintln(p.w, line)
+		p.told, p.last, p.at = t.Status.Public(), line, now
+	}
+}
+
+// tick lets the clock in the line go on.
+func (p *progress) tick() {
+	if p.tty {
+		p.draw()
+	}
+}
+
+func (p *progress) hold(held bool) { p.held = held }
+
+func (p *progress) draw() {
+	if p.held {
+		return
+	}
+	fmt.Fprintf(p.w, "\r\x1b[K%s", shorten(p.line(time.Now()), p.width()-1))
+	p.drawn = true
+}
+
+// clear leaves the terminal's line empty for what comes next.
+func (p *progress) clear() {
+	if p.drawn && !p.held {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+	p.drawn = false
+}
+
+func (p *progress) width() int {
+	if f, ok := p.w.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+			return w
+		}
+	}
+	return 80
+}
+
+// line says in one line where the task stands.
+func (p *progress) line(now time.Time) string {
+	t := p.task
+	parts := []string{fmt.Sprintf("task %s %s", t.ID, t.Status.Public())}
+	switch {
+	case t.Status == task.Queued && t.QueuePosition > 0:
+		parts = append(parts, fmt.Sprintf("%d in the queue", t.QueuePosition))
+	case t.Status.Live() && !t.StartedAt.IsZero():
+		parts[0] += " " + duration(now.Sub(t.StartedAt).Truncate(time.Second))
+	}
+	if g := t.Progress; g != nil {
+		if g.Turns > 0 {
+			parts = append(parts, fmt.Sprintf("turn %d", g.Turns))
+		}
+		if g.CostUSD > 0 {
+			parts = append(parts, cost(g.CostUSD))
+		}
+		for _, s := range []string{g.Retrying, g.LastTool} {
+			if s != "" {
+				parts = append(parts, oneLine(s))
+				break
+			}
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// oneLine makes foreign text safe to stand in a line of a terminal.
+func oneLine(s string) string { return claude.Visible(strings.Join(strings.Fields(s), " ")) }
+
+// shorten cuts s to at most width characters and shows that it did.
+func shorten(s string, width int) string {
+	r := []rune(s)
+	if width < 1 || len(r) <= width {
+		return s
+	}
+	return string(r[:width-1]) + "…"
+}

@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"cctask/engine"
+	"cctask/engine/task"
+)
+
+func newResume(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "resume ID [PROMPT | -]", Short: "Go on with an ended task in its session",
+		Long: `Start a new attempt of a task that failed, was interrupted, cancelled or ran out of
+time, in the same claude session. Without PROMPT claude is told that it was interrupted
+and to verify what its last tool did; with - the prompt is read from stdin.
+The attempt gets the environment of this command.`,
+		Example: `  cctask resume 01JD3ZK4
+  cctask resume 01JD3ZK4 "Go on, but leave the tests alone"`,
+		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
+		Args:        arguments(1, 2, "the id of a task"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var prompt string
+			if len(args) == 2 {
+				var err error
+				if prompt, err = a.prompt(args[1:]); err != nil {
+					return err
+				}
+				if err := task.CheckPrompt(prompt); err != nil {
+					return err
+				}
+			}
+			return a.again(cmd.Context(), asJSON, engine.Service.Resume, engine.Again{Ref: args[0], Prompt: prompt})
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+type againCall func(engine.Service, context.Context, engine.Again) (task.Task, error)
+
+// again asks for another attempt and says that it is queued.
+func (a *app) again(ctx context.Context, asJSON bool, call againCall, again engine.Again) error {
+	claude, err := a.explicitClaude()
+	if err != nil {
+		return err
+	}
+	again.Env, again.Claude, again.Key = a.Environ(), claude, newKey()
+	return a.submitAndTell(ctx, asJSON,
+		func(ctx context.Context, svc engine.Service) (task.Task, error) { return call(svc, ctx, again) },
+		func(t task.Task) string {
+			return fmt.Sprintf("%s %s as attempt %d", t.ID, t.Status.Public(), t.Attempt)
+		})
+}

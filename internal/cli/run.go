@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"cctask/engine"
+	"cctask/engine/task"
+)
+
+func newRun(a *app) *cobra.Command {
+	var f taskFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "run [PROMPT | -]", Short: "Run a task and print its answer",
+		Long: `Start a task, show its progress on stderr and print claude's answer on stdout.
+Without PROMPT, or with -, the prompt is read from stdin.
+
+The first Ctrl-C asks: Ctrl-C again cancels the task, d and Enter leaves it running in
+the background, Enter alone goes on watching. SIGTERM, SIGHUP, or Ctrl-C where no
+terminal is, leave the task running and print its id; cctask wait ID waits for it.`,
+		Example: `  cctask run "Explain what main.go does"
+  cctask run --model haiku - < prompt.txt > answer.md
+  cctask run --json "Count the tests" | jq .cost_usd`,
+		Annotations: exits(exitDone, exitFault, exitInput, exitEnded, exitInterrupted),
+		Args:        arguments(0, 1, ""),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			sub, err := a.submission(cmd, &f, args)
+			if err != nil {
+				return err
+			}
+			return a.run(cmd.Context(), sub, asJSON)
+		},
+	}
+	f.register(cmd)
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func (a *app) run(ctx context.Context, sub engine.Submission, asJSON bool) error {
+	sigs, stopSignals := notify()
+	defer stopSignals()
+	svc, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer svc.close()
+	t, err := settled(ctx, sigs, func(ctx context.Context) (task.Task, error) { return svc.Submit(ctx, sub) })
+	if err != nil {
+		return err
+	}
+	t, err = a.watch(ctx, svc, t, sigs)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		if err := a.printJSON(view(t)); err != nil {
+			return err
+		}
+		return outcome(t)
+	}
+	if t.Status != task.Completed {
+		return outcome(t)
+	}
+	return a.printAnswer(ctx, svc, t)
+}
+
+// printAnswer writes claude's answer, with a newline at its end.
+func (a *app) printAnswer(ctx context.Context, svc engine.Service, t task.Task) error {
+	out := &lastByte{w: a.shown(a.Stdout)}
+	var err error
+	if t.ResultBytes <= task.MaxInlineResult && t.Result != nil {
+		_, err = io.WriteString(out, *t.Result)
+	} else {
+		err = copyStream(ctx, svc, engine.OutputQuery{Ref: string(t.ID), Attempt: t.Attempt, Stream: task.Result}, out)
+	}
+	if err == nil && out.last != '\n' {
+		_, err = fmt.Fprintln(a.Stdout)
+	}
+	if err != nil {
+		return fmt.Errorf("print the answer of task %s: %w", t.ID, err)
+	}
+	return nil
+}
+
+// lastByte remembers how what it wrote ends.
+type lastByte struct {
+	w    io.Writer
+	last byte
+}
+
+func (l *lastByte) Write(p []byte) (int, error) {
+	if len(p) > 0 {
+		l.last = p[len(p)-1]
+	}
+	return l.w.Write(p)
+}
+
+// leaves tells whether the answer to the question after Ctrl-C is to leave the task running.
+func leaves(line string) bool {
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "d", "detach":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,125 @@
+package cli_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"cctask/internal/cli"
+	"cctask/internal/fakeclaude"
+	"cctask/storage"
+)
+
+// The test binary is the command line and the claude of the scripts.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"cctask": func() { os.Exit(cli.Run(context.Background(), os.Args, cli.System())) },
+		"claude": func() { os.Exit(fakeclaude.Main()) },
+	})
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func TestScript(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("..", "..", "testdata", "script"), RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(env *testscript.Env) error {
+			state := filepath.Join(env.WorkDir, "state")
+			env.Setenv("CCTASK_DIR", state)
+			env.Setenv("ESC", "\x1b")
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			env.Defer(func() { leave(env, state) })
+			return os.Mkdir(filepath.Join(env.WorkDir, "home"), 0o700)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": code, "keep": keep, "reach": reach, "gate": gate, "pass": pass,
+		},
+	})
+}
+
+// leave ends the owner; nothing may be left, and the database must be whole.
+func leave(env *testscript.Env, state string) {
+	t, ok := env.T().(testing.TB)
+	if !ok || !exists(filepath.Join(state, "tasks.db")) {
+		return
+	}
+	stop := exec.Command("cctask", "daemon", "stop", "--cancel", "--dir", state)
+	if out, err := stop.CombinedOutput(); err != nil {
+		t.Errorf("daemon stop: %v\n%s", err, out)
+	}
+	if left, _ := os.ReadDir(filepath.Join(state, "run")); len(left) > 0 {
+		t.Errorf("%d run directories are left", len(left))
+	}
+	if err := storage.CheckFile(filepath.Join(state, "tasks.db")); err != nil {
+		t.Errorf("the database is not whole: %v", err)
+	}
+	if t.Failed() {
+		log, _ := os.ReadFile(filepath.Join(state, "owner.log"))
+		t.Logf("owner.log:\n%s", log)
+	}
+}
+
+// code N COMMAND... runs a command and wants this exit code.
+func code(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N command...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	got := 0
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if args[0] != strconv.Itoa(got) {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
+}
+
+// keep VAR sets a variable to the first word of the last stdout.
+func keep(ts *testscript.TestScript, _ bool, args []string) {
+	words := strings.Fields(ts.ReadFile("stdout"))
+	if len(args) != 1 || len(words) == 0 {
+		ts.Fatalf("usage: keep VAR, after a command that printed something")
+	}
+	ts.Setenv(args[0], words[0])
+}
+
+// reach STATUS ID waits until a task has a status; its changes are the owner's
+// to tell, and status is how a person sees them.
+func reach(ts *testscript.TestScript, _ bool, args []string) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		ts.Check(ts.Exec("cctask", "status", "--json", args[1]))
+		if strings.Contains(ts.ReadFile("stdout"), fmt.Sprintf("\n  \"status\": %q", args[0])) {
+			return
+		}
+	}
+	ts.Fatalf("task %s is not %s", args[1], args[0])
+}
+
+// gate NAME makes a FIFO at which a claude's [[gate NAME]] blocks.
+func gate(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(syscall.Mkfifo(ts.MkAbs(args[0]), 0o600))
+}
+
+// pass NAME lets the claude at the gate go on. Opening blocks until it is there.
+func pass(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_WRONLY, 0)
+	ts.Check(err)
+	ts.Check(f.Close())
+}

@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"cctask/engine/task"
+)
+
+// notify collects the signals that end a front. One that was ignored from the
+// start, as under nohup or in a shell's background job, stays ignored.
+func notify() (sigs chan os.Signal, stop func()) {
+	sigs = make(chan os.Signal, 8)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signal.Notify(sigs, s)
+		}
+	}
+	return sigs, func() { signal.Stop(sigs) }
+}
+
+type verb func(cmd *cobra.Command, args []string) error
+
+// interruptible makes the first signal end the verb's context. A second one
+// kills the process, should the verb not listen.
+func (a *app) interruptible(f verb) verb {
+	return func(cmd *cobra.Command, args []string) error {
+		ctx, cancel := context.WithCancel(cmd.Context())
+		defer cancel()
+		sigs, stop := notify()
+		defer stop()
+		go func() {
+			select {
+			case <-sigs:
+				stop()
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		cmd.SetContext(ctx)
+		err := f(cmd, args)
+		// A write or a call that the signal cut short may name another cause.
+		if err != nil && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return err
+	}
+}
+
+// settled makes a call that records something. A signal meanwhile waits for the
+// answer, so that the task's id can still be told; a second one gives up.
+func settled(ctx context.Context, sigs chan os.Signal, call func(context.Context) (task.Task, error)) (task.Task, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		t   task.Task
+		err error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		t, err := call(ctx)
+		done <- answer{t, err}
+	}()
+	var pending os.Signal
+	for {
+		select {
+		case r := <-done:
+			if pending != nil {
+				sigs <- pending
+			}
+			return r.t, r.err
+		case s := <-sigs:
+			if pending != nil {
+				return task.Task{}, &stop{exitInterrupted, &task.Error{
+					Code: task.CodeInternal, Message: "interrupted before an answer came",
+					Hint: "Whether the task was recorded is unknown: see `cctask list --all`.",
+				}}
+			}
+			pending = s
+		}
+	}
+}

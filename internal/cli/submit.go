@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"cctask/engine"
+	"cctask/engine/task"
+)
+
+// taskFlags are the options of a new task: those of the MCP tools, by the same names.
+type taskFlags struct {
+	workingDir, model, name string
+	skip                    bool
+	timeout                 span
+}
+
+func (f *taskFlags) register(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.workingDir, "working-dir", "", "directory in which claude works (default: this one)")
+	fl.StringVar(&f.model, "model", "", "sonnet, opus, haiku or a full model name (default: claude's own)")
+	fl.StringVar(&f.name, "name", "", "a name by which the task can be asked for instead of its id")
+	fl.BoolVar(&f.skip, "skip-permissions", true, "let claude use its tools without asking; with =false it is denied what its settings do not allow")
+	fl.Var(&f.timeout, "timeout", "deadline of the task: seconds, or a time like 90s or 2h; 0 is none")
+}
+
+// submission is the new task that flags and arguments describe. What can be
+// refused without an owner is refused here, so that a mistake starts nothing.
+func (a *app) submission(cmd *cobra.Command, f *taskFlags, args []string) (engine.Submission, error) {
+	prompt, err := a.prompt(args)
+	if err != nil {
+		return engine.Submission{}, err
+	}
+	if err := task.CheckPrompt(prompt); err != nil {
+		return engine.Submission{}, err
+	}
+	claude, err := a.claudePath()
+	if err != nil {
+		return engine.Submission{}, err
+	}
+	dir, err := filepath.Abs(f.workingDir)
+	if err != nil {
+		return engine.Submission{}, badInput(fmt.Sprintf("working_dir: %q cannot be found from here: %v", f.workingDir, err), "Give --working-dir as an absolute path.")
+	}
+	spec := task.Spec{WorkingDir: dir, Claude: claude, Model: f.model, Name: f.name, TimeoutSeconds: time.Duration(f.timeout).Seconds()}
+	if cmd.Flags().Changed("skip-permissions") {
+		spec.SkipPermissions = &f.skip
+	}
+	return engine.Submission{Spec: spec, Prompt: prompt, Env: a.Environ(), Key: newKey()}, spec.Check()
+}
+
+// newKey makes a call repeatable over an owner's death: the second one finds
+// the first one's task.
+func newKey() string { return "cli-" + string(task.NewID(time.Now())) }
+
+// prompt is the argument, or stdin with "-" or without an argument.
+func (a *app) prompt(args []string) (string, error) {
+	if len(args) == 1 && args[0] != "-" {
+		return args[0], nil
+	}
+	if len(args) == 0 && isTerminal(a.Stdin) {
+		return "", badInput("a prompt is missing", `Give it as one argument, or - to type it here and end it with Ctrl-D.`)
+	}
+	var b strings.Builder
+	n, err := io.Copy(&b, io.LimitReader(a.Stdin, task.MaxPrompt+1))
+	switch {
+	case err != nil:
+		return "", badInput(fmt.Sprintf("read the prompt from stdin: %v", err), "Give the prompt as an argument.")
+	case n > task.MaxPrompt:
+		return "", badInput(fmt.Sprintf("prompt: has more than %d bytes", task.MaxPrompt),
+			"Put the material into a file in the working directory and name the file in the prompt.")
+	}
+	return b.String(), nil
+}
+
+// submitAndTell records a new attempt, prints what tell makes of it, and, when
+// the engine ends with this process, stays until the task has ended.
+func (a *app) submitAndTell(ctx context.Context, asJSON bool,
+	call func(context.Context, engine.Service) (task.Task, error), tell func(task.Task) string,
+) error {
+	sigs, stopSignals := notify()
+	defer stopSignals()
+	svc, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer svc.close()
+	t, err := settled(ctx, sigs, func(ctx context.Context) (task.Task, error) { return call(ctx, svc) })
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = a.printJSON(view(t))
+	} else {
+		_, err = fmt.Fprintln(a.Stdout, tell(t))
+	}
+	if err != nil || !svc.embedded {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-sigs:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	_, err = svc.Wait(ctx, string(t.ID), engine.UntilEnd)
+	if errors.Is(err, context.Canceled) {
+		return left(t)
+	}
+	return err
+}
+
+// left says that a task goes on without us.
+func left(t task.Task) error {
+	return &stop{exitInterrupted, &task.Error{
+		Code:    task.CodeInternal,
+		Message: fmt.Sprintf("interrupted; task %s goes on", t.ID),
+		Hint:    fmt.Sprintf("`cctask wait %s` waits for it, `cctask cancel %s` ends it.", t.ID, t.ID),
+	}}
+}
+
+// isTerminal tells whether a person is at the other end.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
