@@ -42,8 +42,8 @@
 // texts and inputs. A script with a mistake is answered by HTTP 400 with the reason,
 // which the CLI shows as its result at once.
 //
-// An inner prompt is written as it is, also in a shell command: the pairs of
-// '[''[hold x]]' would not match, those of '[[hold x]]' do.
+// An inner prompt is written as it is, also in a shell command: brackets that are
+// split to hide them no longer match in pairs.
 //
 // Examples:
 //

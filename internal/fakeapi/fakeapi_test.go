@@ -121,6 +121,7 @@ func TestScripts(t *testing.T) {
 		{"[[bash a]][[bash b]][[text ${result.1.x.y.1} ${result.0}]]", []string{"r", `{"x":{"y":[1,{"z":2}]}}`}, `{"z":2} r end_turn`},
 		{"[[bash a]][[text ${result.0.x}]]", []string{"no json"}, `400 invalid_request_error: fakeapi: template ${result.0.x}: the tool result is not JSON but "no json"`},
 		{"[[bash a]][[text ${result.0.x}]]", []string{"{}"}, `400 invalid_request_error: fakeapi: template ${result.0.x}: no "x" in "{}"`},
+		{"[[bash start '[[hold x]][[text in]]' > id]][[text out]]", []string{""}, "out end_turn"},
 		{"[[text one]][[end]][[text two]]", []string{""}, "two end_turn"},
 		{"[[text one]]", []string{""}, fakeapi.DefaultText("[[text one]]") + " end_turn"},
 		{"plain", nil, fakeapi.DefaultText("plain") + " end_turn"},
