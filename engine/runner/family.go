@@ -3,7 +3,6 @@ package runner
 import (
 	"os"
 	"sync"
-	"sync/atomic"
 )
 
 // family are the children of this process, as an owner.
@@ -13,9 +12,8 @@ type children struct {
 	// mu is held while a runner is forked, so that one that dies at once is not
 	// taken for an orphan, and while the list of children is read or reaped
 	// from, so that a pid in it stays ours.
-	mu        sync.Mutex
-	own       map[int]struct{} // runners that were forked here and not waited for yet
-	subreaper atomic.Bool
+	mu  sync.Mutex
+	own map[int]struct{} // runners that were forked here and not waited for yet
 }
 
 func (f *children) start(self string, argv []string, attr *os.ProcAttr) (*child, error) {

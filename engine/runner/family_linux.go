@@ -3,10 +3,14 @@ package runner
 import (
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
+
+// subreaper is set by Become.
+var subreaper atomic.Bool
 
 // Become makes this process the one that inherits what a killed runner leaves
 // behind, and collects the exit statuses of these orphans. Children that live
@@ -14,11 +18,11 @@ import (
 // to whoever waits for them; any other child with a session of its own counts
 // as an orphan.
 func Become() error {
-	if family.subreaper.Swap(true) {
+	if subreaper.Swap(true) {
 		return nil
 	}
 	if err := becomeSubreaper(); err != nil {
-		family.subreaper.Store(false)
+		subreaper.Store(false)
 		return err
 	}
 	ended := make(chan os.Signal, 1)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,7 +39,7 @@ func leaveSubreaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 
 func closeLeaked(last int) error {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		return unix.CloseRange(uint(last+1), ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC)
+		return unix.CloseRange(uint(last+1), math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
 	}
 	for _, e := range entries {
 		fd, err := strconv.Atoi(e.Name())
@@ -160,16 +161,13 @@ func holdsAny(pid int, paths []string) bool {
 }
 
 // signalProc signals exactly p: the descriptor pins the process before its
-// start time is compared, and sure, if any, has the last word.
+// start time is compared, and sure, if any, has the last word. Where a sandbox
+// or an old kernel has no pidfd, the comparison has to do.
 func signalProc(p Proc, sig syscall.Signal, sure func() (bool, error)) error {
-	fd, err := unix.PidfdOpen(p.PID, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return nil
+	fd, unpinned := unix.PidfdOpen(p.PID, 0)
+	if unpinned == nil {
+		defer unix.Close(fd)
 	}
-	if err != nil {
-		return fmt.Errorf("open a pidfd: %w", err)
-	}
-	defer unix.Close(fd)
 	if startTime(p.PID) != p.Start {
 		return nil
 	}
@@ -178,7 +176,12 @@ func signalProc(p Proc, sig syscall.Signal, sure func() (bool, error)) error {
 			return err
 		}
 	}
-	err = unix.PidfdSendSignal(fd, sig, nil, 0)
+	var err error
+	if unpinned == nil {
+		err = unix.PidfdSendSignal(fd, sig, nil, 0)
+	} else {
+		err = unix.Kill(p.PID, sig)
+	}
 	if errors.Is(err, unix.ESRCH) {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"errors"
 	"os"
 	"syscall"
 	"time"
@@ -103,7 +104,7 @@ func (r *runner) reap() bool {
 		var ws unix.WaitStatus
 		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil)
 		switch {
-		case err == unix.EINTR: //nolint:errorlint // a bare errno
+		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return false
 		case pid == 0:

@@ -3,6 +3,7 @@ package runner
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -115,7 +116,7 @@ func (s *sweeper) ask(ctx context.Context) error {
 // strike kills everything that is left and returns how much that was.
 func (s *sweeper) strike() (int, error) {
 	left := 0
-	if family.subreaper.Load() {
+	if subreaper.Load() {
 		// In a tight loop: the table is too slow for one who forks for ever.
 		keep := s.spared()
 		for fresh := 1; fresh > 0; {
@@ -199,7 +200,7 @@ func spread(pid int, below map[int][]int, set, except map[int]bool) {
 }
 
 func isOrphan(pid int) bool {
-	if !family.subreaper.Load() {
+	if !subreaper.Load() {
 		return false
 	}
 	family.mu.Lock()
@@ -223,7 +224,7 @@ func awaitEnd(ctx context.Context, p process) {
 	defer unix.Close(fd)
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for startTime(p.pid) == p.start && ctx.Err() == nil {
-		if n, err := unix.Poll(fds, 50); n > 0 || err != nil && err != unix.EINTR { //nolint:errorlint // a bare errno
+		if n, err := unix.Poll(fds, 50); n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
 			return
 		}
 	}
