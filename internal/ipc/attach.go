@@ -1,0 +1,399 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"cctask/engine/task"
+)
+
+// attach returns the owner, looking for it or starting it if need be. One
+// call looks; the others wait for what it finds.
+func (c *Client) attach(ctx context.Context) (*attachment, error) {
+	if a := c.att.Load(); a != nil {
+		return a, nil
+	}
+	select {
+	case c.finding <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-c.finding }()
+	if a := c.att.Load(); a != nil {
+		return a, nil
+	}
+	a, err := c.find(ctx, c.cfg.AutoStart, c.cfg.AutoStart)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, err
+	}
+	c.warn(a.hello)
+	c.att.Store(a)
+	return a, nil
+}
+
+// detach forgets an owner that did not answer as it should.
+func (c *Client) detach(a *attachment) {
+	c.att.CompareAndSwap(a, nil)
+	a.close()
+}
+
+// warn tells once that the running owner has other settings than were asked for.
+func (c *Client) warn(h Hello) {
+	d := c.cfg.Settings.differences(h.Settings, c.cfg.Explicit)
+	if d != "" && c.warned.CompareAndSwap(false, true) {
+		c.cfg.Warn(fmt.Sprintf("the running owner (process %d) has %s; to change it: `cctask daemon stop`, then the same command again (running tasks go on)", h.PID, d))
+	}
+}
+
+// inspect is Inspect for a directory that is safe to believe.
+func (c *Client) inspect() (Lock, bool, error) {
+	if err := checkDir(c.cfg.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Lock{}, false, err
+	}
+	return Inspect(c.cfg.Dir)
+}
+
+// state is what a look at owner.lock and at the owner behind it gave.
+type state int
+
+const (
+	vacant   state = iota // nobody holds the lock
+	changing              // somebody holds it but does not say yet who, or moved on meanwhile
+	starting
+	closing
+	hung // serves, and left two hellos unanswered
+	served
+)
+
+// look finds out how things stand. The attachment is set for served only.
+func (c *Client) look(ctx context.Context) (state, Lock, *attachment, error) {
+	l, held, err := c.inspect()
+	switch {
+	case err != nil:
+		return vacant, l, nil, err
+	case !held:
+		return vacant, l, nil, nil
+	case l.Phase != PhaseServing && !l.alive():
+		return changing, l, nil, nil
+	case l.Phase == PhaseEmbedded:
+		return changing, l, nil, lockedBy(c.cfg.Dir, l)
+	case l.Protocol != Protocol:
+		return changing, l, nil, versionError(l.Version, strconv.Itoa(l.Protocol), strconv.Itoa(Protocol))
+	case l.Phase == PhaseStarting:
+		return starting, l, nil, nil
+	case l.Phase == PhaseClosing:
+		return closing, l, nil, nil
+	}
+	a := newAttachment(l)
+	a.hello, err = c.greet(ctx, a)
+	if err == nil {
+		return served, l, a, nil
+	}
+	a.close()
+	switch {
+	case errors.Is(err, task.ErrVersion):
+		return changing, l, nil, err
+	case errors.Is(err, errHung):
+		return hung, l, nil, nil
+	}
+	return changing, l, nil, ctx.Err()
+}
+
+// find loops over looks until an owner answers. start: one may be started, or
+// asked to hand over. kill: one that hangs may be killed.
+func (c *Client) find(ctx context.Context, start, kill bool) (*attachment, error) {
+	deadline := time.Now().Add(c.cfg.StartWait)
+	for nap, handedOver := newBackoff(), false; ; {
+		st, l, a, err := c.look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		late := time.Now().After(deadline)
+		done := false // something that the next look shows at once
+		switch {
+		case st == served && (!start || handedOver || late || !newer(c.cfg.Version, l.Version)):
+			return a, nil
+		case st == served:
+			done, err = c.handOver(ctx, a, deadline)
+			handedOver = done
+			a.close()
+		case st == vacant && !start:
+			return nil, goneError(c.cfg.Dir)
+		case st == hung && !kill:
+			return nil, hungError(l)
+		case st == hung:
+			err = c.kill(l)
+		case late && st == closing && kill:
+			// It took its time, and holds up every front. No task notices.
+			err, deadline = c.kill(l), time.Now().Add(c.cfg.StartWait)
+		case late:
+			return nil, lateError(c.cfg.Dir, st, l)
+		case st == vacant:
+			done, err = c.start(ctx, deadline)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !done {
+			err = nap.sleep(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func goneError(dir string) error {
+	return &task.Error{Code: task.CodeOwnerGone, Message: "no owner runs on " + dir, Hint: "`cctask list` and most other commands start one."}
+}
+
+func hungError(l Lock) error {
+	return &task.Error{
+		Code: task.CodeOwnerGone, Message: fmt.Sprintf("the owner (process %d) does not answer", l.PID),
+		Hint: "`cctask list` and most other commands replace it; running tasks go on.",
+	}
+}
+
+func lateError(dir string, st state, l Lock) error {
+	if st == starting {
+		return &task.Error{
+			Code: task.CodeOwnerStarting, Message: fmt.Sprintf("the owner (process %d) still starts: it migrates or recovers the database", l.PID),
+			Hint: "Try again in a minute; owner.log in the state directory says what it does.",
+		}
+	}
+	if st == vacant {
+		return &task.Error{Code: task.CodeOwnerGone, Message: "no owner came to serve " + dir, Hint: "See owner.log in the state directory."}
+	}
+	return lockedBy(dir, l)
+}
+
+// start starts an owner, if this is the front to do it. False: another front is
+// about it, or an owner is there.
+func (c *Client) start(ctx context.Context, deadline time.Time) (bool, error) {
+	unlock, err := c.lockStart()
+	if unlock == nil || err != nil {
+		return false, err
+	}
+	defer unlock()
+	if _, held, err := c.inspect(); held || err != nil {
+		return false, err
+	}
+	return true, c.spawn(ctx, deadline)
+}
+
+// lockStart takes start.lock; unlock is nil if another front holds it.
+func (c *Client) lockStart() (unlock func(), err error) {
+	if err := makeDir(c.cfg.Dir); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(c.cfg.Dir, startName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the lock for starting an owner: %w", err)
+	}
+	got, err := flock(f, unix.LOCK_EX)
+	if err != nil || !got {
+		_ = f.Close()
+		return nil, err
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// handOver asks an older owner to leave and starts one of this version. It
+// holds start.lock all the while, or a front of the old version could be the one
+// that starts the next owner. False: another front is about it.
+func (c *Client) handOver(ctx context.Context, a *attachment, deadline time.Time) (bool, error) {
+	unlock, err := c.lockStart()
+	if unlock == nil || err != nil {
+		return false, err
+	}
+	defer unlock()
+	l, held, err := c.inspect()
+	if err != nil || !held || !l.same(a.lock) {
+		return false, err
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	err = a.roundTrip(ctx, http.MethodPost, "stop", stopRequest{}, &none{})
+	if err == nil {
+		err = c.awaitFree(ctx, l)
+	}
+	if err != nil {
+		// It goes on as it is; its protocol is ours.
+		return true, nil //nolint:nilerr // an older owner is better than none
+	}
+	return true, c.spawn(ctx, deadline)
+}
+
+// awaitFree waits until the owner of l has let go of the lock.
+func (c *Client) awaitFree(ctx context.Context, l Lock) error {
+	for nap := newBackoff(); ; {
+		now, held, err := c.inspect()
+		if err != nil || !held || now.PID != 0 && !now.same(l) {
+			return err
+		}
+		if err := nap.sleep(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// kill ends the owner of l, if it is still the one that l speaks of and in the
+// phase in which it was found.
+func (c *Client) kill(l Lock) error {
+	return killIf(l.PID, func() bool {
+		now, held, err := c.inspect()
+		return err == nil && held && now.same(l) && now.alive() && now.Phase == l.Phase
+	})
+}
+
+// Stop asks the owner to leave, with cancel after it has ended all tasks, and
+// returns when owner.lock is free. Running tasks go on otherwise, and the owner
+// comes back when one ends. No owner is task.CodeOwnerGone.
+func (c *Client) Stop(ctx context.Context, cancel bool) error {
+	l, held, err := c.inspect()
+	if err != nil {
+		return err
+	}
+	if !held {
+		return goneError(c.cfg.Dir)
+	}
+	a, err := c.find(ctx, false, true)
+	if err != nil {
+		// One that hung was killed on the way: it has let go.
+		if now, held, ierr := c.inspect(); errors.Is(err, task.ErrOwnerGone) && ierr == nil && (!held || !now.same(l)) {
+			return nil
+		}
+		return err
+	}
+	defer c.detach(a)
+	err = c.ask(ctx, a, http.MethodPost, "stop", stopRequest{Cancel: cancel}, &none{})
+	var dead *lostError
+	var unreached *dialError
+	// Whether it has answered or not, it is leaving or gone.
+	if errors.Is(err, task.ErrClosing) || ctx.Err() == nil && (errors.As(err, &dead) || errors.As(err, &unreached)) {
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	return c.awaitLeave(ctx, a.lock)
+}
+
+// awaitLeave waits for an owner that was told to leave, and kills it when it
+// takes longer than StartWait.
+func (c *Client) awaitLeave(ctx context.Context, l Lock) error {
+	patient, done := context.WithTimeout(ctx, c.cfg.StartWait)
+	defer done()
+	err := c.awaitFree(patient, l)
+	if err == nil || ctx.Err() != nil || patient.Err() == nil {
+		return err
+	}
+	l.Phase = PhaseClosing
+	if err := c.kill(l); err != nil {
+		return err
+	}
+	return c.awaitFree(ctx, l)
+}
+
+func newAttachment(l Lock) *attachment {
+	a := &attachment{lock: l}
+	a.pool = &http.Transport{
+		MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, DisableCompression: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, "unix", l.Socket)
+			if err != nil {
+				return nil, &dialError{err}
+			}
+			if u, ok := conn.(*net.UnixConn); ok {
+				err = checkPeer(u)
+			}
+			if err != nil {
+				_ = conn.Close()
+				return nil, &dialError{err}
+			}
+			return conn, nil
+		},
+	}
+	a.http = &http.Client{Transport: a.pool}
+	return a
+}
+
+func (a *attachment) close() { a.pool.CloseIdleConnections() }
+
+var errHung = errors.New("the owner does not answer")
+
+// greet says hello, twice if need be. errHung: the owner was there and silent.
+func (c *Client) greet(ctx context.Context, a *attachment) (Hello, error) {
+	for range 2 {
+		h, err := c.helloOnce(ctx, a)
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return h, err
+		}
+	}
+	return Hello{}, errHung
+}
+
+func (c *Client) helloOnce(ctx context.Context, a *attachment) (h Hello, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.helloWait)
+	defer cancel()
+	for {
+		err := a.roundTrip(ctx, http.MethodGet, "hello", nil, &h)
+		// A hung owner's queue of connections is full: that is silence too.
+		if !errors.Is(err, syscall.EAGAIN) {
+			return h, err
+		}
+		if !pause(ctx, 10*time.Millisecond) {
+			return h, ctx.Err()
+		}
+	}
+}
+
+// guard watches the owner from the moment that a request takes longer than a
+// hello may. A request that waits for a process tree's death takes long and proves
+// nothing, so guard says hello beside it. An owner that hangs is killed: the
+// request fails at once and is repeated. Without AutoStart the request's context
+// ends with the reason.
+func (c *Client) guard(ctx context.Context, a *attachment) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	t := time.AfterFunc(c.helloWait, func() {
+		for ctx.Err() == nil {
+			switch _, err := c.greet(ctx, a); {
+			case !errors.Is(err, errHung):
+			case !c.cfg.AutoStart:
+				cancel(hungError(a.lock))
+			default:
+				_ = c.kill(a.lock)
+			}
+			pause(ctx, 2*c.helloWait)
+		}
+	})
+	return ctx, func() {
+		t.Stop()
+		cancel(nil)
+	}
+}
+
+// ask is a guarded round trip.
+func (c *Client) ask(ctx context.Context, a *attachment, method, verb string, in, out any) error {
+	guarded, stop := c.guard(ctx, a)
+	defer stop()
+	err := a.roundTrip(guarded, method, verb, in, out)
+	if err != nil && errors.Is(context.Cause(guarded), task.ErrOwnerGone) {
+		return context.Cause(guarded)
+	}
+	return err
+}

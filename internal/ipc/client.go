@@ -1,0 +1,378 @@
+package ipc
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"cctask/engine"
+	"cctask/engine/task"
+)
+
+// Config says which owner a client talks to, and how it may start one.
+type Config struct {
+	Dir      string   // state directory, absolute
+	Settings Settings // of an owner that the client starts
+	// Explicit names the settings ("jobs", "log-level", "keep-age", "keep-count",
+	// "keep-size") that the user gave: Warn tells once if the running owner's differ.
+	Explicit []string
+	Exe      string // the cctask binary; "": this one
+	// AutoStart lets calls start an owner, replace one that hangs, and ask one
+	// of an older version to hand over. Without it they fail with
+	// task.CodeOwnerGone where no owner answers.
+	AutoStart bool
+	Warn      func(line string) // a line for stderr; nil: none
+	Version   string
+	// StartWait is how long a call waits for an owner that starts or leaves;
+	// 0: 30 s.
+	StartWait time.Duration
+}
+
+// Client is a front's side of the socket. It is safe for concurrent use and
+// does nothing before the first call.
+type Client struct {
+	cfg Config
+	// helloWait is how long an owner may take for one hello.
+	helloWait time.Duration
+	// silence ends an event stream without heartbeats.
+	silence time.Duration
+
+	att     atomic.Pointer[attachment]
+	finding chan struct{} // held by the one call that looks for the owner
+	warned  atomic.Bool
+	waits   waits
+}
+
+var _ engine.Service = (*Client)(nil)
+
+// New returns a client. Close it.
+func New(c Config) *Client {
+	if c.StartWait == 0 {
+		c.StartWait = 30 * time.Second
+	}
+	if c.Warn == nil {
+		c.Warn = func(string) {}
+	}
+	cl := &Client{cfg: c, helloWait: 2 * time.Second, silence: heartbeat + 5*time.Second, finding: make(chan struct{}, 1)}
+	cl.waits.init()
+	return cl
+}
+
+// Close ends waits and idle connections; tasks go on.
+func (c *Client) Close() {
+	c.waits.cancel()
+	if a := c.att.Load(); a != nil {
+		c.detach(a)
+	}
+}
+
+// Hello asks the owner about itself. Without AutoStart it says of an owner that
+// starts or leaves what owner.lock says.
+func (c *Client) Hello(ctx context.Context) (Hello, error) {
+	if !c.cfg.AutoStart {
+		l, held, err := c.inspect()
+		if err == nil && held && l.alive() && (l.Phase == PhaseStarting || l.Phase == PhaseClosing) {
+			return l.hello(), nil
+		}
+	}
+	return call[Hello](ctx, c, http.MethodGet, "hello", nil)
+}
+
+// Submit records a new task.
+func (c *Client) Submit(ctx context.Context, s engine.Submission) (task.Task, error) {
+	// JSON would turn what is not UTF-8 into something else, unseen.
+	if err := s.Spec.Check(); err != nil {
+		return task.Task{}, err
+	}
+	r := submitRequest{Spec: s.Spec, Prompt: []byte(s.Prompt), Env: convert[[]byte](s.Env), Key: keyOr(s.Key)}
+	return call[task.Task](ctx, c, http.MethodPost, "submit", r)
+}
+
+// keyOr makes a key where the caller gave none, so that a call that is repeated
+// over an owner's death does nothing twice.
+func keyOr(key string) string {
+	if key == "" {
+		return string(task.NewID(time.Now()))
+	}
+	return key
+}
+
+// Get returns a task.
+func (c *Client) Get(ctx context.Context, ref string) (task.Task, error) {
+	return call[task.Task](ctx, c, http.MethodPost, "get", refRequest{Ref: ref})
+}
+
+// List returns a page of tasks.
+func (c *Client) List(ctx context.Context, f task.Filter) (task.Page, error) {
+	return call[task.Page](ctx, c, http.MethodPost, "list", f)
+}
+
+// Output returns a piece of a stream.
+func (c *Client) Output(ctx context.Context, q engine.OutputQuery) (task.Output, error) {
+	return call[task.Output](ctx, c, http.MethodPost, "output", q)
+}
+
+// Cancel stops a task.
+func (c *Client) Cancel(ctx context.Context, ref string) (task.Task, error) {
+	id, err := c.resolve(ctx, ref)
+	if err != nil {
+		return task.Task{}, err
+	}
+	return call[task.Task](ctx, c, http.MethodPost, "cancel", refRequest{Ref: id})
+}
+
+// Resume starts a new attempt in the last one's session.
+func (c *Client) Resume(ctx context.Context, a engine.Again) (task.Task, error) {
+	return c.again(ctx, "resume", a)
+}
+
+// Retry starts a new attempt in a new session.
+func (c *Client) Retry(ctx context.Context, a engine.Again) (task.Task, error) {
+	return c.again(ctx, "retry", a)
+}
+
+func (c *Client) again(ctx context.Context, verb string, a engine.Again) (task.Task, error) {
+	id, err := c.resolve(ctx, a.Ref)
+	if err != nil {
+		return task.Task{}, err
+	}
+	r := againRequest{Ref: id, Prompt: []byte(a.Prompt), Env: convert[[]byte](a.Env), Claude: a.Claude, Key: keyOr(a.Key)}
+	return call[task.Task](ctx, c, http.MethodPost, verb, r)
+}
+
+// Remove deletes a task.
+func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
+	id, err := c.resolve(ctx, ref)
+	if err != nil {
+		return err
+	}
+	lost, err := c.repeat(ctx, func(a *attachment) error {
+		return c.ask(ctx, a, http.MethodPost, "remove", refRequest{Ref: id, Force: force}, &none{})
+	})
+	// The owner died after it had removed the task and before it could say so.
+	if lost > 0 && errors.Is(err, task.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// resolve turns a ref into an id before anything is changed: a name means the
+// newest of its tasks, which need not be the same one when a call is repeated.
+func (c *Client) resolve(ctx context.Context, ref string) (string, error) {
+	if id, err := task.ParseID(ref); err == nil {
+		return string(id), nil
+	}
+	t, err := c.Get(ctx, ref)
+	return string(t.ID), err
+}
+
+// Ended reports the end of a run directory's attempt to the owner; it starts
+// one if there is none, but never makes a state directory.
+func (c *Client) Ended(ctx context.Context, run string) error {
+	if err := checkDir(c.cfg.Dir); err != nil {
+		return fmt.Errorf("report the end of an attempt: %w", err)
+	}
+	_, err := call[none](ctx, c, http.MethodPost, "ended", endedRequest{Run: run})
+	return err
+}
+
+// Dump copies everything that the owner knows to w, as JSON Lines. An error
+// after the first byte means that w has only a part.
+func (c *Client) Dump(ctx context.Context, w io.Writer) error {
+	var resp *http.Response
+	var guarded context.Context
+	stop := func() {}
+	defer func() { stop() }()
+	_, err := c.repeat(ctx, func(a *attachment) (err error) {
+		stop()
+		guarded, stop = c.guard(ctx, a)
+		resp, err = a.open(guarded, http.MethodGet, "dump", nil)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if err := copyDump(w, resp.Body); err != nil {
+		if guarded.Err() != nil {
+			return context.Cause(guarded)
+		}
+		return err
+	}
+	switch verdict := resp.Trailer.Get(dumpTrailer); verdict {
+	case "ok":
+		return nil
+	case "":
+		return cutDump(io.ErrUnexpectedEOF)
+	default:
+		return decodeError([]byte(verdict), "a dump that is not whole")
+	}
+}
+
+// copyDump tells an owner that is gone from a w that takes no more.
+func copyDump(w io.Writer, r io.Reader) error {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			if _, werr := w.Write(buf[:n]); werr != nil {
+				return fmt.Errorf("write the dump: %w", werr)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return cutDump(err)
+		}
+	}
+}
+
+func cutDump(err error) error {
+	return &task.Error{Code: task.CodeOwnerGone, Message: "the dump was cut off: the owner is gone", Err: err, Hint: "Dump again."}
+}
+
+// lostError says that a request was sent and that no whole answer came.
+type lostError struct{ err error }
+
+func (e *lostError) Error() string { return "the owner gave no answer: " + e.err.Error() }
+func (e *lostError) Unwrap() error { return e.err }
+
+// dialError says that nothing was sent, because nobody took the connection.
+type dialError struct{ err error }
+
+func (e *dialError) Error() string { return "the owner cannot be reached: " + e.err.Error() }
+func (e *dialError) Unwrap() error { return e.err }
+
+// call asks the owner, and asks again where that is safe and helps.
+func call[Out any](ctx context.Context, c *Client, method, verb string, in any) (out Out, err error) {
+	_, err = c.repeat(ctx, func(a *attachment) error {
+		var fresh Out // nothing of a torn answer stays
+		err := c.ask(ctx, a, method, verb, in, &fresh)
+		out = fresh
+		return err
+	})
+	return out, err
+}
+
+// maxLost bounds how often a request is sent again after its answer was lost: it
+// may be the request itself that ends the owner.
+const maxLost = 3
+
+// repeat runs f with the owner of the moment. Every request may be sent twice,
+// so f runs again on a new dial: up to maxLost times when an answer was lost, for
+// StartWait when the owner was gone before or is closing. lost counts the answers.
+func (c *Client) repeat(ctx context.Context, f func(a *attachment) error) (lost int, err error) {
+	deadline := time.Now().Add(c.cfg.StartWait)
+	for nap := newBackoff(); ; {
+		a, err := c.attach(ctx)
+		if err != nil {
+			return lost, err
+		}
+		err = f(a)
+		if err == nil {
+			return lost, nil
+		}
+		if ctx.Err() != nil {
+			return lost, ctx.Err()
+		}
+		var dead *lostError
+		var unreached *dialError
+		switch {
+		case errors.As(err, &dead):
+			c.detach(a)
+			if lost++; lost > maxLost {
+				return lost, &task.Error{
+					Code: task.CodeOwnerGone, Message: "one owner after the other ended without an answer", Err: err,
+					Hint: "See owner.log in the state directory.",
+				}
+			}
+		case errors.As(err, &unreached), errors.Is(err, task.ErrClosing):
+			c.detach(a)
+			if time.Now().After(deadline) {
+				return lost, err
+			}
+			if err := nap.sleep(ctx); err != nil {
+				return lost, err
+			}
+		default:
+			return lost, err
+		}
+	}
+}
+
+// backoff makes pauses that grow from 1 to 20 ms.
+type backoff struct{ d time.Duration }
+
+func newBackoff() *backoff { return &backoff{time.Millisecond} }
+
+func (b *backoff) sleep(ctx context.Context) error {
+	if !pause(ctx, b.d) {
+		return ctx.Err()
+	}
+	b.d = min(2*b.d, 20*time.Millisecond)
+	return nil
+}
+
+// attachment is one owner as the client found it. Its requests name that owner,
+// because the socket's name may have passed to the next one.
+type attachment struct {
+	lock  Lock
+	http  *http.Client
+	pool  *http.Transport
+	hello Hello // its first
+}
+
+// open sends a request and returns the answer if it is a 200.
+func (a *attachment) open(ctx context.Context, method, verb string, in any) (*http.Response, error) {
+	var body io.Reader
+	if in != nil {
+		b, err := encode(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://owner/v1/"+verb, body)
+	if err != nil {
+		return nil, fmt.Errorf("ask the owner: %w", err)
+	}
+	req.Header.Set(protocolHeader, strconv.Itoa(Protocol))
+	req.Header.Set(ownerHeader, a.lock.identity())
+	resp, err := a.http.Do(req)
+	if err != nil {
+		var unreached *dialError
+		if errors.As(err, &unreached) {
+			return nil, unreached
+		}
+		return nil, &lostError{err}
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer func() { _ = resp.Body.Close() }()
+		return nil, readError(resp)
+	}
+	return resp, nil
+}
+
+func (a *attachment) roundTrip(ctx context.Context, method, verb string, in, out any) error {
+	resp, err := a.open(ctx, method, verb, in)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return &lostError{err}
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return fmt.Errorf("read the owner's answer: %w", err)
+	}
+	return nil
+}

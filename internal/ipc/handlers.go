@@ -1,0 +1,241 @@
+package ipc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"cctask/engine"
+	"cctask/engine/task"
+)
+
+func newServer(o *Owner, b Backend) *server {
+	s := &server{
+		o: o, b: b, mux: http.NewServeMux(), began: time.Now(), busy: time.Now(),
+		told: make(chan struct{}), cut: make(chan struct{}), empty: make(chan struct{}),
+	}
+	s.mux.HandleFunc("GET /v1/hello", answer(s, func(context.Context, none) (Hello, error) { return s.hello(), nil }))
+	s.mux.HandleFunc("POST /v1/submit", answer(s, func(ctx context.Context, r submitRequest) (task.Task, error) {
+		return b.Submit(ctx, r.submission())
+	}))
+	s.mux.HandleFunc("POST /v1/get", answer(s, func(ctx context.Context, r refRequest) (task.Task, error) {
+		return b.Get(ctx, r.Ref)
+	}))
+	s.mux.HandleFunc("POST /v1/list", answer(s, b.List))
+	s.mux.HandleFunc("POST /v1/output", answer(s, b.Output))
+	s.mux.HandleFunc("POST /v1/cancel", answer(s, func(ctx context.Context, r refRequest) (task.Task, error) {
+		return b.Cancel(ctx, r.Ref)
+	}))
+	s.mux.HandleFunc("POST /v1/resume", answer(s, func(ctx context.Context, r againRequest) (task.Task, error) {
+		return b.Resume(ctx, r.again())
+	}))
+	s.mux.HandleFunc("POST /v1/retry", answer(s, func(ctx context.Context, r againRequest) (task.Task, error) {
+		return b.Retry(ctx, r.again())
+	}))
+	s.mux.HandleFunc("POST /v1/remove", answer(s, func(ctx context.Context, r refRequest) (none, error) {
+		return none{}, b.Remove(ctx, r.Ref, r.Force)
+	}))
+	s.mux.HandleFunc("POST /v1/ended", answer(s, func(_ context.Context, r endedRequest) (none, error) {
+		b.Ended(r.Run)
+		return none{}, nil
+	}))
+	s.mux.HandleFunc("POST /v1/stop", answer(s, s.stop))
+	s.mux.HandleFunc("GET /v1/events", s.events)
+	s.mux.HandleFunc("GET /v1/dump", s.dump)
+	return s
+}
+
+func (s *server) hello() Hello {
+	h := s.o.Record().hello()
+	st := s.b.Stats()
+	h.Live, h.Queued, h.Uptime = st.Live, st.Queued, time.Since(s.began)
+	return h
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.enter() {
+		w.Header().Set("Connection", "close")
+		writeError(w, closingError())
+		return
+	}
+	defer s.leave()
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+			panic(p)
+		}
+		s.o.log(fmt.Sprintf("panic in %s: %v\n%s", r.URL.Path, p, debug.Stack()))
+		writeError(w, fmt.Errorf("panic in %s: %v", r.URL.Path, p))
+	}()
+	l := s.o.Record()
+	if v := r.Header.Get(protocolHeader); v != strconv.Itoa(Protocol) {
+		writeError(w, versionError(l.Version, strconv.Itoa(Protocol), v))
+		return
+	}
+	if who := r.Header.Get(ownerHeader); who != l.identity() {
+		// The front believes to speak to a predecessor. It must know whom it
+		// speaks to, or it could kill the wrong one when this one hangs.
+		writeError(w, closingError())
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	s.mux.ServeHTTP(w, r)
+}
+
+// answer makes a handler: one JSON value in, one out.
+func answer[In, Out any](s *server, f func(context.Context, In) (Out, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		in, err := readRequest[In](r)
+		if err != nil {
+			writeError(w, err)
+			return
+		}
+		out, err := f(r.Context(), in)
+		// What the owner itself has cut off did not fail: the next one does it.
+		if err != nil && r.Context().Err() != nil && s.isClosing() {
+			err = closingError()
+		}
+		if err != nil {
+			writeError(w, err)
+			return
+		}
+		body, err := encode(out)
+		if err != nil {
+			writeError(w, err)
+			return
+		}
+		write(w, http.StatusOK, body)
+	}
+}
+
+func readRequest[In any](r *http.Request) (in In, err error) {
+	b, err := io.ReadAll(r.Body)
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return in, &task.Error{
+			Code: task.CodeInvalid, Message: fmt.Sprintf("the request has more than %d bytes", large.Limit),
+			Hint: "Put the material into a file in the working directory and name the file in the prompt.",
+		}
+	case err != nil:
+		return in, fmt.Errorf("read the request: %w", err)
+	case len(b) == 0:
+		return in, nil
+	}
+	if err := json.Unmarshal(b, &in); err != nil {
+		return in, &task.Error{Code: task.CodeInvalid, Message: "the request is not understood", Err: err, Hint: "Ask with the same version of cctask as the owner's."}
+	}
+	return in, nil
+}
+
+func writeError(w http.ResponseWriter, err error) {
+	e := task.AsError(err)
+	body, err := encode(e)
+	if err != nil {
+		body = []byte(`{"code":"internal"}`)
+	}
+	write(w, statusOf(e.Code), body)
+}
+
+// write sends a whole answer before the request counts as done, so that an
+// owner that leaves at that moment does not cut it off.
+func write(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	// A front that is gone needs no answer.
+	_, _ = w.Write(body)
+	_ = http.NewResponseController(w).Flush()
+}
+
+// events streams the changes of all tasks, a JSON object a line, each task's
+// newest. A blank line is a heartbeat. It subscribes before it answers: a front
+// that has the answer misses nothing from then on.
+func (s *server) events(w http.ResponseWriter, r *http.Request) {
+	sub := s.b.Subscribe("")
+	defer sub.Close()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	go func() {
+		select {
+		case <-s.cut:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	ctl := http.NewResponseController(w)
+	for ctl.Flush() == nil {
+		evs, err := nextEvents(ctx, sub)
+		if err != nil {
+			return
+		}
+		// A front that was stopped must not hold a request in flight for ever.
+		_ = ctl.SetWriteDeadline(time.Now().Add(2 * heartbeat))
+		if writeEvents(w, evs) != nil {
+			return
+		}
+	}
+}
+
+// nextEvents returns nothing after a heartbeat's time without any.
+func nextEvents(ctx context.Context, sub *engine.Subscription) ([]engine.Event, error) {
+	beat, cancel := context.WithTimeout(ctx, heartbeat)
+	defer cancel()
+	evs, err := sub.Next(beat)
+	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return nil, nil
+	}
+	return evs, err
+}
+
+func writeEvents(w io.Writer, evs []engine.Event) error {
+	if len(evs) == 0 {
+		_, err := io.WriteString(w, "\n")
+		return err
+	}
+	enc := json.NewEncoder(w)
+	for _, ev := range evs {
+		if err := enc.Encode(ev); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dump streams, and says in a trailer whether that was all.
+func (s *server) dump(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	go func() {
+		select {
+		case <-s.cut:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	w.Header().Set("Trailer", dumpTrailer)
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	verdict := "ok"
+	if err := s.b.Dump(ctx, w); err != nil {
+		if s.isClosing() {
+			err = closingError()
+		}
+		b, jerr := json.Marshal(task.AsError(err))
+		if jerr != nil {
+			panic(http.ErrAbortHandler)
+		}
+		verdict = string(b)
+	}
+	w.Header().Set(dumpTrailer, verdict)
+}

@@ -1,0 +1,346 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"cctask/engine"
+	"cctask/engine/task"
+)
+
+func TestThousandWaits(t *testing.T) {
+	dir := stateDir(t)
+	f := serve(t, dir)
+	c := front(t, dir)
+	ids := make([]task.ID, 1000)
+	for i := range ids {
+		ids[i] = task.NewID(time.Now())
+		f.mu.Lock()
+		f.apply(logged{Task: task.Task{ID: ids[i], Status: task.Running}})
+		f.mu.Unlock()
+	}
+	ctx := within(t, time.Minute)
+	var wg sync.WaitGroup
+	for _, id := range ids {
+		wg.Go(func() {
+			tk, err := c.Wait(ctx, string(id), engine.UntilEnd)
+			if err != nil || tk.ID != id || tk.Status != task.Completed {
+				t.Errorf("%s: %+v %v", id, tk.Status, err)
+			}
+		})
+	}
+	// The ends race with waits that have not looked yet.
+	until(t, "half of them have looked", func() bool { return f.gets.Load() > 500 })
+	// Progress wakes nobody who waits for the end.
+	for _, id := range ids {
+		f.progress(id)
+	}
+	for _, id := range ids {
+		f.end(id, task.Completed)
+	}
+	wg.Wait()
+	if n := f.gets.Load(); n > 2000 {
+		t.Errorf("%d looks for 1000 waits", n)
+	}
+	if n := f.mostGets.Load(); n > gets {
+		t.Errorf("%d looks at once", n)
+	}
+	if n := f.follows.Load(); n != 1 {
+		t.Errorf("%d event streams", n)
+	}
+}
+
+func TestWaitForAChange(t *testing.T) {
+	t.Parallel()
+	dir := stateDir(t)
+	f := serve(t, dir)
+	c := front(t, dir)
+	ctx := within(t, time.Minute)
+	tk := submit(t, c, "x")
+	tk, err := c.Wait(ctx, string(tk.ID), 0)
+	if err != nil || tk.Version == 0 {
+		t.Fatalf("%+v %v", tk, err)
+	}
+	got := make(chan task.Task, 1)
+	go func() {
+		next, err := c.Wait(ctx, string(tk.ID), tk.Version)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- next
+	}()
+	until(t, "it waits", func() bool { return f.gets.Load() == 2 })
+	select {
+	case next := <-got:
+		t.Fatalf("came back with nothing new: %+v", next)
+	default:
+	}
+	f.progress(tk.ID)
+	if next := <-got; next.Version <= tk.Version {
+		t.Errorf("version %d after %d", next.Version, tk.Version)
+	}
+	if _, err := c.Wait(ctx, "nobody", engine.UntilEnd); !errors.Is(err, task.ErrNotFound) {
+		t.Error(err)
+	}
+	go func() {
+		until(t, "it waits", func() bool { return f.gets.Load() > 4 })
+		if err := c.Remove(ctx, string(tk.ID), true); err != nil {
+			t.Error(err)
+		}
+		f.Publish(engine.Event{ID: tk.ID, Ended: true})
+	}()
+	if _, err := c.Wait(ctx, string(tk.ID), engine.UntilEnd); !errors.Is(err, task.ErrNotFound) {
+		t.Errorf("a removed task: %v", err)
+	}
+}
+
+func TestWaitHonoursItsContext(t *testing.T) {
+	t.Parallel()
+	dir := stateDir(t)
+	f := serve(t, dir)
+	c := front(t, dir)
+	id := string(submit(t, c, "x").ID)
+	ctx, cancel := context.WithCancel(context.Background())
+	errs := make(chan error, 10)
+	for range cap(errs) {
+		go func() {
+			_, err := c.Wait(ctx, id, engine.UntilEnd)
+			errs <- err
+		}()
+	}
+	until(t, "all wait", func() bool { return f.gets.Load() >= 10 })
+	began := time.Now()
+	cancel()
+	for range cap(errs) {
+		if err := <-errs; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	if d := time.Since(began); d > time.Second {
+		t.Errorf("took %v", d)
+	}
+	// Nobody waits any more, so the stream does not keep the owner from leaving.
+	until(t, "the stream has ended", func() bool {
+		c.waits.mu.Lock()
+		defer c.waits.mu.Unlock()
+		return c.waits.cur == nil
+	})
+	// And the next wait opens another.
+	go func() {
+		until(t, "it waits", func() bool { return f.follows.Load() == 2 })
+		f.end(task.ID(id), task.Failed)
+	}()
+	if tk, err := c.Wait(within(t, time.Minute), id, engine.UntilEnd); err != nil || tk.Status != task.Failed {
+		t.Errorf("%+v %v", tk, err)
+	}
+}
+
+func TestWaitsOutliveOwners(t *testing.T) {
+	t.Parallel()
+	dir := stateDir(t)
+	c := front(t, dir)
+	c.helloWait, c.silence = 300*time.Millisecond, 500*time.Millisecond
+	ctx := within(t, time.Minute)
+	var ids []task.ID
+	var wg sync.WaitGroup
+	for i := range 20 {
+		ids = append(ids, submit(t, c, fmt.Sprint(i)).ID)
+		wg.Go(func() {
+			if tk, err := c.Wait(ctx, string(ids[i]), engine.UntilEnd); err != nil || tk.Status != task.Completed {
+				t.Errorf("%+v %v", tk, err)
+			}
+		})
+	}
+	other := front(t, dir)
+	other.helloWait = c.helloWait
+	end := func(ids ...task.ID) {
+		for _, id := range ids {
+			if err := other.Ended(ctx, "finish "+string(id)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	end(ids[:5]...)
+	if err := syscall.Kill(hello(t, other).PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	end(ids[5:10]...)
+	if err := other.Stop(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	end(ids[10:15]...)
+	if err := syscall.Kill(hello(t, other).PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	end(ids[15:]...)
+	wg.Wait()
+}
+
+// Only the waiting client notices that a stopped owner sends no heartbeats.
+func TestWaitReplacesASilentOwner(t *testing.T) {
+	t.Parallel()
+	dir := stateDir(t)
+	c := front(t, dir)
+	c.helloWait, c.silence = 200*time.Millisecond, 300*time.Millisecond
+	tk := submit(t, c, "x")
+	got := make(chan error, 1)
+	go func() {
+		_, err := c.Wait(within(t, time.Minute), string(tk.ID), engine.UntilEnd)
+		got <- err
+	}()
+	first := hello(t, c).PID
+	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "another owner serves", func() bool {
+		l, held, err := Inspect(dir)
+		return err == nil && held && l.PID != first && l.Phase == PhaseServing
+	})
+	if err := c.Ended(within(t, time.Minute), "finish "+string(tk.ID)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWaitOfAClosedClient(t *testing.T) {
+	t.Parallel()
+	dir := stateDir(t)
+	f := serve(t, dir)
+	c := front(t, dir)
+	id := string(submit(t, c, "x").ID)
+	got := make(chan error, 1)
+	go func() {
+		_, err := c.Wait(context.Background(), id, engine.UntilEnd)
+		got <- err
+	}()
+	until(t, "it waits", func() bool { return f.gets.Load() == 1 })
+	c.Close()
+	if err := <-got; !errors.Is(err, task.ErrOwnerGone) {
+		t.Error(err)
+	}
+}
+
+func TestIdleOwnerLeaves(t *testing.T) {
+	t.Parallel()
+	dir := stateDir(t)
+	configure(t, dir, daemonConfig{IdleMS: 50})
+	live := filepath.Join(dir, "live")
+	if err := os.WriteFile(live, []byte("1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := front(t, dir)
+	first := hello(t, c).PID
+	// Something is live: the owner stays well beyond its idle time.
+	select {
+	case <-time.After(200 * time.Millisecond):
+	case <-t.Context().Done():
+	}
+	if h := hello(t, c); h.PID != first {
+		t.Error("left while a task was live")
+	}
+	if err := os.Remove(live); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the owner has left", func() bool {
+		_, held, err := Inspect(dir)
+		return err == nil && !held
+	})
+	if h := hello(t, c); h.PID == first {
+		t.Error("the old owner answers")
+	}
+}
+
+func TestOwnerWithoutItsDatabaseLeaves(t *testing.T) {
+	t.Parallel()
+	dir := stateDir(t)
+	done := make(chan struct{})
+	f := serve(t, dir, func(o *Owner, _ *fake) {
+		o.Idle = time.Second
+		o.Log = func(string) { close(done) }
+	})
+	f.gone.Store(true)
+	<-done
+}
+
+// churn submits from eight clients for a while and checks that each submission
+// was recorded exactly once.
+func churn(t *testing.T, dir string, d time.Duration) {
+	t.Helper()
+	end := time.Now().Add(d)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	sent := map[string]bool{}
+	for w := range 8 {
+		wg.Go(func() {
+			c := front(t, dir)
+			for i := 0; time.Now().Before(end); i++ {
+				prompt := fmt.Sprintf("%d/%d", w, i)
+				if _, err := c.Submit(within(t, time.Minute), submission(prompt)); err != nil {
+					t.Errorf("%s: %v", prompt, err)
+					return
+				}
+				mu.Lock()
+				sent[prompt] = true
+				mu.Unlock()
+				// Let the owner become idle now and then.
+				pause(t.Context(), time.Duration(i%7)*3*time.Millisecond)
+			}
+		})
+	}
+	wg.Wait()
+	got := prompts(t, front(t, dir))
+	for p := range sent {
+		if got[p] != 1 {
+			t.Errorf("%s was recorded %d times", p, got[p])
+		}
+	}
+	if len(got) != len(sent) {
+		t.Errorf("%d recorded, %d acknowledged", len(got), len(sent))
+	}
+	t.Logf("%d submissions, %d owners", len(sent), len(owners(t, dir)))
+}
+
+func TestIdleExitsUnderChurn(t *testing.T) {
+	t.Parallel()
+	dir := stateDir(t)
+	configure(t, dir, daemonConfig{IdleMS: 8})
+	churn(t, dir, 1500*time.Millisecond)
+	if n := len(owners(t, dir)); n < 3 {
+		t.Errorf("only %d owners: no idle exit was raced", n)
+	}
+}
+
+func TestKillsUnderChurn(t *testing.T) {
+	t.Parallel()
+	dir := stateDir(t)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+			l, held, err := Inspect(dir)
+			if err == nil && held && l.alive() && l.Phase == PhaseServing {
+				_ = syscall.Kill(l.PID, syscall.SIGKILL)
+			}
+		}
+	})
+	churn(t, dir, 1500*time.Millisecond)
+	close(stop)
+	wg.Wait()
+	if n := len(owners(t, dir)); n < 3 {
+		t.Errorf("only %d owners: nobody was killed", n)
+	}
+}

@@ -1,0 +1,168 @@
+package ipc
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"cctask/engine"
+	"cctask/engine/task"
+)
+
+const (
+	// maxBody bounds a request: a prompt of 4 MiB in base64 and as much again.
+	maxBody = 16 << 20
+	// protocolHeader stands in every request: a socket's name may have passed
+	// to an owner of another protocol since the front read owner.lock.
+	protocolHeader = "Cctask-Protocol"
+	// ownerHeader names the process that a request is meant for.
+	ownerHeader = "Cctask-Owner"
+	// dumpTrailer ends a whole dump: "ok" or a task.Error.
+	dumpTrailer = "Cctask-Dump"
+)
+
+// Hello is what an owner says of itself.
+type Hello struct {
+	PID      int           `json:"pid"`
+	Version  string        `json:"version"`
+	Protocol int           `json:"protocol"`
+	Phase    string        `json:"phase"`
+	Socket   string        `json:"socket"`
+	DB       string        `json:"db"`
+	Settings Settings      `json:"settings"`
+	Live     int           `json:"live"`
+	Queued   int           `json:"queued"`
+	Uptime   time.Duration `json:"uptime"` // nanoseconds
+}
+
+// hello is the part of a Hello that owner.lock knows too.
+func (l Lock) hello() Hello {
+	return Hello{
+		PID: l.PID, Version: l.Version, Protocol: l.Protocol, Phase: l.Phase,
+		Socket: l.Socket, DB: l.DB, Settings: l.Settings,
+	}
+}
+
+type none struct{}
+
+type refRequest struct {
+	Ref   string `json:"ref"`
+	Force bool   `json:"force,omitempty"`
+}
+
+type stopRequest struct {
+	Cancel bool `json:"cancel"`
+}
+
+type endedRequest struct {
+	Run string `json:"run"`
+}
+
+// submitRequest carries prompt and environment as bytes: JSON strings would
+// change what is not UTF-8, and blow up what needs escapes.
+type submitRequest struct {
+	Spec   task.Spec `json:"spec"`
+	Prompt []byte    `json:"prompt"`
+	Env    [][]byte  `json:"env"`
+	Key    string    `json:"key"`
+}
+
+type againRequest struct {
+	Ref    string   `json:"ref"`
+	Prompt []byte   `json:"prompt,omitempty"`
+	Env    [][]byte `json:"env"`
+	Claude string   `json:"claude,omitempty"`
+	Key    string   `json:"key"`
+}
+
+func (r submitRequest) submission() engine.Submission {
+	return engine.Submission{Spec: r.Spec, Prompt: string(r.Prompt), Env: convert[string](r.Env), Key: r.Key}
+}
+
+func (r againRequest) again() engine.Again {
+	return engine.Again{Ref: r.Ref, Prompt: string(r.Prompt), Env: convert[string](r.Env), Claude: r.Claude, Key: r.Key}
+}
+
+// convert turns strings into bytes or back; nil stays nil.
+func convert[To, From string | []byte](in []From) []To {
+	if in == nil {
+		return nil
+	}
+	out := make([]To, len(in))
+	for i, v := range in {
+		out[i] = To(v)
+	}
+	return out
+}
+
+// encode is JSON without the escapes for HTML, which would make code in a
+// prompt or an answer six times as long.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode %T: %w", v, err)
+	}
+	return b.Bytes(), nil
+}
+
+// statuses are for people who look at the socket; a front reads the code.
+var statuses = map[task.Code]int{
+	task.CodeInvalid:             http.StatusBadRequest,
+	task.CodeNotFound:            http.StatusNotFound,
+	task.CodeAmbiguous:           http.StatusConflict,
+	task.CodeConflict:            http.StatusConflict,
+	task.CodeIdempotencyConflict: http.StatusConflict,
+	task.CodeSessionBusy:         http.StatusConflict,
+	task.CodeOwnerStarting:       http.StatusServiceUnavailable,
+	task.CodeOwnerGone:           http.StatusServiceUnavailable,
+	task.CodeClosing:             http.StatusServiceUnavailable,
+	task.CodeLocked:              http.StatusLocked,
+	task.CodeVersion:             http.StatusUpgradeRequired,
+	task.CodeCorrupt:             http.StatusInternalServerError,
+	task.CodeNoSpace:             http.StatusInsufficientStorage,
+	task.CodeInternal:            http.StatusInternalServerError,
+}
+
+func statusOf(c task.Code) int {
+	if s, ok := statuses[c]; ok {
+		return s
+	}
+	return http.StatusInternalServerError
+}
+
+// readError turns an answer that is not 200 back into the owner's error.
+func readError(resp *http.Response) error {
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return &lostError{err}
+	}
+	return decodeError(b, resp.Status)
+}
+
+func decodeError(b []byte, status string) error {
+	var e task.Error
+	if json.Unmarshal(b, &e) != nil || e.Code == "" {
+		return &task.Error{
+			Code: task.CodeInternal, Message: fmt.Sprintf("the owner answered %q", status),
+			Hint: "See owner.log in the state directory.",
+		}
+	}
+	return &e
+}
+
+func closingError() *task.Error {
+	return &task.Error{Code: task.CodeClosing, Message: "the owner is leaving", Hint: "Ask again: a new owner starts by itself."}
+}
+
+func versionError(version, theirs, ours string) *task.Error {
+	return &task.Error{
+		Code:    task.CodeVersion,
+		Message: fmt.Sprintf("the owner (version %s) speaks protocol %s, the front protocol %s", version, theirs, ours),
+		Hint:    "Use the cctask of the owner's version, or end the owner with that one's `cctask daemon stop`; running tasks go on.",
+	}
+}
