@@ -13,12 +13,16 @@ import (
 	"time"
 )
 
-// Bounds of what one client can make us hold. Waiting costs little, so a
+// bounds of what one client can make us hold. Waiting costs little, so a
 // thousand waiting calls are normal; a client that sends without reading is not.
-const (
-	maxRequests = 4096
-	maxHeld     = 64 << 20 // bytes of messages in work and of answers not yet written
-)
+type bounds struct {
+	line     int // bytes of a message
+	requests int
+	held     int // bytes of messages in work and of answers not yet written
+}
+
+// The longest message that makes sense is a prompt of 4 MiB, escaped.
+var defaultBounds = bounds{line: 16 << 20, requests: 4096, held: 64 << 20}
 
 // How long the end may take. A client's SIGKILL comes 300 ms after its wish.
 const (
@@ -79,14 +83,14 @@ func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 func catchSIGPIPE() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 func (c *conn) read(in io.Reader) error {
-	lines := newLineReader(in, maxLine)
+	lines := newLineReader(in, c.srv.bounds.line)
 	for {
 		line, err := lines.next()
 		switch {
 		case err == nil:
 			c.accept(line)
 		case errors.Is(err, errLineTooLong):
-			c.respond(failure(codeInvalidRequest, "message of more than %d bytes was skipped", maxLine))
+			c.respond(failure(codeInvalidRequest, "message of more than %d bytes was skipped", c.srv.bounds.line))
 		case errors.Is(err, io.EOF):
 			return nil
 		default:
@@ -100,7 +104,7 @@ func (c *conn) read(in io.Reader) error {
 func (c *conn) start(r *request, size int) (refusal *response) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.held > 0 && c.held+size > maxHeld && !c.stopped {
+	for c.held > 0 && c.held+size > c.srv.bounds.held && !c.stopped {
 		c.room.Wait()
 	}
 	if c.stopped {
@@ -111,7 +115,7 @@ func (c *conn) start(r *request, size int) (refusal *response) {
 		f := failure(codeInvalidRequest, "id %s is in use by a request that is not answered", clip(string(r.id), 80))
 		return &f
 	}
-	if c.running >= maxRequests {
+	if c.running >= c.srv.bounds.requests {
 		f := failure(codeInternal, "%d requests are in work; wait for one to end", c.running)
 		return &f
 	}

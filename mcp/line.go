@@ -7,10 +7,6 @@ import (
 	"io"
 )
 
-// maxLine bounds one message in bytes. The most that a tool takes is a prompt
-// of 4 MiB, escaped.
-const maxLine = 16 << 20
-
 var errLineTooLong = errors.New("line too long")
 
 // lineReader cuts a stream into lines of at most max bytes.

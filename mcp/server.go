@@ -43,6 +43,7 @@ type Server struct {
 	defaults func() (Client, error)
 	log      zerolog.Logger
 	mcp      *server.MCPServer
+	bounds   bounds
 }
 
 // instructions are what a model reads before it sees any tool.
@@ -62,7 +63,7 @@ const cacheTime = 3_600_000
 
 // New makes a Server. It does not touch the Service.
 func New(c Config) *Server {
-	s := &Server{svc: c.Service, defaults: c.Defaults, log: c.Log}
+	s := &Server{svc: c.Service, defaults: c.Defaults, log: c.Log, bounds: defaultBounds}
 	s.mcp = server.NewMCPServer("cctask", c.Version,
 		server.WithTitle("cctask"),
 		server.WithDescription("Runs Claude Code tasks in parallel and keeps their results."),

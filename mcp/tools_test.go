@@ -322,9 +322,9 @@ func TestProgressPace(t *testing.T) {
 		id := f.seed(t)
 		r, lines := recorder(s)
 		go func() {
-			// Twenty changes in two seconds, then silence, then the end.
+			// Twenty changes in about two seconds, none on a full one, then silence, then the end.
 			for i := range 20 {
-				time.Sleep(100 * time.Millisecond)
+				time.Sleep(105 * time.Millisecond)
 				f.change(id, func(t *task.Task) {
 					t.Progress = &task.Progress{Turns: i + 1, LastTool: "Bash go test ./...", CostUSD: 0.12}
 				})

@@ -1,0 +1,147 @@
+package mcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"cctask/engine/task"
+)
+
+func TestGarbageLines(t *testing.T) {
+	p := newPeer(t, newFake())
+	const n = 10_000
+	go func() {
+		for i := range n {
+			_, _ = fmt.Fprintf(p.in, "garbage %d {[\"\x00\xff\n", i)
+		}
+		_, _ = io.WriteString(p.in, `{"jsonrpc":"2.0","id":1,"method":"ping"}`+"\n")
+	}()
+	for range n {
+		if m := p.next(); m.Error == nil || m.Error.Code != codeParse || strings.Contains(m.raw, `"id"`) {
+			t.Fatalf("got %s", m.raw)
+		}
+	}
+	if m := p.next(); string(m.ID) != "1" {
+		t.Errorf("got %s", m.raw)
+	}
+}
+
+func TestLongLines(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	long := func(n int) string {
+		frame := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"start_cc_task_async","arguments":{"prompt":""}}}`
+		return strings.Replace(frame, `"prompt":""`, `"prompt":"`+strings.Repeat("x", n-len(frame))+`"`, 1)
+	}
+	p.send("%s", long(defaultBounds.line+1))
+	if m := p.next(); m.Error == nil || m.Error.Code != codeInvalidRequest || strings.Contains(m.raw, `"id"`) {
+		t.Errorf("got %.300s", m.raw)
+	}
+	p.send("%s", long(task.MaxPrompt))
+	if m := p.next(); m.tool(t).IsError || len(f.subs) != 1 || len(f.subs[0].Prompt) < task.MaxPrompt-200 {
+		t.Errorf("got %.300s", m.raw)
+	}
+	p.send("%s", long(task.MaxPrompt+1000))
+	if m := p.next(); !m.tool(t).IsError || !strings.Contains(m.raw, "at most 4194304 are allowed") {
+		t.Errorf("got %.300s", m.raw)
+	}
+}
+
+func TestClientThatNeverReads(t *testing.T) {
+	inR, inW := io.Pipe()
+	_, outW := io.Pipe() // nobody reads: every write blocks for ever
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	s := New(Config{Service: newFake(), Defaults: defaults})
+	s.bounds.held = 4 << 20
+	go func() { served <- s.Serve(ctx, inR, outW) }()
+
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	blocked := make(chan struct{})
+	progress := make(chan struct{}, 1)
+	go func() {
+		defer close(blocked)
+		pad := strings.Repeat("x", 100<<10)
+		for i := range 1 << 20 {
+			if _, err := fmt.Fprintf(inW, `{"jsonrpc":"2.0","id":%d,"method":"ping","params":{"pad":%q}}`+"\n", i, pad); err != nil {
+				return
+			}
+			select {
+			case progress <- struct{}{}:
+			default:
+			}
+		}
+		t.Error("a client that never reads was let send for ever")
+	}()
+	for stalled := false; !stalled; {
+		select {
+		case <-progress:
+		case <-time.After(time.Second): // nothing signals that a writer is stuck
+			stalled = true
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if held := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) >> 20; held > 20 {
+		t.Errorf("%d MiB held for a client that never reads", held)
+	}
+	start := time.Now()
+	cancel()
+	if err := <-served; !errors.Is(err, context.Canceled) || time.Since(start) > 300*time.Millisecond {
+		t.Errorf("Serve returned %v after %v", err, time.Since(start))
+	}
+	inR.Close()
+	<-blocked
+}
+
+func TestClientThatClosesOurOutput(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "CCTASK_MCP_TEST=serve")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.Close()
+	_, _ = io.WriteString(in, `{"jsonrpc":"2.0","id":2,"method":"ping"}`+"\n")
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the server ended with %v, want a clean exit", err)
+	}
+	in.Close()
+}
+
+func TestTooManyRequests(t *testing.T) {
+	const n = 64
+	f := newFake()
+	s := New(Config{Service: f, Defaults: defaults})
+	s.bounds.requests = n
+	p := servePeer(t, f, s)
+	id := f.seed(t)
+	for i := range n {
+		p.tool(fmt.Sprint(i), "check_task_status", fmt.Sprintf(`{"task_id":%q,"wait_seconds":3600,"output":"none"}`, id))
+	}
+	p.send(`{"jsonrpc":"2.0","id":"one more","method":"ping"}`)
+	if m := p.next(); m.Error == nil || m.Error.Code != codeInternal {
+		t.Errorf("got %s", m.raw)
+	}
+	f.end(id, task.Completed, "ok")
+	for range n {
+		p.next().tool(t)
+	}
+}

@@ -1,0 +1,153 @@
+package mcp
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv("CCTASK_MCP_TEST") == "serve" {
+		s := New(Config{Service: newFake(), Defaults: defaults})
+		if err := s.Serve(context.Background(), os.Stdin, os.Stdout); err != nil {
+			os.Exit(3)
+		}
+		os.Exit(0)
+	}
+	// Before any synctest bubble: the signal package keeps a goroutine.
+	catchSIGPIPE()
+	os.Exit(m.Run())
+}
+
+func defaults() (Client, error) {
+	return Client{WorkingDir: "/work/dir", Env: []string{"HOME=/home/u"}, Claude: "/usr/bin/claude"}, nil
+}
+
+// message is what a client reads.
+type message struct {
+	JSONRPC string          `json:"jsonrpc"`
+	ID      json.RawMessage `json:"id"`
+	Method  string          `json:"method"`
+	Params  json.RawMessage `json:"params"`
+	Result  json.RawMessage `json:"result"`
+	Error   *responseError  `json:"error"`
+	raw     string
+}
+
+// peer is a client of a Server over pipes.
+type peer struct {
+	t      testing.TB
+	svc    *fake
+	in     *io.PipeWriter
+	msgs   chan message
+	served chan error
+	cancel context.CancelFunc
+}
+
+func newPeer(t testing.TB, svc *fake) *peer {
+	t.Helper()
+	return servePeer(t, svc, New(Config{Service: svc, Version: "1.2.3", Defaults: defaults}))
+}
+
+func servePeer(t testing.TB, svc *fake, s *Server) *peer {
+	t.Helper()
+	inR, inW := io.Pipe()
+	outR, outW := io.Pipe()
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &peer{t: t, svc: svc, in: inW, msgs: make(chan message, 20_000), served: make(chan error, 1), cancel: cancel}
+	go func() {
+		p.served <- s.Serve(ctx, inR, outW)
+		_ = outW.Close()
+	}()
+	go p.read(outR)
+	t.Cleanup(func() {
+		cancel()
+		_ = inW.Close()
+		_ = outR.Close()
+	})
+	return p
+}
+
+func (p *peer) read(out io.Reader) {
+	defer close(p.msgs)
+	lines := bufio.NewReader(out)
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return
+		}
+		m := message{raw: strings.TrimSuffix(line, "\n")}
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			p.t.Errorf("the server wrote %q: %v", line, err)
+		}
+		p.msgs <- m
+	}
+}
+
+func (p *peer) send(format string, args ...any) {
+	p.t.Helper()
+	if _, err := fmt.Fprintf(p.in, format+"\n", args...); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *peer) next() message {
+	p.t.Helper()
+	select {
+	case m, ok := <-p.msgs:
+		if !ok {
+			p.t.Fatal("the server has ended its output")
+		}
+		return m
+	case <-time.After(20 * time.Second):
+		p.t.Fatal("no message")
+	}
+	return message{}
+}
+
+// tool calls a tool and returns its id's response line.
+func (p *peer) tool(id, name, args string) {
+	p.t.Helper()
+	p.send(`{"jsonrpc":"2.0","id":%s,"method":"tools/call","params":{"name":%q,"arguments":%s}}`, id, name, args)
+}
+
+// result is a tool's answer.
+type result struct {
+	IsError bool `json:"isError"`
+	Content []struct{ Text string }
+	Data    json.RawMessage `json:"structuredContent"`
+	view    taskResult
+}
+
+func (m message) tool(t testing.TB) result {
+	t.Helper()
+	var r result
+	if m.Error != nil || json.Unmarshal(m.Result, &r) != nil || len(r.Content) != 1 {
+		t.Fatalf("not a tool's answer: %s", m.raw)
+	}
+	if !r.IsError {
+		if string(r.Data) != r.Content[0].Text {
+			t.Errorf("structured content and text differ: %s", m.raw)
+		}
+		if err := json.Unmarshal(r.Data, &r.view); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(r.Data), ":null") {
+			t.Errorf("null in %s", r.Data)
+		}
+	}
+	return r
+}
+
+// ask calls a tool and waits for its answer.
+func (p *peer) ask(name, args string) result {
+	p.t.Helper()
+	p.tool("1", name, args)
+	return p.next().tool(p.t)
+}
