@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"internal/fakeapi/fakeapid": {"internal/fakeapi"},
 	"internal/realclaude":       {},
 	"internal/demo":             {"internal/fakeapi", "internal/realclaude"},
+	"internal/servicetest":      {"engine", "engine/task", "internal/fakeclaude"},
 	"internal/e2e":              {},
 }
 

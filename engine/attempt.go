@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -259,12 +258,16 @@ func (a *attempt) fill(t *task.Task) {
 		Turns: p.Turns, LastTool: p.LastTool, LastText: p.LastText, Retrying: p.Retrying,
 		CostUSD: p.CostUSD, Events: p.Events, At: a.progressAt,
 	}
-	if a.spool != nil {
-		t.StdoutBytes, t.StderrBytes = a.spool.size(task.Stdout), a.spool.size(task.Stderr)
+	if a.spool == nil {
+		return
+	}
+	if stdout, stderr, err := a.spool.sizes(); err == nil {
+		t.StdoutBytes, t.StderrBytes = stdout, stderr
 	}
 }
 
-// output reads the spool; not ok if it is gone or the stream is not in it.
+// output reads the spool; not ok if the stream is not in it, or not any more:
+// a spool that was closed meanwhile is in the store.
 func (a *attempt) output(q OutputQuery) (task.Output, bool) {
 	a.mu.Lock()
 	sp, n := a.spool, a.n
@@ -272,11 +275,13 @@ func (a *attempt) output(q OutputQuery) (task.Output, bool) {
 	if sp == nil || q.Stream != task.Stdout && q.Stream != task.Stderr {
 		return task.Output{}, false
 	}
-	size := sp.size(q.Stream)
+	size, err := sp.size(q.Stream)
+	if err != nil {
+		return task.Output{}, false
+	}
 	out := task.Output{ID: a.id, Attempt: n, Stream: q.Stream, Size: size, Offset: start(q, size)}
 	out.Data = make([]byte, min(int64(q.Limit), size-out.Offset))
 	got, err := sp.readAt(q.Stream, out.Data, out.Offset)
 	out.Data = out.Data[:got]
-	// A spool that was closed meanwhile is in the store by now.
-	return out, err == nil || !errors.Is(err, os.ErrClosed)
+	return out, err == nil
 }

@@ -81,13 +81,16 @@ func (a *attempt) follow() {
 
 // look takes in what is new and tells those who wait.
 func (f *follower) look() error {
-	size := [2]int64{f.a.spool.size(task.Stdout), f.a.spool.size(task.Stderr)}
-	if size == f.seen {
+	stdout, stderr, err := f.a.spool.sizes()
+	if err != nil {
+		return err
+	}
+	if f.seen == [2]int64{stdout, stderr} {
 		return nil
 	}
-	f.seen = size
+	f.seen = [2]int64{stdout, stderr}
 	f.a.openGate()
-	err := f.read()
+	err = f.read()
 	p := f.parser.Progress()
 	f.a.mu.Lock()
 	f.a.progress, f.a.progressAt = p, time.Now()
@@ -114,7 +117,11 @@ func (f *follower) read() error {
 			return err
 		}
 	}
-	return f.sealFull(task.Stderr, f.a.spool.size(task.Stderr))
+	size, err := f.a.spool.size(task.Stderr)
+	if err != nil {
+		return err
+	}
+	return f.sealFull(task.Stderr, size)
 }
 
 // sealFull is step 6: every full chunk below size, each in its own commit.
@@ -151,7 +158,10 @@ func (f *follower) rest() (chunks []Blob, err error) {
 		return nil, err
 	}
 	for _, st := range streams {
-		size := f.a.spool.size(st)
+		size, err := f.a.spool.size(st)
+		if err != nil {
+			return nil, err
+		}
 		if err := f.sealFull(st, size); err != nil {
 			return nil, err
 		}
@@ -166,7 +176,10 @@ func (f *follower) rest() (chunks []Blob, err error) {
 
 // stderrTail is the end of stderr, where claude says why it could not start.
 func (f *follower) stderrTail() []byte {
-	size := f.a.spool.size(task.Stderr)
+	size, err := f.a.spool.size(task.Stderr)
+	if err != nil {
+		return nil
+	}
 	b := make([]byte, min(size, 64<<10))
 	n, err := f.a.spool.readAt(task.Stderr, b, size-int64(len(b)))
 	if err != nil {

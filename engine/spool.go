@@ -56,17 +56,27 @@ func (s *spool) file(st task.Stream) (*os.File, error) {
 	return f, nil
 }
 
-// size is the number of bytes written so far, 0 if it cannot be told.
-func (s *spool) size(st task.Stream) int64 {
+// size is the number of bytes written so far; os.ErrClosed once they are in
+// the store.
+func (s *spool) size(st task.Stream) (int64, error) {
 	f, err := s.file(st)
 	if err != nil {
-		return 0
+		return 0, err
 	}
 	fi, err := f.Stat()
 	if err != nil {
-		return 0
+		return 0, err
 	}
-	return fi.Size()
+	return fi.Size(), nil
+}
+
+// sizes are those of stdout and stderr.
+func (s *spool) sizes() (stdout, stderr int64, err error) {
+	if stdout, err = s.size(task.Stdout); err != nil {
+		return 0, 0, err
+	}
+	stderr, err = s.size(task.Stderr)
+	return stdout, stderr, err
 }
 
 // readAt fills b as far as the file goes.

@@ -1,0 +1,298 @@
+package servicetest
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"cctask/engine"
+	"cctask/engine/task"
+	"cctask/internal/fakeclaude"
+)
+
+func (s *suite) cancelQueued() {
+	gate := fakeclaude.NewGate(s)
+	first, second := s.submit(gate.Directive()), s.submit("[[text never]]")
+	open, err := gate.Reached(s.ctx)
+	s.must(err)
+	t, err := s.Cancel(s.ctx, string(second))
+	s.must(err)
+	s.wants(t, task.Cancelled, task.ReasonCancelled)
+	open()
+	s.end(first)
+	if n := s.starts(); n != 1 {
+		s.Errorf("claude was started %d times", n)
+	}
+	if t, err = s.Cancel(s.ctx, string(first)); err != nil || t.Status != task.Completed {
+		s.Errorf("cancel of an ended task: %s, %v", t.Status, err)
+	}
+}
+
+func (s *suite) cancelRunning() {
+	gate := fakeclaude.NewGate(s)
+	id := s.submit("[[text partial]]" + gate.Directive())
+	open, err := gate.Reached(s.ctx)
+	s.must(err)
+	defer open()
+	t, err := s.Cancel(s.ctx, string(id))
+	s.must(err)
+	s.wants(t, task.Cancelled, task.ReasonCancelled)
+	if got := string(s.all(id, task.Stdout)); !strings.Contains(got, "partial") {
+		s.Errorf("the partial output is lost: %q", got)
+	}
+}
+
+func (s *suite) cancelKillsTheTree() {
+	gate := fakeclaude.NewGate(s)
+	id := s.submit("[[ignore-term]][[orphan plain]][[orphan setsid]][[orphan daemon]]" + gate.Directive() + "[[hang]]")
+	open, err := gate.Reached(s.ctx)
+	s.must(err)
+	open()
+	_, err = s.Cancel(s.ctx, string(id))
+	s.must(err)
+	log, err := fakeclaude.ReadLog(s.logFile(), "")
+	s.must(err)
+	orphans := 0
+	for _, e := range log {
+		pid := e.Orphan
+		if e.Event == "start" {
+			pid = e.PID
+		}
+		if pid == 0 {
+			continue
+		}
+		orphans++
+		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) && !zombie(pid) {
+			s.Errorf("%s %d lives after the cancel: %v", e.Event, pid, err)
+		}
+	}
+	if orphans != 4 {
+		s.Errorf("%d processes in the log, want claude and 3 orphans", orphans)
+	}
+}
+
+// zombie tells whether a process has ended but was not yet waited for.
+func zombie(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return err == nil && strings.HasPrefix(rest, "Z")
+}
+
+func (s *suite) deadline() {
+	b := s.submission("[[text before]][[hang]]")
+	b.Spec.TimeoutSeconds = 0.5
+	t, err := s.Submit(s.ctx, b)
+	s.must(err)
+	t = s.end(t.ID)
+	s.wants(t, task.Timeout, task.ReasonDeadline)
+	if got := string(s.all(t.ID, task.Stdout)); !strings.Contains(got, "before") {
+		s.Errorf("the partial output is lost: %q", got)
+	}
+}
+
+func (s *suite) fails() {
+	for prompt, want := range map[string]task.FailureReason{
+		"[[stderr boom]][[exit 7]]":           task.ReasonProcessFailed,
+		"[[text x]][[no-result]]":             task.ReasonNoResult,
+		"[[error error_max_turns]]":           task.ReasonMaxTurns,
+		"[[error error_max_budget_usd]]":      task.ReasonMaxBudget,
+		"[[text x]][[torn]][[no-result]]":     task.ReasonNoResult,
+		"[[is-error Prompt is too long]]":     task.ReasonContextOverflow,
+		"[[text x]][[result said]][[exit 3]]": task.ReasonProcessFailed,
+	} {
+		t := s.end(s.submit(prompt))
+		s.wants(t, task.Failed, want)
+		if t.Message == "" || want.Hint() == "" {
+			s.Errorf("%s: message %q", prompt, t.Message)
+		}
+	}
+}
+
+func (s *suite) killedClaude() {
+	t := s.end(s.submit("[[text before]][[kill 9]]"))
+	s.wants(t, task.Interrupted, task.ReasonInterrupted)
+	if !strings.Contains(t.Message, "signal 9") || !t.CostUncertain {
+		s.Errorf("message %q, cost uncertain %v", t.Message, t.CostUncertain)
+	}
+}
+
+func (s *suite) resumeAndRetry() {
+	id := s.submit("[[text one]][[cost 0.5]][[kill 15]]")
+	s.wants(s.end(id), task.Interrupted, task.ReasonInterrupted)
+	resumed, err := s.Resume(s.ctx, engine.Again{Ref: string(id), Prompt: "[[cost 0.25]][[error error_max_turns]]", Env: s.env(), Key: "r1"})
+	s.must(err)
+	if resumed.Status.Ended() || resumed.Attempt != 2 {
+		s.Errorf("resumed: %s, attempt %d", resumed.Status, resumed.Attempt)
+	}
+	s.wants(s.end(id), task.Failed, task.ReasonMaxTurns)
+	_, err = s.Retry(s.ctx, engine.Again{Ref: string(id), Env: s.env(), Key: "r2"})
+	s.must(err)
+	t := s.end(id) // the original prompt kills itself again
+	s.wants(t, task.Interrupted, task.ReasonInterrupted)
+	a := t.Attempts
+	if len(a) != 3 || a[1].SessionID != a[0].SessionID || a[2].SessionID == a[0].SessionID || a[2].Kind != task.Retry {
+		s.Fatalf("attempts: %+v", a)
+	}
+	var cost float64
+	var duration int64
+	for _, x := range a {
+		cost, duration = cost+x.CostUSD, duration+x.DurationMS
+	}
+	if math.Abs(cost-t.CostUSD) > 1e-9 || duration != t.DurationMS || cost == 0 {
+		s.Errorf("sums %v and %d, task %v and %d", cost, duration, t.CostUSD, t.DurationMS)
+	}
+	for n := 1; n <= 3; n++ {
+		out := s.read(engine.OutputQuery{Ref: string(id), Attempt: n, Stream: task.Stdout})
+		if out.Size == 0 || out.Size != a[n-1].StdoutBytes || !out.Done {
+			s.Errorf("attempt %d: %d bytes of %d, done %v", n, out.Size, a[n-1].StdoutBytes, out.Done)
+		}
+	}
+}
+
+func (s *suite) lostSessionStartsAfresh() {
+	id := s.submit("[[text original]][[error error_max_turns]]")
+	s.end(id)
+	s.must(os.RemoveAll(filepath.Join(s.home, ".fakeclaude")))
+	_, err := s.Resume(s.ctx, engine.Again{Ref: string(id), Env: s.env()})
+	s.must(err)
+	t := s.end(id)
+	for t.Attempt < 3 { // the end of the lost one is no end of the task
+		if t, err = s.Wait(s.ctx, string(id), t.Version); err != nil {
+			s.Fatal(err)
+		}
+	}
+	t = s.end(id)
+	if len(t.Attempts) != 3 || t.Attempts[1].Reason != task.ReasonSessionLost || t.Attempts[2].Kind != task.Fresh || t.SessionID == id.UUID() {
+		s.Errorf("attempts %+v", t.Attempts)
+	}
+	if got := string(s.read(engine.OutputQuery{Ref: string(id), Stream: task.Prompt}).Data); !strings.Contains(got, "original") {
+		s.Errorf("the fresh attempt's prompt is %q", got)
+	}
+}
+
+func (s *suite) againIsIdempotent() {
+	id := s.submit("[[error error_max_turns]]")
+	s.end(id)
+	gate := fakeclaude.NewGate(s)
+	again := engine.Again{Ref: string(id), Prompt: gate.Directive(), Env: s.env(), Key: "same"}
+	first, err := s.Resume(s.ctx, again)
+	s.must(err)
+	open, err := gate.Reached(s.ctx)
+	s.must(err)
+	second, err := s.Resume(s.ctx, again)
+	if err != nil || second.Attempt != first.Attempt {
+		s.Errorf("repeated resume: attempt %d, %v; first %d", second.Attempt, err, first.Attempt)
+	}
+	again.Key = "other"
+	if _, err := s.Resume(s.ctx, again); !errors.Is(err, task.ErrConflict) {
+		s.Errorf("resume of a running task: %v", err)
+	}
+	open()
+	s.end(id)
+}
+
+func (s *suite) completedIsFinal() {
+	id := s.submit("[[text x]]")
+	s.end(id)
+	_, resume := s.Resume(s.ctx, engine.Again{Ref: string(id), Prompt: "more"})
+	_, retry := s.Retry(s.ctx, engine.Again{Ref: string(id)})
+	for _, err := range []error{resume, retry} {
+		if !errors.Is(err, task.ErrConflict) || task.HintOf(err) == "" {
+			s.Errorf("again after completed: %v, hint %q", err, task.HintOf(err))
+		}
+	}
+}
+
+func (s *suite) remove() {
+	gate := fakeclaude.NewGate(s)
+	id := s.submit(gate.Directive())
+	open, err := gate.Reached(s.ctx)
+	s.must(err)
+	defer open()
+	if err := s.Remove(s.ctx, string(id), false); !errors.Is(err, task.ErrConflict) || task.HintOf(err) == "" {
+		s.Errorf("remove of a live task: %v", err)
+	}
+	waited := make(chan error, 1)
+	go func() {
+		for { // the cancelled end may come first, then the removal
+			t, err := s.Wait(s.ctx, string(id), engine.UntilEnd)
+			if err != nil || t.Status.Ended() {
+				waited <- err
+				return
+			}
+		}
+	}()
+	s.must(s.Remove(s.ctx, string(id), true))
+	if _, err := s.Get(s.ctx, string(id)); !errors.Is(err, task.ErrNotFound) {
+		s.Errorf("a removed task: %v", err)
+	}
+	if err := <-waited; err != nil && !errors.Is(err, task.ErrNotFound) {
+		s.Errorf("who waited for it: %v", err)
+	}
+}
+
+func (s *suite) list() {
+	var ids []task.ID
+	for i := range 5 {
+		b := s.submission(fmt.Sprintf("[[text %d]]", i))
+		b.Spec.Labels = []string{fmt.Sprint("parity-", i%2)}
+		t, err := s.Submit(s.ctx, b)
+		s.must(err)
+		ids = append(ids, t.ID)
+	}
+	for _, id := range ids {
+		s.end(id)
+	}
+	p, err := s.List(s.ctx, task.Filter{Statuses: []task.Status{task.Completed}, Limit: 2})
+	s.must(err)
+	if len(p.Tasks) != 2 || p.Tasks[0].ID != ids[4] || p.NextCursor == "" {
+		s.Fatalf("first page: %d tasks, cursor %q", len(p.Tasks), p.NextCursor)
+	}
+	p, err = s.List(s.ctx, task.Filter{Limit: 10, Cursor: p.NextCursor})
+	s.must(err)
+	if len(p.Tasks) != 3 || p.Tasks[2].ID != ids[0] || p.NextCursor != "" {
+		s.Errorf("second page: %d tasks, cursor %q", len(p.Tasks), p.NextCursor)
+	}
+	p, err = s.List(s.ctx, task.Filter{Label: "parity-1"})
+	if s.must(err); len(p.Tasks) != 2 {
+		s.Errorf("by label: %d tasks", len(p.Tasks))
+	}
+}
+
+func (s *suite) namesAndPrefixes() {
+	b := s.submission("[[text x]]")
+	b.Spec.Name = "nightly build"
+	t, err := s.Submit(s.ctx, b)
+	s.must(err)
+	id := string(t.ID)
+	for _, ref := range []string{id, strings.ToLower(id), id[:12], id[20:], "nightly build"} {
+		if got, err := s.Get(s.ctx, ref); err != nil || got.ID != t.ID {
+			s.Errorf("%q: %s, %v", ref, got.ID, err)
+		}
+	}
+	s.submit("[[text y]]")
+	if _, err := s.Get(s.ctx, id[:4]); !errors.Is(err, task.ErrAmbiguous) {
+		s.Errorf("a prefix of two: %v", err)
+	}
+	s.end(t.ID)
+}
+
+func (s *suite) severalResults() {
+	t := s.end(s.submit("[[result first]][[result last]]"))
+	s.wants(t, task.Completed, "")
+	if t.Result == nil || *t.Result != "last" {
+		s.Errorf("result %v", t.Result)
+	}
+}
+
+func (s *suite) outputLimit() {
+	b := s.submission("[[flood 3000000]][[hang]]")
+	b.Spec.MaxOutput = 1 << 20
+	t, err := s.Submit(s.ctx, b)
+	s.must(err)
+	s.wants(s.end(t.ID), task.Failed, task.ReasonOutputLimit)
+}
