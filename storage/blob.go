@@ -94,7 +94,13 @@ func (p place) end(tx *bolt.Tx) (int64, error) {
 		return 0, nil
 	}
 	n, err := packedLen(v)
-	return p.offset(k) + n, err
+	if err == nil && (len(k) != len(p.prefix)+8 || p.offset(k) < 0) {
+		err = errors.New("a piece with a bad key")
+	}
+	if err != nil {
+		return 0, err
+	}
+	return p.offset(k) + n, nil
 }
 
 // offset is the one in a key of the place.

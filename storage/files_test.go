@@ -29,7 +29,7 @@ func filled(t *testing.T) string {
 		t.Fatal(err)
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	for i := range 40 {
+	for i := range 25 {
 		id := submit(t, db, i)
 		advance(t, db, id, t0, task.Starting, task.Running)
 		apply(t, db, chunk(id, 1, task.Stdout, 0, noise(r, 3000)))
@@ -131,7 +131,7 @@ func TestFlippedBytesNeverCrash(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	opened := 0
-	for i := range 300 {
+	for i := range 100 {
 		b := bytes.Clone(whole)
 		for range 1 + r.IntN(8) {
 			// Headers and elements are at the beginnings of pages.
@@ -157,7 +157,7 @@ func TestFlippedBytesNeverCrash(t *testing.T) {
 			t.Fatalf("%d: close: %v", i, err)
 		}
 	}
-	t.Logf("%d of 300 could be opened", opened)
+	t.Logf("%d of 100 could be opened", opened)
 }
 
 func TestNewerOrForeignFileIsRefusedUntouched(t *testing.T) {

@@ -47,7 +47,7 @@ func (m *model) pick() *modelTask {
 // submit makes a new task.
 func (m *model) submit(db *storage.DB) error {
 	m.seq++
-	w := queued(int(m.seq), "prompt "+lines(m.r.IntN(3000)))
+	w := queued(int(m.seq), strings.ToValidUTF8("prompt "+lines(m.r.IntN(3000)), ""))
 	w.At, w.Task.Seq = m.now, m.seq
 	w.Task.Spec.Name = []string{"", "a", "b"}[m.r.IntN(3)]
 	m.tasks[w.Task.ID] = &modelTask{
@@ -217,7 +217,7 @@ func TestRandomWritesEqualAModel(t *testing.T) {
 	m := &model{r: rand.New(rand.NewPCG(seed, 0)), now: t0, tasks: map[task.ID]*modelTask{}, costs: map[string]float64{}}
 	dir := filepath.Join(t.TempDir(), "state")
 	db := storagetest.OpenIn(t, dir)
-	for i := range 300 {
+	for i := range 200 {
 		m.now = m.now.Add(time.Second)
 		mt, err := m.pick(), error(nil)
 		switch k := m.r.IntN(20); {
@@ -233,14 +233,14 @@ func TestRandomWritesEqualAModel(t *testing.T) {
 		if err != nil {
 			t.Fatalf("write %d: %v", i, err)
 		}
-		if i%30 != 0 {
+		if i%20 != 0 {
 			continue
 		}
 		if err := db.Check(); err != nil {
 			t.Fatalf("write %d: %v", i, err)
 		}
 		m.compare(t, db)
-		if i%90 == 0 {
+		if i%60 == 0 {
 			if err := db.Close(); err != nil {
 				t.Fatal(err)
 			}
