@@ -152,10 +152,11 @@ type Owner struct {
 	// Log takes lines for the owner's log; nil: none.
 	Log func(line string)
 
-	dir  string
-	mu   sync.Mutex
-	file *os.File // locked; nil after Release
-	lock Lock
+	dir   string
+	bound os.FileInfo // of the socket; set before anything is served
+	mu    sync.Mutex
+	file  *os.File // locked; nil after Release
+	lock  Lock
 }
 
 // Acquire makes this process the owner of dir, which is made if it is missing.

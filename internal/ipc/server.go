@@ -39,7 +39,7 @@ const (
 	closeGrace = 2 * time.Second
 	// heartbeat is the pause after which an event stream shows that it lives.
 	heartbeat = 15 * time.Second
-	// goneCheck is the longest pause between two looks at the database file.
+	// goneCheck is the longest pause between two looks at the owner's files.
 	goneCheck = 5 * time.Second
 )
 
@@ -63,7 +63,7 @@ type server struct {
 }
 
 // Serve answers fronts until one of them tells it to stop, ctx ends, nothing
-// was to do for o.Idle, or b is gone. When it returns nothing is in flight, b
+// was to do for o.Idle, or the owner's files are gone. When it returns nothing is in flight, b
 // is drained and owner.lock says closing: close the engine and the database,
 // then Release.
 func (o *Owner) Serve(ctx context.Context, b Backend) error {
@@ -126,10 +126,33 @@ func (o *Owner) listen() (net.Listener, string, error) {
 // connect to it.
 func (o *Owner) publish(bound string) error {
 	path := filepath.Join(filepath.Dir(bound), "sock")
+	fi, err := os.Lstat(bound)
+	if err != nil {
+		return fmt.Errorf("publish the socket: %w", err)
+	}
 	if err := os.Rename(bound, path); err != nil {
 		return fmt.Errorf("publish the socket: %w", err)
 	}
+	o.bound = fi
 	return o.set(func(l *Lock) { l.Socket, l.Phase = path, PhaseServing })
+}
+
+// lost names what the owner needs and no longer has, or "". A socket in a
+// temporary directory may be cleaned away: then nobody could reach the owner, and
+// nobody could take its place.
+func (o *Owner) lost(b Backend) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now, err := os.Lstat(o.lock.Socket)
+	switch {
+	case b.Gone():
+		return "the database"
+	case !named(o.file):
+		return "the state directory"
+	case err != nil || !os.SameFile(now, o.bound):
+		return "the socket"
+	}
+	return ""
 }
 
 func (o *Owner) log(line string) {
@@ -194,8 +217,8 @@ func (s *server) untilDone(ctx context.Context, failed <-chan error) error {
 		case err := <-failed:
 			return fmt.Errorf("serve fronts: %w", err)
 		case <-tick.C:
-			if s.b.Gone() {
-				s.o.log("the database file is no longer ours: leaving")
+			if what := s.o.lost(s.b); what != "" {
+				s.o.log(what + " was removed or replaced: leaving")
 				return nil
 			}
 			if s.o.Idle > 0 && s.idle() {

@@ -20,6 +20,8 @@ import (
 
 const logName = "owner.log"
 
+var errSilent = errors.New("it ended before it served and did not say why")
+
 // spawn starts an owner and waits until it serves, so that what keeps it from
 // serving reaches the caller. It is called under start.lock.
 func (c *Client) spawn(ctx context.Context, deadline time.Time) error {
@@ -48,7 +50,7 @@ func (c *Client) spawn(ctx context.Context, deadline time.Time) error {
 		// It may migrate: find looks at its phase and says so.
 		return nil
 	}
-	return &task.Error{Code: task.CodeOwnerGone, Message: "the owner ended while it started", Hint: "See " + filepath.Join(c.cfg.Dir, logName) + "."}
+	return &task.Error{Code: task.CodeOwnerGone, Message: "starting an owner", Err: errSilent, Hint: "See " + filepath.Join(c.cfg.Dir, logName) + "."}
 }
 
 // startError is the reason that an owner gave for not serving.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -151,9 +152,10 @@ func TestWaitsOutliveOwners(t *testing.T) {
 	var ids []task.ID
 	var wg sync.WaitGroup
 	for i := range 20 {
-		ids = append(ids, submit(t, c, fmt.Sprint(i)).ID)
+		id := submit(t, c, fmt.Sprint(i)).ID
+		ids = append(ids, id)
 		wg.Go(func() {
-			if tk, err := c.Wait(ctx, string(ids[i]), engine.UntilEnd); err != nil || tk.Status != task.Completed {
+			if tk, err := c.Wait(ctx, string(id), engine.UntilEnd); err != nil || tk.Status != task.Completed {
 				t.Errorf("%+v %v", tk, err)
 			}
 		})
@@ -259,17 +261,29 @@ func TestIdleOwnerLeaves(t *testing.T) {
 	}
 }
 
-func TestOwnerWithoutItsDatabaseLeaves(t *testing.T) {
+func TestOwnerWithoutItsFilesLeaves(t *testing.T) {
 	t.Parallel()
-	dir := stateDir(t)
-	done := make(chan struct{})
-	f := serve(t, dir, func(o *Owner, _ *fake) {
-		o.Idle = time.Second
-		o.Log = func(string) { close(done) }
-	})
-	f.gone.Store(true)
-	<-done
+	for _, lose := range []func(dir string, f *fake) error{
+		func(_ string, f *fake) error { f.gone.Store(true); return nil },
+		func(dir string, _ *fake) error { return os.Remove(filepath.Join(dir, "sock")) },
+		func(dir string, _ *fake) error { return os.RemoveAll(dir) },
+	} {
+		dir := stateDir(t)
+		said := make(chan string, 1)
+		f := serve(t, dir, func(o *Owner, _ *fake) {
+			o.Idle = time.Second // looks four times in this time
+			o.Log = func(line string) { said <- line }
+		})
+		if err := lose(dir, f); err != nil {
+			t.Fatal(err)
+		}
+		if line := <-said; !strings.Contains(line, "leaving") {
+			t.Errorf("%q", line)
+		}
+	}
 }
+
+const churnTime = time.Second
 
 // churn submits from eight clients for a while and checks that each submission
 // was recorded exactly once.
@@ -313,7 +327,7 @@ func TestIdleExitsUnderChurn(t *testing.T) {
 	t.Parallel()
 	dir := stateDir(t)
 	configure(t, dir, daemonConfig{IdleMS: 8})
-	churn(t, dir, 1500*time.Millisecond)
+	churn(t, dir, churnTime)
 	if n := len(owners(t, dir)); n < 3 {
 		t.Errorf("only %d owners: no idle exit was raced", n)
 	}
@@ -337,7 +351,7 @@ func TestKillsUnderChurn(t *testing.T) {
 			}
 		}
 	})
-	churn(t, dir, 1500*time.Millisecond)
+	churn(t, dir, churnTime)
 	close(stop)
 	wg.Wait()
 	if n := len(owners(t, dir)); n < 3 {

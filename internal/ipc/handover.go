@@ -1,0 +1,143 @@
+package ipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"cctask/engine/task"
+)
+
+// start starts an owner, if this is the front to do it. False: another front is
+// about it, or an owner is there.
+func (c *Client) start(ctx context.Context, deadline time.Time) (bool, error) {
+	unlock, err := c.lockStart()
+	if unlock == nil || err != nil {
+		return false, err
+	}
+	defer unlock()
+	if _, held, err := c.inspect(); held || err != nil {
+		return false, err
+	}
+	return true, c.spawn(ctx, deadline)
+}
+
+// lockStart takes start.lock; unlock is nil if another front holds it.
+func (c *Client) lockStart() (unlock func(), err error) {
+	if err := makeDir(c.cfg.Dir); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(c.cfg.Dir, startName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the lock for starting an owner: %w", err)
+	}
+	got, err := flock(f, unix.LOCK_EX)
+	if err != nil || !got {
+		_ = f.Close()
+		return nil, err
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// handOver asks an older owner to leave and starts one of this version. It
+// holds start.lock all the while, or a front of the old version could be the one
+// that starts the next owner. False: another front is about it.
+func (c *Client) handOver(ctx context.Context, a *attachment, deadline time.Time) (bool, error) {
+	unlock, err := c.lockStart()
+	if unlock == nil || err != nil {
+		return false, err
+	}
+	defer unlock()
+	l, held, err := c.inspect()
+	if err != nil || !held || !l.same(a.lock) {
+		return false, err
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	err = a.roundTrip(ctx, http.MethodPost, "stop", stopRequest{}, &none{})
+	if err == nil {
+		err = c.awaitFree(ctx, l)
+	}
+	if err != nil {
+		// It goes on as it is; its protocol is ours.
+		return true, nil //nolint:nilerr // an older owner is better than none
+	}
+	return true, c.spawn(ctx, deadline)
+}
+
+// awaitFree waits until the owner of l has let go of the lock.
+func (c *Client) awaitFree(ctx context.Context, l Lock) error {
+	for nap := newBackoff(); ; {
+		now, held, err := c.inspect()
+		if err != nil || !held || now.PID != 0 && !now.same(l) {
+			return err
+		}
+		if err := nap.sleep(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// kill ends the owner of l, if it is still the one that l speaks of and in the
+// phase in which it was found.
+func (c *Client) kill(l Lock) error {
+	return killIf(l.PID, func() bool {
+		now, held, err := c.inspect()
+		return err == nil && held && now.same(l) && now.alive() && now.Phase == l.Phase
+	})
+}
+
+// Stop asks the owner to leave, with cancel after it has ended all tasks, and
+// returns when owner.lock is free. Running tasks go on otherwise, and the owner
+// comes back when one ends. No owner is task.CodeOwnerGone.
+func (c *Client) Stop(ctx context.Context, cancel bool) error {
+	l, held, err := c.inspect()
+	if err != nil {
+		return err
+	}
+	if !held {
+		return goneError(c.cfg.Dir)
+	}
+	a, err := c.find(ctx, false, true)
+	if err != nil {
+		// One that hung was killed on the way: it has let go.
+		if now, held, ierr := c.inspect(); errors.Is(err, task.ErrOwnerGone) && ierr == nil && (!held || !now.same(l)) {
+			return nil
+		}
+		return err
+	}
+	defer c.detach(a)
+	err = c.ask(ctx, a, http.MethodPost, "stop", stopRequest{Cancel: cancel}, &none{})
+	var dead *lostError
+	var unreached *dialError
+	// Whether it has answered or not, it is leaving or gone.
+	if errors.Is(err, task.ErrClosing) || ctx.Err() == nil && (errors.As(err, &dead) || errors.As(err, &unreached)) {
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	return c.awaitLeave(ctx, a.lock)
+}
+
+// awaitLeave waits for an owner that was told to leave, and kills it when it
+// takes longer than StartWait.
+func (c *Client) awaitLeave(ctx context.Context, l Lock) error {
+	patient, done := context.WithTimeout(ctx, c.cfg.StartWait)
+	defer done()
+	err := c.awaitFree(patient, l)
+	if err == nil || ctx.Err() != nil || patient.Err() == nil {
+		return err
+	}
+	l.Phase = PhaseClosing
+	if err := c.kill(l); err != nil {
+		return err
+	}
+	return c.awaitFree(ctx, l)
+}
