@@ -39,13 +39,12 @@ func (s *schema) decode(raw json.RawMessage, dst any) error {
 	for _, name := range sortedKeys(given) {
 		if s.Properties[name] == nil {
 			faults = append(faults, fmt.Sprintf("%s: no such argument, allowed are %s", clip(name, 60), strings.Join(sortedKeys(s.Properties), ", ")))
-		} else if string(given[name]) == "null" {
-			delete(given, name)
 		}
 	}
 	for _, name := range sortedKeys(s.Properties) {
 		p := s.Properties[name]
 		value, ok := given[name]
+		ok = ok && string(value) != "null"
 		switch {
 		case !ok && slices.Contains(s.Required, name):
 			faults = append(faults, fmt.Sprintf("%s: missing, required is %s", name, p.allowed()))
@@ -56,12 +55,11 @@ func (s *schema) decode(raw json.RawMessage, dst any) error {
 	if len(faults) > 0 {
 		return badArguments(faults)
 	}
-	clean, err := json.Marshal(given)
-	if err == nil {
-		err = json.Unmarshal(clean, dst)
-	}
-	if err != nil {
-		return fmt.Errorf("decode checked arguments: %w", err)
+	// The names are ours to the letter and the values fit, so that only an
+	// argument given twice, first with a value that does not fit, can fail.
+	// null leaves dst's default as it is.
+	if len(raw) > 0 && json.Unmarshal(raw, dst) != nil {
+		return badArguments([]string{"arguments: the same argument is given twice"})
 	}
 	return nil
 }

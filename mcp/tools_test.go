@@ -124,6 +124,7 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 		{"execute_cc_task", `null`, "prompt: missing"},
 		{"execute_cc_task", `"x"`, `arguments: given "x", allowed is an object`},
 		{"execute_cc_task", `{"prompt":7}`, "prompt: given 7, allowed is a string that is not empty"},
+		{"execute_cc_task", `{"prompt":7,"prompt":"x"}`, "the same argument is given twice"},
 		{"execute_cc_task", `{"prompt":"  \n"}`, "prompt: is blank"},
 		{"execute_cc_task", `{"prompt":"a\u0000b"}`, "prompt: contains a NUL byte"},
 		{"execute_cc_task", `{"Prompt":"x"}`, "Prompt: no such argument, allowed are idempotency_key, labels, max_wait_seconds, model, name, prompt, skip_permissions, timeout, working_dir"},
