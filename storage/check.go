@@ -22,10 +22,10 @@ const maxProblems = 20
 // The error lists up to 20 problems, one a line.
 func (db *DB) Check() error {
 	if db.queue == nil {
-		return db.view(func(tx *bolt.Tx) error { return check(tx) })
+		return db.view(db.check)
 	}
 	// bbolt's check reads the free list, which only the writer may do.
-	return db.do(&request{check: check})
+	return db.do(&request{check: db.check})
 }
 
 // CheckFile checks a database file that nobody has open for writing. It waits
@@ -49,7 +49,16 @@ type checker struct {
 	keys   map[string]int
 }
 
-func check(tx *bolt.Tx) error {
+func (db *DB) check(tx *bolt.Tx) error {
+	// bbolt checks in a goroutine of its own, whose fault would be the end of
+	// this process.
+	info, err := db.file.Stat()
+	if err == nil {
+		err = verify(db.file, info.Size())
+	}
+	if err != nil {
+		return corrupt(db.path, err)
+	}
 	c := &checker{tx: tx, counts: map[task.Status]uint64{}, keys: map[string]int{}}
 	for err := range tx.Check() {
 		c.report("bbolt: %v", err)
@@ -62,7 +71,7 @@ func check(tx *bolt.Tx) error {
 	if len(c.problems) == 0 {
 		return nil
 	}
-	return corrupt(tx.DB().Path(), errors.Join(c.problems...))
+	return corrupt(db.path, errors.Join(c.problems...))
 }
 
 func (c *checker) report(format string, args ...any) {

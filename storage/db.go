@@ -80,7 +80,8 @@ func Open(dir string, o Options) (*DB, error) {
 		return nil, o.locked(path, err)
 	}
 	go db.write()
-	if err := db.finishRemovals(); err != nil {
+	// A full disk must not keep the owner from answering: the next Open goes on.
+	if err := db.finishRemovals(); err != nil && !errors.Is(err, task.ErrNoSpace) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil

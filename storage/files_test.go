@@ -271,6 +271,9 @@ func TestFileCutUnderTheMap(t *testing.T) {
 	if _, err := db.List(task.Filter{}); !errors.Is(err, task.ErrCorrupt) {
 		t.Errorf("List: %v", err)
 	}
+	if err := db.Check(); !errors.Is(err, task.ErrCorrupt) {
+		t.Errorf("Check: %v", err)
+	}
 	for range 2 {
 		if err := db.Apply(queued(99, "x")); !errors.Is(err, task.ErrCorrupt) {
 			t.Errorf("Apply: %v", err)

@@ -102,37 +102,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 	if err := db.Check(); err != nil {
 		t.Fatal(err)
 	}
-	k := func(s ...string) string { return strings.Join(s, "") }
-	n1 := "\x00\x00\x00\x01"
-	at0, at5 := "\x00\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x05"
-	for i, c := range []struct{ bucket, key, value string }{ // "-" deletes
-		{"tasks", k(string(q)), "-"},
-		{"tasks", k(string(q)), "{}"},
-		{"tasks", k(string(q)), "junk"},
-		{"attempts", k(string(q), n1), "-"},
-		{"attempts", k(string(idAt(5)), n1), "{}"},
-		{"by_status", k("queued/", string(q)), "-"},
-		{"by_status", k("failed/", string(q)), at0},
-		{"by_status", k("completed/", string(run)), at5},
-		{"queue", k("\x00\x00\x00\x00\x00\x00\x00\x01"), "-"},
-		{"queue", k("\x00\x00\x00\x00\x00\x00\x00\x01"), string(run)},
-		{"names", k("name\x00", string(q)), "-"},
-		{"names", k("other\x00", string(q)), ""},
-		{"ended", k(at0, string(run)), at0},
-		{"env", string(run), "secret"},
-		{"sessions", k(q.UUID(), "\x00", string(q)), "-"},
-		{"sessions", "nobody", at0},
-		{"output", k(string(run), n1, "o", at0), "-"},
-		{"output", k(string(run), n1, "o", at5), "-"},
-		{"output", k(string(run), n1, "o", at5), "\x00\x00\x00\x00\x09678"},
-		{"output", k(string(run), n1, "x", at0), "\x00\x00\x00\x00\x01x"},
-		{"output", k(string(idAt(5)), n1, "o", at0), "\x00\x00\x00\x00\x01x"},
-		{"prompts", k(string(q), n1, at0), "\x00\x00\x00\x00\x01x"},
-		{"meta", "count/queued", at0},
-		{"meta", "seq", at0},
-		{"meta", "ended_bytes", at0},
-		{"keys", "k", "short"},
-	} {
+	for i, c := range wrongs(q, run) {
 		var old []byte
 		set := func(v string) error {
 			return db.Tamper(func(tx *bolt.Tx) error {
@@ -163,5 +133,43 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 	}
 	if err := db.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// wrong is a value that must not stand; "-" is a key that must not be missing.
+type wrong struct{ bucket, key, value string }
+
+// wrongs spoil a database in which q is queued and run is completed.
+func wrongs(q, run task.ID) []wrong {
+	k := func(s ...string) string { return strings.Join(s, "") }
+	n1 := "\x00\x00\x00\x01"
+	at0, at5 := "\x00\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x05"
+	return []wrong{
+		{"tasks", k(string(q)), "-"},
+		{"tasks", k(string(q)), "{}"},
+		{"tasks", k(string(q)), "junk"},
+		{"attempts", k(string(q), n1), "-"},
+		{"attempts", k(string(idAt(5)), n1), "{}"},
+		{"by_status", k("queued/", string(q)), "-"},
+		{"by_status", k("failed/", string(q)), at0},
+		{"by_status", k("completed/", string(run)), at5},
+		{"queue", k("\x00\x00\x00\x00\x00\x00\x00\x01"), "-"},
+		{"queue", k("\x00\x00\x00\x00\x00\x00\x00\x01"), string(run)},
+		{"names", k("name\x00", string(q)), "-"},
+		{"names", k("other\x00", string(q)), ""},
+		{"ended", k(at0, string(run)), at0},
+		{"env", string(run), "secret"},
+		{"sessions", k(q.UUID(), "\x00", string(q)), "-"},
+		{"sessions", "nobody", at0},
+		{"output", k(string(run), n1, "o", at0), "-"},
+		{"output", k(string(run), n1, "o", at5), "-"},
+		{"output", k(string(run), n1, "o", at5), "\x00\x00\x00\x00\x09678"},
+		{"output", k(string(run), n1, "x", at0), "\x00\x00\x00\x00\x01x"},
+		{"output", k(string(idAt(5)), n1, "o", at0), "\x00\x00\x00\x00\x01x"},
+		{"prompts", k(string(q), n1, at0), "\x00\x00\x00\x00\x01x"},
+		{"meta", "count/queued", at0},
+		{"meta", "seq", at0},
+		{"meta", "ended_bytes", at0},
+		{"keys", "k", "short"},
 	}
 }
