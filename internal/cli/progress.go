@@ -53,8 +53,6 @@ func (p *progress) tick() {
 	}
 }
 
-func (p *progress) hold(held bool) { p.held = held }
-
 func (p *progress) draw() {
 	if p.held {
 		return
@@ -65,10 +63,13 @@ func (p *progress) draw() {
 
 // clear leaves the terminal's line empty for what comes next.
 func (p *progress) clear() {
-	if p.drawn && !p.held {
+	switch {
+	case p.held:
+		fmt.Fprintln(p.w)
+	case p.drawn:
 		fmt.Fprint(p.w, "\r\x1b[K")
 	}
-	p.drawn = false
+	p.held, p.drawn = false, false
 }
 
 func (p *progress) width() int {
@@ -88,7 +89,7 @@ func (p *progress) line(now time.Time) string {
 	case t.Status == task.Queued && t.QueuePosition > 0:
 		parts = append(parts, fmt.Sprintf("%d in the queue", t.QueuePosition))
 	case t.Status.Live() && !t.StartedAt.IsZero():
-		parts[0] += " " + duration(now.Sub(t.StartedAt).Truncate(time.Second))
+		parts[0] += " " + clock(now.Sub(t.StartedAt))
 	}
 	if g := t.Progress; g != nil {
 		if g.Turns > 0 {

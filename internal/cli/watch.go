@@ -59,12 +59,10 @@ func (a *app) watch(ctx context.Context, svc engine.Service, t task.Task, sigs <
 		case <-clock.C:
 			w.show.tick()
 		case line := <-w.answers:
-			w.answers = nil
-			w.asked = false
+			w.answers, w.asked, w.show.held = nil, false, false
 			if leaves(line) {
 				return t, left(t)
 			}
-			w.show.hold(false)
 		case s := <-sigs:
 			if leave := w.signalled(ctx, s); leave {
 				w.show.clear()
@@ -97,14 +95,13 @@ func (w *watcher) signalled(ctx context.Context, s os.Signal) (leave bool) {
 	}
 	w.show.clear()
 	if !w.asked {
-		w.asked = true
-		w.show.hold(true)
+		w.asked, w.show.held = true, true
 		fmt.Fprintf(w.a.Stderr, "Task %s is running. Ctrl-C again cancels it, d and Enter leaves it running, Enter goes on watching: ", w.id)
 		w.answers = w.a.ask()
 		return false
 	}
 	w.cancelling = true
-	fmt.Fprintf(w.a.Stderr, "\nCancelling task %s ...\n", w.id)
+	fmt.Fprintf(w.a.Stderr, "Cancelling task %s ...\n", w.id)
 	go func() {
 		if t, err := w.svc.Cancel(ctx, string(w.id)); err != nil {
 			w.end <- ended{t, err}
@@ -129,6 +126,7 @@ func (a *app) ask() chan string {
 		line, err := bufio.NewReader(tty).ReadString('\n')
 		if err != nil {
 			// Ctrl-D, or a terminal that is gone: nobody is there to watch.
+			fmt.Fprintln(a.Stderr)
 			line = "d"
 		}
 		answers <- line

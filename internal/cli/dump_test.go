@@ -1,0 +1,107 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"cctask/internal/fakeclaude"
+)
+
+// person is a user with a state directory of their own.
+type person struct {
+	t   *testing.T
+	cmd *exec.Cmd // of no use but for its environment and directory
+}
+
+func newPerson(t *testing.T) person { return person{t, front(t)} }
+
+func (p person) command(args ...string) *exec.Cmd {
+	cmd := exec.Command("cctask", args...)
+	cmd.Env, cmd.Dir = p.cmd.Env, p.cmd.Dir
+	return cmd
+}
+
+// cctask runs a verb that does what it should.
+func (p person) cctask(args ...string) string {
+	p.t.Helper()
+	cmd := p.command(args...)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		p.t.Fatalf("cctask %v: %v\n%s%s", args, err, out, errs.String())
+	}
+	return string(out)
+}
+
+func (p person) ownerPID() int {
+	p.t.Helper()
+	var owner struct{ PID int }
+	check(p.t, json.Unmarshal([]byte(p.cctask("daemon", "status", "--json")), &owner))
+	return owner.PID
+}
+
+// TestDumpOfARunningTask: what a running claude has printed is in the dump, with
+// the same bytes from the owner, from a copy beside an owner that hangs, and
+// from the file without an owner.
+func TestDumpOfARunningTask(t *testing.T) {
+	t.Parallel()
+	p := newPerson(t)
+	gate := fakeclaude.NewGate(t)
+	p.cctask("start", "[[text printed before the gate]][[flood 300000]][[stderr and this]]"+gate.Directive())
+	open, err := gate.Reached(t.Context())
+	check(t, err)
+	defer open()
+	want := p.cctask("dump")
+	for _, part := range []string{"printed before the gate", "and this", `"type":"end"`} {
+		if !strings.Contains(want, part) {
+			t.Errorf("the owner's dump has no %q", part)
+		}
+	}
+	pid := p.ownerPID()
+	check(t, syscall.Kill(pid, syscall.SIGSTOP))
+	got := p.cctask("dump")
+	check(t, syscall.Kill(pid, syscall.SIGCONT))
+	if got != want {
+		t.Errorf("beside a hung owner %d bytes, from the owner %d", len(got), len(want))
+	}
+	p.cctask("daemon", "stop")
+	if got := p.cctask("dump"); got != want {
+		t.Errorf("without an owner %d bytes, from the owner %d", len(got), len(want))
+	}
+	if left, _ := filepath.Glob(filepath.Join(p.cmd.Dir, "state", "dump-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if p.ownerPID() != 0 {
+		t.Error("dump started an owner")
+	}
+}
+
+// TestDumpToAReaderThatLeaves ends at once, quietly, and with nothing behind.
+func TestDumpToAReaderThatLeaves(t *testing.T) {
+	t.Parallel()
+	p := newPerson(t)
+	p.cctask("run", "[[flood 2000000]]")
+	for range 2 { // with the owner, without
+		cmd := p.command("dump")
+		var errs strings.Builder
+		cmd.Stderr = &errs
+		r, w, err := os.Pipe()
+		check(t, err)
+		cmd.Stdout = w
+		check(t, cmd.Start())
+		check(t, w.Close())
+		_, err = r.Read(make([]byte, 100))
+		check(t, err)
+		check(t, r.Close())
+		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 || errs.Len() > 0 {
+			t.Errorf("%v: %q", err, errs.String())
+		}
+		p.cctask("daemon", "stop")
+	}
+}
