@@ -41,7 +41,6 @@ type stage struct {
 	bin  string
 	work string
 	env  []string
-	ids  []string
 }
 
 func run(ctx context.Context, bin string) error {
@@ -58,6 +57,9 @@ func run(ctx context.Context, bin string) error {
 		return err
 	}
 	defer api.Close()
+	for _, j := range jobs {
+		api.Handle(func(prompt string) bool { return prompt == j.prompt }, j.play)
+	}
 	home, err := os.MkdirTemp("", "cctask-demo")
 	if err != nil {
 		return err
@@ -84,23 +86,44 @@ func run(ctx context.Context, bin string) error {
 	return nil
 }
 
+// job is a task of the demo and the part that the scripted model plays in it.
+type job struct {
+	name, prompt, command string
+	words                 string // said slowly, word by word
+	answer                string
+}
+
+var jobs = []job{
+	{"survey", "Read this project and say what it does.", "ls -la", "Reading the sources, one package after the other, to see what is there and how the parts hang together. ", "It is an empty project: there is nothing to survey yet."},
+	{"tests", "Run the tests and fix what fails.", "echo ok: 3 tests", "Running the tests, then looking at each failure in turn, and running them again until they are green. ", "All 3 tests pass."},
+	{"docs", "Write a short introduction for newcomers.", "", "Writing an introduction that a newcomer can follow from the first line to the last without a question. ", "The introduction is written."},
+	{"lint", "Lint the sources.", "echo clean", "", "Nothing to lint."},
+	{"changelog", "Write the changelog of this week.", "", "", "The changelog has 3 entries."},
+	{"release", "Prepare the release.", "date -u +%Y", "", "Ready to release."},
+}
+
+// play scripts the model: a tool first, if the job has one, then the words.
+func (j job) play(c fakeapi.Conversation) fakeapi.Turn {
+	if j.command != "" && c.Turn == 0 {
+		return fakeapi.Call(fakeapi.ToolUse{Name: "Bash", Input: map[string]any{"command": j.command}})
+	}
+	var t fakeapi.Turn
+	for _, word := range strings.SplitAfter(j.words, " ") {
+		t.Steps = append(t.Steps, fakeapi.Step{Text: word}, fakeapi.Step{Delay: 300 * time.Millisecond})
+	}
+	t.Steps = append(t.Steps, fakeapi.Step{Text: j.answer})
+	return t
+}
+
 func startSix(s *stage) error {
 	say("Six tasks, at most three Claude Code processes at once (the API is scripted, the CLI is real):")
-	jobs := []struct{ name, script string }{
-		{"survey", "[[bash ls -la]][[stream 60 100ms reading]][[text . The survey is done.]]"},
-		{"tests", "[[bash echo ok 3 tests]][[stream 60 100ms testing]][[text . All tests pass.]]"},
-		{"docs", "[[stream 60 100ms writing]][[text . The docs are written.]]"},
-		{"lint", "[[bash echo clean]][[text Nothing to lint.]]"},
-		{"changelog", "[[text The changelog has 3 entries.]]"},
-		{"release", "[[bash date -u +%Y]][[text Ready to release.]]"},
-	}
 	for _, j := range jobs {
-		id, err := s.capture("start", "--name", j.name, "Demo task "+j.name+". "+j.script)
+		fmt.Printf("  $ cctask start --name %s %q\n", j.name, j.prompt)
+		id, err := s.capture("start", "--name", j.name, j.prompt)
 		if err != nil {
 			return err
 		}
-		s.ids = append(s.ids, strings.TrimSpace(id))
-		fmt.Printf("  $ cctask start --name %s \"...\"\n  %s", j.name, id)
+		fmt.Printf("  %s", id)
 	}
 	return s.show("list")
 }

@@ -237,7 +237,7 @@ func TestReboot(t *testing.T) {
 // own tree. The task's end must not take it along.
 func TestOwnerBornInATask(t *testing.T) {
 	w := newWorld(t)
-	first := w.start("[[hold ready]][[bash kill -9 $(cat owner.pid) && " + binary + " start '[''[hold second]][''[text from within]]' > second.id]][[text first done]]")
+	first := w.start("[[hold ready]][[bash kill -9 $(cat owner.pid) && " + binary + " start '[[hold second]][[text from within]]' > second.id]][[text first done]]")
 	w.held("ready", 1)
 	old := w.owner().PID
 	must(t, os.WriteFile(filepath.Join(w.work, "owner.pid"), []byte(strconv.Itoa(old)), 0o644))

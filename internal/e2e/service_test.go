@@ -1,0 +1,26 @@
+package e2e
+
+import (
+	"os"
+	"testing"
+
+	"cctask/engine"
+	"cctask/internal/fakeclaude"
+	"cctask/internal/ipc"
+	"cctask/internal/servicetest"
+)
+
+// The suite that the engine passes in its own package passes over the socket
+// of an owner that the client has started.
+func TestClientIsAService(t *testing.T) {
+	servicetest.Run(t, func(t *testing.T, jobs int) engine.Service {
+		w := newWorldWith(t, nil, fakeclaude.Binary(t))
+		must(t, os.MkdirAll(w.dir, 0o700))
+		c := ipc.New(ipc.Config{
+			Dir: w.dir, Exe: binary, AutoStart: true, Settings: ipc.Settings{Jobs: jobs, LogLevel: "info"},
+			Warn: func(line string) { t.Log(line) },
+		})
+		t.Cleanup(c.Close)
+		return c
+	})
+}
