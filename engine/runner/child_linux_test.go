@@ -68,11 +68,9 @@ func childMain(kind string, args []string) int {
 
 func say(word string) { fmt.Println(word) }
 
-func hang() {
-	for {
-		time.Sleep(time.Hour)
-	}
-}
+// hang lasts longer than any test, and not for ever: a test that fails may
+// leave its processes behind.
+func hang() { time.Sleep(5 * time.Minute) }
 
 // polite ends on SIGTERM, saying so.
 func polite() {
@@ -181,13 +179,13 @@ func leaf(alive, kind string) {
 	hang()
 }
 
-// forkForEver makes a child in a session of its own, which goes on, and ends.
-// Only raw system calls: the child has no Go runtime.
+// forkForEver makes a child in a session of its own, which goes on, and ends:
+// for about a minute. Only raw system calls: the child has no Go runtime.
 //
 //go:norace
 //go:nosplit
 func forkForEver() {
-	for {
+	for range 500_000 {
 		pid, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
 		if errno != 0 {
 			continue

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -89,21 +90,52 @@ func ownerOrder(words []string) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		helper := spawn(false, []string{quick}, "child", "hang")
+		if err := helper.Start(); err != nil {
+			return "", err
+		}
+		defer func() {
+			_ = helper.Process.Kill()
+			_ = helper.Wait()
+		}()
 		n, err := r.Sweep(context.Background(), func() []Proc {
 			return append(readSpare(filepath.Join(filepath.Dir(words[1]), "spare")), Proc{os.Getpid(), startTime(os.Getpid())})
 		})
+		if err == nil && !lives(helper.Process.Pid) {
+			err = errors.New("the sweep killed a child of the owner's own")
+		}
 		return fmt.Sprint(n), err
 	case "zombies":
 		return fmt.Sprint(zombiesOf(os.Getpid())), nil
 	case "exec":
-		for range 20 {
-			if err := spawn(false, []string{quick}, "child", "exit", "3").Run(); err == nil || err.Error() != "exit status 3" {
-				return "", fmt.Errorf("os/exec says %v", err)
-			}
-		}
-		return "ok", nil
+		return "ok", ownChildren()
 	}
 	return "", fmt.Errorf("no such order %q", words)
+}
+
+// ownChildren checks that their exit statuses wait for who started them.
+func ownChildren() error {
+	var cmds []*exec.Cmd
+	for range 5 {
+		cmd := spawn(false, []string{quick}, "child", "exit", "3")
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		cmds = append(cmds, cmd)
+	}
+	for zombiesOf(os.Getpid()) < len(cmds) {
+		for _, cmd := range cmds {
+			if _, ok := readProcess(cmd.Process.Pid); !ok {
+				return errors.New("a child was taken from os/exec")
+			}
+		}
+	}
+	for _, cmd := range cmds {
+		if err := cmd.Wait(); err == nil || err.Error() != "exit status 3" {
+			return fmt.Errorf("os/exec says %w", err)
+		}
+	}
+	return nil
 }
 
 func zombiesOf(parent int) int {
