@@ -66,7 +66,7 @@ func (e *Engine) run(a *attempt) {
 // claim is step 1: queued -> starting.
 func (a *attempt) claim() (task.Task, task.Attempt, error) {
 	var rec task.Attempt
-	t, err := a.e.change(a.id, func(t *task.Task, w *Write) error {
+	t, err := a.e.change(a.id, func(t *task.Task, w *task.Write) error {
 		if t.Status != task.Queued {
 			return errGone
 		}
@@ -147,7 +147,7 @@ func (a *attempt) attach(r *runner.Run) {
 // notStarted ends or requeues an attempt whose claude never ran.
 func (a *attempt) notStarted(cause error) {
 	again := false
-	_, err := a.e.persist(a.id, func(t *task.Task, w *Write) error {
+	_, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
 		rec, err := a.e.store.Attempt(t.ID, a.n)
 		if err != nil {
 			return err
@@ -189,7 +189,7 @@ func (a *attempt) notStarted(cause error) {
 // running is step 4. The environment goes in the same commit: from here on the
 // task does not start by itself again.
 func (a *attempt) running(at time.Time) error {
-	_, err := a.e.persist(a.id, func(t *task.Task, w *Write) error {
+	_, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
 		rec, err := a.e.store.Attempt(t.ID, a.n)
 		if err != nil {
 			return err

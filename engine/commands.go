@@ -19,7 +19,7 @@ func (e *Engine) Cancel(ctx context.Context, ref string) (task.Task, error) {
 	if err != nil {
 		return task.Task{}, err
 	}
-	t, err := e.change(id, func(t *task.Task, w *Write) error {
+	t, err := e.change(id, func(t *task.Task, w *task.Write) error {
 		switch {
 		case t.Status.Ended():
 			return errNothingToDo
@@ -52,7 +52,7 @@ func (e *Engine) Cancel(ctx context.Context, ref string) (task.Task, error) {
 
 var errNothingToDo = errors.New("nothing to do")
 
-func (e *Engine) cancelQueued(t *task.Task, w *Write) error {
+func (e *Engine) cancelQueued(t *task.Task, w *task.Write) error {
 	a, err := e.store.Attempt(t.ID, t.Attempt)
 	if err != nil {
 		return err
@@ -173,7 +173,7 @@ func (e *Engine) again(a Again, next func(*task.Task, task.Attempt) (task.Attemp
 	if err != nil {
 		return task.Task{}, err
 	}
-	t, err := e.change(id, func(t *task.Task, w *Write) error {
+	t, err := e.change(id, func(t *task.Task, w *task.Write) error {
 		last, err := e.store.Attempt(id, t.Attempt)
 		if err != nil {
 			return err
@@ -190,7 +190,7 @@ func (e *Engine) again(a Again, next func(*task.Task, task.Attempt) (task.Attemp
 		}
 		rec.Key = a.Key
 		if rec.PromptN == t.Attempt+1 {
-			w.Prompt = &Blob{ID: id, Attempt: rec.PromptN, Data: []byte(a.Prompt)}
+			w.Prompt = &task.Blob{ID: id, Attempt: rec.PromptN, Data: []byte(a.Prompt)}
 		}
 		t.Seq, w.Env = seq, a.Env
 		if a.Claude != "" {
@@ -209,7 +209,7 @@ func (e *Engine) again(a Again, next func(*task.Task, task.Attempt) (task.Attemp
 }
 
 // requeue puts an ended task back into the queue with a new attempt.
-func requeue(t *task.Task, w *Write, rec task.Attempt, why string) error {
+func requeue(t *task.Task, w *task.Write, rec task.Attempt, why string) error {
 	t.Attempt++
 	rec.N, rec.Status, rec.CreatedAt = t.Attempt, task.Queued, w.At
 	w.Attempts = append(w.Attempts, rec)

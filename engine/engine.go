@@ -18,9 +18,9 @@ import (
 
 // Config is an engine's settings. Only Dir must be set.
 type Config struct {
-	Dir  string     // state directory; run directories are made in Dir/run
-	Jobs int        // most tasks with a process at once; 0: DefaultJobs
-	Keep KeepPolicy // the zero policy keeps everything
+	Dir  string          // state directory; run directories are made in Dir/run
+	Jobs int             // most tasks with a process at once; 0: DefaultJobs
+	Keep task.KeepPolicy // the zero policy keeps everything
 	// Owner tells a runner how to start an owner again when it ends and finds
 	// none. Opaque here; nil: a runner starts none.
 	Owner json.RawMessage
@@ -132,14 +132,14 @@ func (e *Engine) attemptDir(id task.ID, n int) string {
 
 // change is every write to a recorded task: under the task's lock it reads the
 // record, lets f change it, and makes the result durable.
-func (e *Engine) change(id task.ID, f func(t *task.Task, w *Write) error) (task.Task, error) {
+func (e *Engine) change(id task.ID, f func(t *task.Task, w *task.Write) error) (task.Task, error) {
 	unlock := e.locks.lock(id)
 	defer unlock()
 	t, err := e.store.Task(id)
 	if err != nil {
 		return task.Task{}, err
 	}
-	w := Write{At: time.Now(), Task: &t}
+	w := task.Write{At: time.Now(), Task: &t}
 	if err := f(&t, &w); err != nil {
 		return t, err
 	}

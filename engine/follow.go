@@ -131,7 +131,7 @@ func (f *follower) sealFull(st task.Stream, size int64) error {
 		if err != nil {
 			return err
 		}
-		if err := f.a.e.store.Apply(Write{At: time.Now(), Chunks: []Blob{b}}); err != nil {
+		if err := f.a.e.store.Apply(task.Write{At: time.Now(), Chunks: []task.Blob{b}}); err != nil {
 			return fmt.Errorf("seal %s of task %s: %w", st, f.a.id, err)
 		}
 		f.sealed[st] += ChunkSize
@@ -140,20 +140,20 @@ func (f *follower) sealFull(st task.Stream, size int64) error {
 }
 
 // chunk reads n bytes after the sealed end.
-func (f *follower) chunk(st task.Stream, n int64) (Blob, error) {
+func (f *follower) chunk(st task.Stream, n int64) (task.Blob, error) {
 	data := make([]byte, n)
 	got, err := f.a.spool.readAt(st, data, f.sealed[st])
 	if err == nil && int64(got) < n {
 		err = errors.New("the file has shrunk")
 	}
 	if err != nil {
-		return Blob{}, fmt.Errorf("read the spool: %w", err)
+		return task.Blob{}, fmt.Errorf("read the spool: %w", err)
 	}
-	return Blob{ID: f.a.id, Attempt: f.a.n, Stream: st, Offset: f.sealed[st], Data: data}, nil
+	return task.Blob{ID: f.a.id, Attempt: f.a.n, Stream: st, Offset: f.sealed[st], Data: data}, nil
 }
 
 // rest is the last, partial chunk of each stream, after all full ones are in.
-func (f *follower) rest() (chunks []Blob, err error) {
+func (f *follower) rest() (chunks []task.Blob, err error) {
 	if err := f.read(); err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 
 // conclude is step 7: the last of the output, the outcome, the answer and the
 // indexes in one transaction.
-func (a *attempt) conclude(f *follower, rec runner.Record, chunks []Blob) error {
+func (a *attempt) conclude(f *follower, rec runner.Record, chunks []task.Blob) error {
 	size := map[task.Stream]int64{}
 	for _, c := range chunks {
 		size[c.Stream] = c.Offset + int64(len(c.Data))
@@ -22,7 +22,7 @@ func (a *attempt) conclude(f *follower, rec runner.Record, chunks []Blob) error 
 	}
 	stderr := f.stderrTail()
 	again := false
-	t, err := a.e.persist(a.id, func(t *task.Task, w *Write) error {
+	t, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
 		n, err := a.e.store.Attempt(t.ID, a.n)
 		if err != nil {
 			return err
@@ -32,7 +32,7 @@ func (a *attempt) conclude(f *follower, rec runner.Record, chunks []Blob) error 
 		a.settle(&n, &out, rec, w)
 		n.StdoutBytes, n.StderrBytes, n.ResultBytes = size[task.Stdout], size[task.Stderr], int64(len(out.Result))
 		if len(out.Result) > 0 {
-			w.Result = &Blob{ID: t.ID, Attempt: n.N, Data: out.Result}
+			w.Result = &task.Blob{ID: t.ID, Attempt: n.N, Data: out.Result}
 		}
 		w.Attempts = []task.Attempt{n}
 		take(t, n)
@@ -53,7 +53,7 @@ func (a *attempt) conclude(f *follower, rec runner.Record, chunks []Blob) error 
 }
 
 // afresh queues the original prompt in a new session after a lost one.
-func (a *attempt) afresh(t *task.Task, w *Write) error {
+func (a *attempt) afresh(t *task.Task, w *task.Write) error {
 	seq, err := a.e.nextSeq()
 	if err != nil {
 		return nil // the owner leaves: the attempt's end says what to do
@@ -83,7 +83,7 @@ func judge(p *claude.Parser, t *task.Task, rec runner.Record, stderr []byte) cla
 // settle writes an outcome into the attempt's record. claude's cost is
 // cumulative over a session, so the attempt's is the difference to the total
 // that the session had before.
-func (a *attempt) settle(n *task.Attempt, out *claude.Outcome, rec runner.Record, w *Write) {
+func (a *attempt) settle(n *task.Attempt, out *claude.Outcome, rec runner.Record, w *task.Write) {
 	n.Status, n.Reason, n.Message = task.Status(out.Status), task.FailureReason(out.Reason), out.Message
 	n.FinishedAt, n.Signal = w.At, rec.Signal
 	if rec.Exited {

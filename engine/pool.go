@@ -97,7 +97,7 @@ func (e *Engine) stall(ctx context.Context) {
 
 // persist repeats a write that must not be given up, an outcome above all: a
 // full disk keeps the task live, and its run directory keeps what it printed.
-func (e *Engine) persist(id task.ID, f func(t *task.Task, w *Write) error) (task.Task, error) {
+func (e *Engine) persist(id task.ID, f func(t *task.Task, w *task.Write) error) (task.Task, error) {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
 		t, err := e.change(id, f)
 		if err == nil || !transient(err) {

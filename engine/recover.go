@@ -244,7 +244,7 @@ func (e *Engine) backToQueue(t *task.Task, fr *foundRun) error {
 			return err
 		}
 	}
-	_, err := e.change(t.ID, func(t *task.Task, w *Write) error {
+	_, err := e.change(t.ID, func(t *task.Task, w *task.Write) error {
 		rec, err := e.store.Attempt(t.ID, t.Attempt)
 		if err != nil {
 			return err
@@ -262,7 +262,7 @@ func (e *Engine) backToQueue(t *task.Task, fr *foundRun) error {
 
 // interrupt is for a task whose run directory is gone.
 func (e *Engine) interrupt(t *task.Task) error {
-	_, err := e.change(t.ID, func(t *task.Task, w *Write) error {
+	_, err := e.change(t.ID, func(t *task.Task, w *task.Write) error {
 		rec, err := e.store.Attempt(t.ID, t.Attempt)
 		if err != nil {
 			return err
@@ -295,9 +295,9 @@ func (e *Engine) sealRest(fr *foundRun) {
 	a.attach(fr.run)
 	f, err := a.newFollower()
 	if err == nil {
-		var chunks []Blob
+		var chunks []task.Blob
 		if chunks, err = retry(e.ctx, f.rest); err == nil {
-			err = e.store.Apply(Write{At: time.Now(), Chunks: chunks})
+			err = e.store.Apply(task.Write{At: time.Now(), Chunks: chunks})
 		}
 	}
 	if err != nil {

@@ -39,7 +39,7 @@ func (e *Engine) retainOnce(ctx context.Context) (more bool, err error) {
 	if err := e.store.Forget(time.Now()); err != nil {
 		return false, fmt.Errorf("forget old idempotency keys: %w", err)
 	}
-	if e.cfg.Keep == (KeepPolicy{}) {
+	if e.cfg.Keep == (task.KeepPolicy{}) {
 		return false, nil
 	}
 	ids, err := e.store.Expired(e.cfg.Keep, time.Now(), retainBatch)

@@ -11,7 +11,7 @@ import (
 type Store interface {
 	// Apply makes one step of a task's life durable: everything in w in one
 	// transaction, its index entries moved with its record.
-	Apply(w Write) error
+	Apply(w task.Write) error
 	// Remove deletes a task and everything that belongs to it. No such task is
 	// no error.
 	Remove(id task.ID) error
@@ -37,56 +37,7 @@ type Store interface {
 	LastSeq() (uint64, error) // the highest queue sequence ever taken
 	SessionCost(session string) (total float64, known bool, err error)
 	// Expired names up to limit ended tasks that the policy lets go, oldest first.
-	Expired(p KeepPolicy, now time.Time, limit int) ([]task.ID, error)
+	Expired(p task.KeepPolicy, now time.Time, limit int) ([]task.ID, error)
 	// Forget drops idempotency keys that are older than a day.
 	Forget(now time.Time) error
-}
-
-// Write is one step of a task's life. Zero fields write nothing.
-type Write struct {
-	At   time.Time // the transaction's one timestamp
-	Task *task.Task
-	// Attempts are records of attempts of Task, put as they stand.
-	Attempts []task.Attempt
-
-	Prompt  *Blob // Stream is ignored; written once
-	Result  *Blob
-	Chunks  []Blob // pieces of stdout or stderr, in order of their offsets
-	Env     []string
-	DropEnv bool
-
-	// Key is the idempotency key of a new task, KeyHash the hash of its
-	// specification. If the key stands already, nothing is written and the
-	// error is a *KeyTaken.
-	Key     string
-	KeyHash string
-
-	// SessionID and SessionCost record a session's new total cost.
-	SessionID   string
-	SessionCost float64
-}
-
-// Blob is a piece of a stream of one attempt of the written task. A chunk at
-// or before the sealed end is not written again; a gap is an error.
-type Blob struct {
-	ID      task.ID
-	Attempt int
-	Stream  task.Stream
-	Offset  int64
-	Data    []byte
-}
-
-// KeyTaken says that a submission with this key is recorded already.
-type KeyTaken struct {
-	ID   task.ID
-	Hash string
-}
-
-func (k *KeyTaken) Error() string { return "idempotency key is taken by task " + string(k.ID) }
-
-// KeepPolicy says which ended tasks may go. Zero fields keep for ever.
-type KeepPolicy struct {
-	Age   time.Duration // since the end
-	Count int           // ended tasks kept
-	Size  int64         // bytes of prompts, answers and outputs kept, as stored
 }

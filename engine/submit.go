@@ -34,15 +34,15 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 	if err := t.Become(task.Queued, now, "submitted"); err != nil {
 		return task.Task{}, err
 	}
-	err = e.store.Apply(Write{
+	err = e.store.Apply(task.Write{
 		At: now, Task: &t,
 		Attempts: []task.Attempt{{
 			N: 1, Kind: task.First, SessionID: t.SessionID, PromptN: 1, Status: task.Queued, CreatedAt: now,
 		}},
-		Prompt: &Blob{ID: id, Attempt: 1, Data: []byte(s.Prompt)},
+		Prompt: &task.Blob{ID: id, Attempt: 1, Data: []byte(s.Prompt)},
 		Env:    s.Env, Key: s.Key, KeyHash: hashOf(s),
 	})
-	var taken *KeyTaken
+	var taken *task.KeyTaken
 	if errors.As(err, &taken) {
 		return e.repeated(taken, s)
 	}
@@ -55,7 +55,7 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 }
 
 // repeated answers a submission whose key is recorded already.
-func (e *Engine) repeated(taken *KeyTaken, s Submission) (task.Task, error) {
+func (e *Engine) repeated(taken *task.KeyTaken, s Submission) (task.Task, error) {
 	if taken.Hash != hashOf(s) {
 		return task.Task{}, &task.Error{
 			Code:    task.CodeIdempotencyConflict,

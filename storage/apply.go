@@ -10,7 +10,6 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"cctask/engine"
 	"cctask/engine/task"
 )
 
@@ -22,7 +21,7 @@ const maxKey = 1024
 
 // write is a Write made ready outside the writer: encoded, packed, encrypted.
 type write struct {
-	engine.Write
+	task.Write
 	record   []byte
 	attempts [][]byte
 	pieces   []piece
@@ -44,9 +43,9 @@ type piece struct {
 // Apply makes w durable, or returns an error and changes nothing. Pieces go to
 // the task of w, or, without one, to the task that each Blob names; all of one
 // Write belong to one task. A session that no task names keeps no cost.
-// Errors: *engine.KeyTaken, ErrNotFound (pieces of a task that is gone),
+// Errors: *task.KeyTaken, ErrNotFound (pieces of a task that is gone),
 // ErrNoSpace, ErrClosing, ErrInternal (a record that breaks the rules).
-func (db *DB) Apply(w engine.Write) error {
+func (db *DB) Apply(w task.Write) error {
 	p, err := db.prepare(w)
 	if err != nil {
 		return err
@@ -54,7 +53,7 @@ func (db *DB) Apply(w engine.Write) error {
 	return db.do(&request{check: p.check, apply: p.apply, size: p.size})
 }
 
-func (db *DB) prepare(w engine.Write) (*write, error) {
+func (db *DB) prepare(w task.Write) (*write, error) {
 	p := &write{Write: w}
 	if w.At.IsZero() {
 		p.At = time.Now()
@@ -134,9 +133,9 @@ func (p *write) preparePieces() error {
 			return fault("a chunk of %q", b.Stream)
 		}
 	}
-	for s, b := range map[task.Stream]*engine.Blob{task.Prompt: p.Prompt, task.Result: p.Result} {
+	for s, b := range map[task.Stream]*task.Blob{task.Prompt: p.Prompt, task.Result: p.Result} {
 		if b != nil {
-			blobs = append(blobs, engine.Blob{ID: b.ID, Attempt: b.Attempt, Stream: s, Offset: b.Offset, Data: b.Data})
+			blobs = append(blobs, task.Blob{ID: b.ID, Attempt: b.Attempt, Stream: s, Offset: b.Offset, Data: b.Data})
 		}
 	}
 	for _, b := range blobs {
@@ -161,7 +160,7 @@ func (p *write) preparePieces() error {
 func (p *write) check(tx *bolt.Tx) error {
 	if p.Key != "" {
 		if id, hash, at, ok := getKey(tx, p.Key); ok && p.At.Sub(at) < keyLife {
-			return &engine.KeyTaken{ID: id, Hash: hash}
+			return &task.KeyTaken{ID: id, Hash: hash}
 		}
 	}
 	p.old = nil

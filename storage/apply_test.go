@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"cctask/engine"
 	"cctask/engine/task"
 	"cctask/storage/storagetest"
 )
@@ -33,7 +32,7 @@ func TestLifeOfATask(t *testing.T) {
 	apply(t, db, chunk(id, 1, task.Stdout, 0, out[:256<<10]))
 	apply(t, db, chunk(id, 1, task.Stdout, 256<<10, out[256<<10:]))
 	apply(t, db, chunk(id, 1, task.Stderr, 0, "oops"))
-	apply(t, db, engine.Write{Result: &engine.Blob{ID: id, Attempt: 1, Data: []byte(out)}})
+	apply(t, db, task.Write{Result: &task.Blob{ID: id, Attempt: 1, Data: []byte(out)}})
 	for _, s := range []task.Stream{task.Stdout, task.Result} {
 		data, err := db.Stream(id, 1, s, 0, len(out)+10)
 		if err != nil || string(data) != out {
@@ -72,19 +71,19 @@ func TestApplyRefusesABadWriteAlone(t *testing.T) {
 	noSeq.Task.Seq = 0
 	taken.Task.Seq = now.Seq
 	for name, c := range map[string]struct {
-		w    engine.Write
+		w    task.Write
 		want error
 	}{
-		"status without history":   {engine.Write{Task: &backwards}, task.ErrInternal},
-		"a step that is not legal": {engine.Write{Task: &jump}, task.ErrInternal},
+		"status without history":   {task.Write{Task: &backwards}, task.ErrInternal},
+		"a step that is not legal": {task.Write{Task: &jump}, task.ErrInternal},
 		"queued without sequence":  {noSeq, task.ErrInternal},
 		"sequence taken":           {taken, task.ErrInternal},
-		"attempt 2 of 1":           {engine.Write{Task: &now, Attempts: []task.Attempt{{N: 2}}}, task.ErrInternal},
+		"attempt 2 of 1":           {task.Write{Task: &now, Attempts: []task.Attempt{{N: 2}}}, task.ErrInternal},
 		"gap":                      {chunk(id, 1, task.Stdout, 1, "x"), task.ErrInternal},
 		"chunk of no task":         {chunk(idAt(9), 1, task.Stdout, 0, "x"), task.ErrNotFound},
 		"chunk of a prompt":        {chunk(id, 1, task.Prompt, 0, "x"), task.ErrInternal},
-		"attempts of nobody":       {engine.Write{Attempts: []task.Attempt{{N: 1}}}, task.ErrInternal},
-		"a long key":               {engine.Write{Task: &now, Key: string(make([]byte, 2000))}, task.ErrInvalid},
+		"attempts of nobody":       {task.Write{Attempts: []task.Attempt{{N: 1}}}, task.ErrInternal},
+		"a long key":               {task.Write{Task: &now, Key: string(make([]byte, 2000))}, task.ErrInvalid},
 	} {
 		if err := db.Apply(c.w); !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v, want %v", name, err, c.want)
@@ -105,7 +104,7 @@ func TestChunksAreIdempotent(t *testing.T) {
 	apply(t, db, chunk(id, 1, task.Stdout, 3, "lo "))         // inside
 	apply(t, db, chunk(id, 1, task.Stdout, 4, "o world"))     // over the end
 	apply(t, db, chunk(id, 1, task.Stdout, 0, "hello world")) // all of it
-	w := engine.Write{Chunks: []engine.Blob{                  // one after the other in one write
+	w := task.Write{Chunks: []task.Blob{                      // one after the other in one write
 		{ID: id, Attempt: 1, Stream: task.Stdout, Offset: 11, Data: []byte(", and")},
 		{ID: id, Attempt: 1, Stream: task.Stdout, Offset: 16, Data: []byte(" more")},
 	}}
@@ -132,7 +131,7 @@ func TestIdempotencyKeyStandsForADay(t *testing.T) {
 	apply(t, db, first)
 	again := queued(1, "x")
 	again.Key, again.At = "k", t0.Add(24*time.Hour-time.Second)
-	var taken *engine.KeyTaken
+	var taken *task.KeyTaken
 	if err := db.Apply(again); !errors.As(err, &taken) || taken.ID != first.Task.ID || taken.Hash != "hash" {
 		t.Fatalf("the same key: %v", err)
 	}
@@ -169,8 +168,8 @@ func TestSessionCostLivesAsLongAsATaskNamesIt(t *testing.T) {
 	if _, known, err := db.SessionCost(s); err != nil || known {
 		t.Fatalf("known before the first cost: %v", err)
 	}
-	apply(t, db, engine.Write{SessionID: s, SessionCost: 1.25})
-	apply(t, db, engine.Write{SessionID: "nobody", SessionCost: 9})
+	apply(t, db, task.Write{SessionID: s, SessionCost: 1.25})
+	apply(t, db, task.Write{SessionID: "nobody", SessionCost: 9})
 	for i, id := range []task.ID{a.Task.ID, b.Task.ID} {
 		if total, known, err := db.SessionCost(s); err != nil || !known || total != 1.25 {
 			t.Fatalf("SessionCost = %v, %v, %v after %d removals", total, known, err, i)

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"cctask/engine"
 	"cctask/engine/task"
 	"cctask/storage"
 )
@@ -121,7 +120,7 @@ func BenchmarkLarge(b *testing.B) {
 			return err
 		},
 		"Expired": func() error {
-			_, err := db.Expired(engine.KeepPolicy{Count: 1}, t0, 10)
+			_, err := db.Expired(task.KeepPolicy{Count: 1}, t0, 10)
 			return err
 		},
 	} {

@@ -13,7 +13,6 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"cctask/engine"
 	"cctask/engine/task"
 	"cctask/migrations"
 )
@@ -53,8 +52,6 @@ type DB struct {
 	broken  error // set by a panic: the state in memory cannot be trusted
 	stamped bool  // app is recorded
 }
-
-var _ engine.Store = (*DB)(nil)
 
 // Open opens the database in dir for writing, and makes both if they are
 // missing. Errors: ErrInvalid (a directory that is open to others), ErrLocked,

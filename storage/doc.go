@@ -1,7 +1,7 @@
 // Package storage keeps tasks in one bbolt file: records, indexes, prompts,
 // answers and every byte of output. *DB is the engine's Store.
 //
-// It may import engine (for the contract), engine/task, migrations, bbolt and
+// It may import engine/task (for the contract too), migrations, bbolt and
 // klauspost/compress. It must never know how a task is run or reached: no
 // process, no socket, no spool file.
 //

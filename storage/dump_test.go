@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"cctask/engine"
 	"cctask/engine/task"
 	"cctask/storage"
 	"cctask/storage/storagetest"
@@ -28,7 +27,7 @@ func dumpable(t *testing.T) (*storage.DB, map[string]string) {
 		out, bad := lines(200<<10+i), noise(r, 70<<10)
 		apply(t, db, chunk(id, 1, task.Stdout, 0, out))
 		apply(t, db, chunk(id, 1, task.Stderr, 0, bad))
-		apply(t, db, engine.Write{Result: &engine.Blob{ID: id, Attempt: 1, Data: []byte("<answer> & \u2028")}})
+		apply(t, db, task.Write{Result: &task.Blob{ID: id, Attempt: 1, Data: []byte("<answer> & \u2028")}})
 		want[string(id)+" stdout"], want[string(id)+" stderr"] = out, bad
 		want[string(id)+" result"] = "<answer> & \u2028"
 		want[string(id)+" prompt"] = "do " + string(rune('0'+i))

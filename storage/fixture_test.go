@@ -14,7 +14,6 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"cctask/engine"
 	"cctask/engine/task"
 	"cctask/migrations"
 	"cctask/storage"
@@ -114,8 +113,8 @@ func makeFixture(t *testing.T) error {
 		apply(t, db, chunk(w.Task.ID, 1, task.Stdout, 0, lines(5000)+noise(r, 300)))
 		apply(t, db, chunk(w.Task.ID, 1, task.Stderr, 0, "warning\n"))
 		if s.Ended() {
-			apply(t, db, engine.Write{
-				Result:    &engine.Blob{ID: w.Task.ID, Attempt: 1, Data: []byte("Blätter, 葉")},
+			apply(t, db, task.Write{
+				Result:    &task.Blob{ID: w.Task.ID, Attempt: 1, Data: []byte("Blätter, 葉")},
 				SessionID: w.Task.SessionID, SessionCost: 0.5,
 			})
 			advance(t, db, w.Task.ID, t0.Add(time.Hour), s)

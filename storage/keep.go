@@ -8,7 +8,6 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"cctask/engine"
 	"cctask/engine/task"
 )
 
@@ -122,7 +121,7 @@ func deletePrefix(b *bolt.Bucket, prefix []byte, limit int) (int, error) {
 
 // Expired names up to limit ended tasks that the policy lets go, those that
 // ended first first. It looks at no more than that many.
-func (db *DB) Expired(p engine.KeepPolicy, now time.Time, limit int) (ids []task.ID, err error) {
+func (db *DB) Expired(p task.KeepPolicy, now time.Time, limit int) (ids []task.ID, err error) {
 	err = db.view(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		size, count := int64(getU64(meta.Get(keyEndedBytes))), 0

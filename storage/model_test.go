@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"cctask/engine"
 	"cctask/engine/task"
 	"cctask/storage"
 	"cctask/storage/storagetest"
@@ -71,7 +70,7 @@ func (m *model) move(db *storage.DB, mt *modelTask) error {
 	}
 	to := may[m.r.IntN(len(may))]
 	last := mt.attempts[len(mt.attempts)-1]
-	w := engine.Write{At: m.now}
+	w := task.Write{At: m.now}
 	if to == task.Queued {
 		m.seq++
 		mt.task.Seq = m.seq
@@ -85,7 +84,7 @@ func (m *model) move(db *storage.DB, mt *modelTask) error {
 	}
 	if to.Ended() && m.r.IntN(2) == 0 {
 		answer := lines(m.r.IntN(600 << 10))
-		w.Result = &engine.Blob{ID: mt.task.ID, Attempt: last.N, Data: []byte(answer)}
+		w.Result = &task.Blob{ID: mt.task.ID, Attempt: last.N, Data: []byte(answer)}
 		mt.streams[streamKey(last.N, task.Result)] = answer
 		w.SessionID, w.SessionCost = mt.task.SessionID, m.r.Float64()
 		m.costs[w.SessionID] = w.SessionCost

@@ -9,13 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"cctask/engine"
 	"cctask/engine/task"
 	"cctask/storage/storagetest"
 )
 
 // withID submits a task of a chosen id and name.
-func withID(t *testing.T, s interface{ Apply(engine.Write) error }, i int, id, name string) task.ID {
+func withID(t *testing.T, s interface{ Apply(task.Write) error }, i int, id, name string) task.ID {
 	t.Helper()
 	w := queued(i, "x")
 	w.Task.ID, w.Prompt.ID, w.Task.Spec.Name = task.ID(id), task.ID(id), name
@@ -202,17 +201,17 @@ func TestExpired(t *testing.T) {
 	}
 	now := t0.Add(10 * time.Hour)
 	for name, c := range map[string]struct {
-		p    engine.KeepPolicy
+		p    task.KeepPolicy
 		max  int
 		want int
 	}{
-		"for ever":      {engine.KeepPolicy{}, 9, 0},
-		"by age":        {engine.KeepPolicy{Age: 9 * time.Hour}, 9, 2},
-		"by count":      {engine.KeepPolicy{Count: 1}, 9, 3},
-		"by size":       {engine.KeepPolicy{Size: 1}, 9, 4},
-		"size is ample": {engine.KeepPolicy{Size: 1 << 20}, 9, 0},
-		"the strictest": {engine.KeepPolicy{Age: 9 * time.Hour, Count: 1, Size: 1 << 20}, 9, 3},
-		"limited":       {engine.KeepPolicy{Age: 1}, 2, 2},
+		"for ever":      {task.KeepPolicy{}, 9, 0},
+		"by age":        {task.KeepPolicy{Age: 9 * time.Hour}, 9, 2},
+		"by count":      {task.KeepPolicy{Count: 1}, 9, 3},
+		"by size":       {task.KeepPolicy{Size: 1}, 9, 4},
+		"size is ample": {task.KeepPolicy{Size: 1 << 20}, 9, 0},
+		"the strictest": {task.KeepPolicy{Age: 9 * time.Hour, Count: 1, Size: 1 << 20}, 9, 3},
+		"limited":       {task.KeepPolicy{Age: 1}, 2, 2},
 	} {
 		got, err := db.Expired(c.p, now, c.max)
 		if err != nil || !slices.Equal(got, order[:c.want]) {
@@ -221,7 +220,7 @@ func TestExpired(t *testing.T) {
 	}
 	// Resumed, it is no longer ended.
 	advance(t, db, order[1], now, task.Queued)
-	if got, err := db.Expired(engine.KeepPolicy{Age: 1}, now, 9); err != nil || slices.Contains(got, order[1]) || len(got) != 3 {
+	if got, err := db.Expired(task.KeepPolicy{Age: 1}, now, 9); err != nil || slices.Contains(got, order[1]) || len(got) != 3 {
 		t.Errorf("after a resume: %v, %v", got, err)
 	}
 }
@@ -234,9 +233,9 @@ func TestRemoveLargeOutput(t *testing.T) {
 	db := storagetest.OpenIn(t, dir)
 	id, other := submit(t, db, 0), submit(t, db, 1)
 	for _, v := range []task.ID{id, other} {
-		w := engine.Write{}
+		w := task.Write{}
 		for i := range 600 {
-			w.Chunks = append(w.Chunks, engine.Blob{ID: v, Attempt: 1, Stream: task.Stdout, Offset: int64(i), Data: []byte{byte(i)}})
+			w.Chunks = append(w.Chunks, task.Blob{ID: v, Attempt: 1, Stream: task.Stdout, Offset: int64(i), Data: []byte{byte(i)}})
 		}
 		apply(t, db, w)
 	}

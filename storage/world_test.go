@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"cctask/engine"
 	"cctask/engine/task"
 	"cctask/storage"
 )
@@ -19,7 +18,7 @@ var t0 = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 func idAt(i int) task.ID { return task.NewID(t0.Add(time.Duration(i) * time.Second)) }
 
 // queued is the write that submits a task.
-func queued(i int, prompt string) engine.Write {
+func queued(i int, prompt string) task.Write {
 	at := t0.Add(time.Duration(i) * time.Second)
 	t := task.Task{
 		ID: idAt(i), Seq: uint64(i + 1), Attempt: 1, CreatedAt: at,
@@ -30,9 +29,9 @@ func queued(i int, prompt string) engine.Write {
 	if err := t.Become(task.Queued, at, ""); err != nil {
 		panic(err)
 	}
-	return engine.Write{
+	return task.Write{
 		At: at, Task: &t, Env: []string{"A=1", "SECRET=s3cret"},
-		Prompt: &engine.Blob{ID: t.ID, Attempt: 1, Data: []byte(prompt)},
+		Prompt: &task.Blob{ID: t.ID, Attempt: 1, Data: []byte(prompt)},
 		Attempts: []task.Attempt{{
 			N: 1, Kind: task.First, SessionID: t.SessionID, PromptN: 1, Status: task.Queued, CreatedAt: at,
 		}},
@@ -41,10 +40,10 @@ func queued(i int, prompt string) engine.Write {
 
 // step is the write that takes a task to its next statuses, its last attempt
 // with it. The sizes are those of the attempt's streams.
-func step(old task.Task, last task.Attempt, at time.Time, to ...task.Status) engine.Write {
+func step(old task.Task, last task.Attempt, at time.Time, to ...task.Status) task.Write {
 	t := old
 	t.History = append([]task.Change(nil), old.History...)
-	w := engine.Write{At: at, Task: &t}
+	w := task.Write{At: at, Task: &t}
 	for _, s := range to {
 		if err := t.Become(s, at, ""); err != nil {
 			panic(err)
@@ -56,7 +55,7 @@ func step(old task.Task, last task.Attempt, at time.Time, to ...task.Status) eng
 	return w
 }
 
-func apply(t testing.TB, db *storage.DB, w engine.Write) {
+func apply(t testing.TB, db *storage.DB, w task.Write) {
 	t.Helper()
 	if err := db.Apply(w); err != nil {
 		t.Fatalf("apply: %v", err)
@@ -93,8 +92,8 @@ func advance(t testing.TB, db *storage.DB, id task.ID, at time.Time, to ...task.
 	apply(t, db, step(old, last, at, to...))
 }
 
-func chunk(id task.ID, n int, s task.Stream, offset int, data string) engine.Write {
-	return engine.Write{At: t0, Chunks: []engine.Blob{{ID: id, Attempt: n, Stream: s, Offset: int64(offset), Data: []byte(data)}}}
+func chunk(id task.ID, n int, s task.Stream, offset int, data string) task.Write {
+	return task.Write{At: t0, Chunks: []task.Blob{{ID: id, Attempt: n, Stream: s, Offset: int64(offset), Data: []byte(data)}}}
 }
 
 // noise is text that compresses badly.

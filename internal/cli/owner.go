@@ -13,6 +13,7 @@ import (
 
 	"cctask/engine"
 	"cctask/engine/runner"
+	"cctask/engine/task"
 	"cctask/internal/ipc"
 	"cctask/storage"
 )
@@ -70,7 +71,7 @@ func (o *owner) start(s settings, phase string, log zerolog.Logger) error {
 	}
 	cfg := engine.Config{
 		Dir: s.dir, Jobs: s.owner.Jobs, Log: log, Spare: spareOwner(s.dir),
-		Keep: engine.KeepPolicy{Age: s.owner.KeepAge, Count: s.owner.KeepCount, Size: s.owner.KeepSize},
+		Keep: task.KeepPolicy{Age: s.owner.KeepAge, Count: s.owner.KeepCount, Size: s.owner.KeepSize},
 	}
 	if phase != ipc.PhaseEmbedded {
 		exe, err := os.Executable()

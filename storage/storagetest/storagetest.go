@@ -1,5 +1,5 @@
-// Package storagetest opens databases for tests. It may import storage and
-// testing; only tests import it.
+// Package storagetest opens databases for tests. It may import storage,
+// engine/task and testing; only tests import it.
 package storagetest
 
 import (
