@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -13,7 +14,6 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
-	"cctask/engine/task"
 	"cctask/internal/ipc"
 	"cctask/storage"
 )
@@ -31,10 +31,17 @@ When an owner leaves running tasks go on; the next owner adopts them.`,
 		Args:        arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := a.daemon(cmd.Context(), detached)
-			if err != nil {
-				ipc.Ready(err)
+			if err == nil {
+				return nil
 			}
-			return err
+			ipc.Ready(err)
+			if !detached {
+				return err
+			}
+			// Its stderr is the owner's log, which has JSON lines only.
+			log := logger(a.Stderr, defaultLogLevel)
+			log.Error().Err(err).Msg("owner fails")
+			return &stop{code: exitCode(err)}
 		},
 	}
 	f := cmd.Flags()
@@ -58,8 +65,8 @@ func (a *app) daemon(ctx context.Context, detached bool) error {
 	}
 	// A log that nobody reads any more must not end the owner.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
+	ctx, cancel := untilSignal(ctx)
+	defer cancel()
 	s, err := a.settings()
 	if err != nil {
 		return err
@@ -70,6 +77,7 @@ func (a *app) daemon(ctx context.Context, detached bool) error {
 		}
 	}
 	log := logger(a.Stderr, s.owner.LogLevel)
+	log.Info().Int("pid", os.Getpid()).Str("dir", s.dir).Str("version", version()).Msg("owner starts")
 	o, err := open(ctx, s, ipc.PhaseStarting, log)
 	if err != nil {
 		return err
@@ -78,9 +86,9 @@ func (a *app) daemon(ctx context.Context, detached bool) error {
 	if !detached {
 		o.lock.Idle = 0
 	}
-	log.Info().Str("dir", s.dir).Str("version", version()).Msg("owner serves")
-	err = o.lock.Serve(ctx, o)
-	return errors.Join(err, o.close())
+	err = errors.Join(o.lock.Serve(ctx, o), o.close())
+	log.Info().Int("pid", os.Getpid()).Msg("owner leaves")
+	return err
 }
 
 // logger writes JSON lines. Prompts, answers and environments are never logged:
@@ -183,10 +191,8 @@ With --cancel all queued and running tasks are ended first.`,
 			if err != nil {
 				return err
 			}
+			// An owner that does not answer is Stop's to deal with.
 			before, err := a.ownerStatus(cmd.Context(), s)
-			if err != nil && !errors.Is(err, task.ErrVersion) {
-				return err
-			}
 			if err == nil && !before.Running {
 				_, err = fmt.Fprintf(a.Stdout, "no owner is running for %s\n", s.dir)
 				return err

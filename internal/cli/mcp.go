@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +23,7 @@ that needs one.`,
 		Args:        arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// A client kills its server half a second after it asked it to leave.
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
 			return a.mcp(ctx)
 		},

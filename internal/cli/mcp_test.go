@@ -18,7 +18,7 @@ func front(t *testing.T, args ...string) *exec.Cmd {
 	home := t.TempDir()
 	state := filepath.Join(home, "state")
 	cmd := exec.Command("cctask", args...)
-	cmd.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "CCTASK_DIR=" + state}
+	cmd.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "CCTASK_DIR=" + state, "GORACE=" + raceAtOnce}
 	cmd.Dir = home
 	t.Cleanup(func() {
 		stop := exec.Command("cctask", "daemon", "stop", "--cancel")

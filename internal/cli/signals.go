@@ -23,24 +23,34 @@ func notify() (sigs chan os.Signal, stop func()) {
 	return sigs, func() { signal.Stop(sigs) }
 }
 
+// untilSignal ends its context at the first signal. A second one kills the
+// process, should nobody listen to the context.
+func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	sigs, stop := notify()
+	return until(ctx, sigs, stop)
+}
+
+// until ends its context, and calls stop, at the first of the signals.
+func until(ctx context.Context, sigs <-chan os.Signal, stop func()) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-sigs:
+		case <-ctx.Done():
+		}
+		stop()
+		cancel()
+	}()
+	return ctx, cancel
+}
+
 type verb func(cmd *cobra.Command, args []string) error
 
-// interruptible makes the first signal end the verb's context. A second one
-// kills the process, should the verb not listen.
+// interruptible makes the first signal end the verb's context.
 func (a *app) interruptible(f verb) verb {
 	return func(cmd *cobra.Command, args []string) error {
-		ctx, cancel := context.WithCancel(cmd.Context())
+		ctx, cancel := untilSignal(cmd.Context())
 		defer cancel()
-		sigs, stop := notify()
-		defer stop()
-		go func() {
-			select {
-			case <-sigs:
-				stop()
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
 		cmd.SetContext(ctx)
 		err := f(cmd, args)
 		// A write or a call that the signal cut short may name another cause.

@@ -106,15 +106,8 @@ func (a *app) submitAndTell(ctx context.Context, asJSON bool,
 	if err != nil || !svc.embedded {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := until(ctx, sigs, stopSignals)
 	defer cancel()
-	go func() {
-		select {
-		case <-sigs:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	_, err = svc.Wait(ctx, string(t.ID), engine.UntilEnd)
 	if errors.Is(err, context.Canceled) {
 		return left(t)
