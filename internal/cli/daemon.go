@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -182,7 +183,8 @@ func newDaemonStop(a *app) *cobra.Command {
 		Use: "stop", Short: "Let the owner leave",
 		Long: `Let the owner take no new work, hand over and leave; the command returns when the state
 directory is free. Running tasks go on, and an owner comes back when one of them ends.
-With --cancel all queued and running tasks are ended first.`,
+With --cancel all queued and running tasks are ended first, also those that run on
+without an owner.`,
 		Example:     "  cctask daemon stop\n  cctask daemon stop --cancel",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(0, 0, ""),
@@ -191,25 +193,42 @@ With --cancel all queued and running tasks are ended first.`,
 			if err != nil {
 				return err
 			}
-			// An owner that does not answer is Stop's to deal with.
-			before, err := a.ownerStatus(cmd.Context(), s)
-			if err == nil && !before.Running {
-				_, err = fmt.Fprintf(a.Stdout, "no owner is running for %s\n", s.dir)
-				return err
-			}
-			client := a.client(s, false)
-			defer client.Close()
-			if err := client.Stop(cmd.Context(), cancel); err != nil {
-				return err
-			}
-			text := "owner has left"
-			if before.Live > 0 && !cancel {
-				text += fmt.Sprintf("; %d running tasks go on", before.Live)
-			}
-			_, err = fmt.Fprintln(a.Stdout, text)
-			return err
+			return a.stopOwner(cmd.Context(), s, cancel)
 		}),
 	}
 	cmd.Flags().BoolVar(&cancel, "cancel", false, "cancel all queued and running tasks first")
 	return cmd
+}
+
+func (a *app) stopOwner(ctx context.Context, s settings, cancel bool) error {
+	// An owner that does not answer is Stop's to deal with.
+	before, err := a.ownerStatus(ctx, s)
+	absent := err == nil && !before.Running
+	client := a.client(s, absent && cancel)
+	defer client.Close()
+	switch {
+	case absent && cancel && recorded(s.dir):
+		// Tasks may run on without an owner: only an owner can end them.
+		if _, err := client.Hello(ctx); err != nil {
+			return err
+		}
+	case absent:
+		_, err = fmt.Fprintf(a.Stdout, "no owner is running for %s\n", s.dir)
+		return err
+	}
+	if err := client.Stop(ctx, cancel); err != nil {
+		return err
+	}
+	text := "owner has left"
+	if before.Live > 0 && !cancel {
+		text += fmt.Sprintf("; %d running tasks go on", before.Live)
+	}
+	_, err = fmt.Fprintln(a.Stdout, text)
+	return err
+}
+
+// recorded tells whether a state directory has ever held a task.
+func recorded(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, storage.FileName))
+	return !errors.Is(err, fs.ErrNotExist)
 }

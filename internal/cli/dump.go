@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -51,7 +49,7 @@ const dumpTries = 5
 // the file while somebody holds it who does not answer. Once something has been
 // written it does not start over.
 func (a *app) dump(ctx context.Context, s settings) error {
-	if _, err := os.Stat(filepath.Join(s.dir, storage.FileName)); errors.Is(err, fs.ErrNotExist) {
+	if !recorded(s.dir) {
 		return badInput(fmt.Sprintf("nothing was ever recorded in %s", s.dir), "Give the state directory with --dir or CCTASK_DIR.")
 	}
 	out := &dumpWriter{ctx: ctx, w: a.Stdout}

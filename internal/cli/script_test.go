@@ -60,7 +60,7 @@ func TestScript(t *testing.T) {
 			return os.Mkdir(filepath.Join(env.WorkDir, "home"), 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "keep": keep, "reach": reach, "gate": gate, "pass": pass,
+			"code": code, "keep": keep, "reach": reach, "serving": serving, "gate": gate, "pass": pass,
 		},
 	})
 }
@@ -117,13 +117,22 @@ func keep(ts *testscript.TestScript, _ bool, args []string) {
 // reach STATUS ID waits until a task has a status; its changes are the owner's
 // to tell, and status is how a person sees them.
 func reach(ts *testscript.TestScript, _ bool, args []string) {
+	shows(ts, fmt.Sprintf("\n  \"status\": %q", args[0]), "status", "--json", args[1])
+}
+
+// serving waits for an owner that somebody else has started.
+func serving(ts *testscript.TestScript, _ bool, _ []string) {
+	shows(ts, `"phase": "serving"`, "daemon", "status", "--json")
+}
+
+func shows(ts *testscript.TestScript, want string, args ...string) {
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		ts.Check(ts.Exec("cctask", "status", "--json", args[1]))
-		if strings.Contains(ts.ReadFile("stdout"), fmt.Sprintf("\n  \"status\": %q", args[0])) {
+		ts.Check(ts.Exec("cctask", args...))
+		if strings.Contains(ts.ReadFile("stdout"), want) {
 			return
 		}
 	}
-	ts.Fatalf("task %s is not %s", args[1], args[0])
+	ts.Fatalf("cctask %v does not show %s", args, want)
 }
 
 // gate NAME makes a FIFO at which a claude's [[gate NAME]] blocks.

@@ -72,7 +72,11 @@ func block(t task.Task, now time.Time) string {
 	if t.SessionID != "" {
 		fact("session", "%s", t.SessionID)
 	}
-	fact("cost", "%s%s in %d turns", cost(t.CostUSD), map[bool]string{true: " (uncertain)"}[t.CostUncertain], t.NumTurns)
+	// A running first attempt has no cost yet but the one in its progress.
+	if t.Status.Ended() || t.Attempt > 1 {
+		uncertain := map[bool]string{true: " (uncertain)"}[t.CostUncertain]
+		fact("cost", "%s%s in %d turns", cost(t.CostUSD), uncertain, t.NumTurns)
+	}
 	fact("output", "%d bytes stdout, %d bytes stderr", t.StdoutBytes, t.StderrBytes)
 	if len(t.Attempts) > 1 {
 		for _, at := range t.Attempts {

@@ -61,13 +61,6 @@ func onTerminal(t *testing.T, cmd *exec.Cmd, stdin bool) *terminal {
 	return x
 }
 
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // until reads the screen to a text and forgets what stood before it.
 func (x *terminal) until(pattern string) string {
 	x.t.Helper()
