@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -212,9 +211,7 @@ func TestSilentOwnerIsReplaced(t *testing.T) {
 	c.helloWait = patience
 	tk := submit(t, c, "kept")
 	first := hello(t, c).PID
-	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	suspend(t, first)
 	quiet := front(t, dir, func(c *Config) { c.AutoStart = false })
 	quiet.helloWait = patience
 	if _, err := quiet.Get(within(t, time.Minute), "x"); !errors.Is(err, task.ErrOwnerGone) || !strings.Contains(err.Error(), fmt.Sprint(first)) {

@@ -53,7 +53,23 @@ func TestTwentyProcessesStartOneOwner(t *testing.T) {
 
 func TestTwentyStartersRoundAfterRound(t *testing.T) {
 	t.Parallel()
-	for range 4 {
+	starters(t, 4)
+}
+
+// TestHeavyElection repeats the races of this package for minutes.
+func TestHeavyElection(t *testing.T) {
+	if os.Getenv("CCTASK_HEAVY") == "" {
+		t.Skip("set CCTASK_HEAVY=1")
+	}
+	starters(t, 200)
+	idleChurn(t, 30*time.Second)
+	killChurn(t, 30*time.Second)
+}
+
+// starters lets twenty fronts at once find an empty directory.
+func starters(t *testing.T, rounds int) {
+	t.Helper()
+	for range rounds {
 		dir := stateDir(t)
 		var wg sync.WaitGroup
 		for i := range 20 {

@@ -17,19 +17,19 @@ import (
 // start starts an owner, if this is the front to do it. False: another front is
 // about it, or an owner is there.
 func (c *Client) start(ctx context.Context, deadline time.Time) (bool, error) {
-	unlock, err := c.lockStart()
-	if unlock == nil || err != nil {
+	free, err := c.lockStart()
+	if free == nil || err != nil {
 		return false, err
 	}
-	defer unlock()
+	defer free()
 	if _, held, err := c.inspect(); held || err != nil {
 		return false, err
 	}
 	return true, c.spawn(ctx, deadline)
 }
 
-// lockStart takes start.lock; unlock is nil if another front holds it.
-func (c *Client) lockStart() (unlock func(), err error) {
+// lockStart takes start.lock; free is nil if another front holds it.
+func (c *Client) lockStart() (free func(), err error) {
 	if err := makeDir(c.cfg.Dir); err != nil {
 		return nil, err
 	}
@@ -42,18 +42,18 @@ func (c *Client) lockStart() (unlock func(), err error) {
 		_ = f.Close()
 		return nil, err
 	}
-	return func() { _ = f.Close() }, nil
+	return func() { _ = unlock(f) }, nil
 }
 
 // handOver asks an older owner to leave and starts one of this version. It
 // holds start.lock all the while, or a front of the old version could be the one
 // that starts the next owner. False: another front is about it.
 func (c *Client) handOver(ctx context.Context, a *attachment, deadline time.Time) (bool, error) {
-	unlock, err := c.lockStart()
-	if unlock == nil || err != nil {
+	free, err := c.lockStart()
+	if free == nil || err != nil {
 		return false, err
 	}
-	defer unlock()
+	defer free()
 	l, held, err := c.inspect()
 	if err != nil || !held || !l.same(a.lock) {
 		return false, err

@@ -3,6 +3,7 @@ package ipc
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,7 +69,7 @@ func front(t testing.TB, dir string, change ...func(*Config)) *Client {
 	return c
 }
 
-// ctx is a context that ends with the test, or when it hangs.
+// within is a context that ends with the test, or when it hangs.
 func within(t testing.TB, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
@@ -105,6 +106,18 @@ func serve(t testing.TB, dir string, change ...func(*Owner, *fake)) *fake {
 	})
 	until(t, "the owner serves", func() bool { return o.Record().Phase != PhaseStarting })
 	return f
+}
+
+// suspend stops a process and waits until it stands still.
+func suspend(t testing.TB, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the process is stopped", func() bool {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err != nil || strings.Contains(string(b), ") T ")
+	})
 }
 
 // until polls where nothing signals.

@@ -86,7 +86,7 @@ func Inspect(dir string) (l Lock, held bool, err error) {
 	if err != nil {
 		return Lock{}, false, fmt.Errorf("look at the owner's lock: %w", err)
 	}
-	defer func() { _ = f.Close() }()
+	defer func() { _ = unlock(f) }()
 	// A shared lock, so that those who look do not see each other as an owner.
 	got, err := flock(f, unix.LOCK_SH)
 	if err != nil {
@@ -95,7 +95,14 @@ func Inspect(dir string) (l Lock, held bool, err error) {
 	return readRecord(f), !got, nil
 }
 
-// flock tries to lock f and tells whether it got it. Closing f unlocks.
+// unlock lets go of f's lock and closes f. A process that is being started
+// right now has a copy of the descriptor until it executes, and with it the lock:
+// closing alone would let go too late.
+func unlock(f *os.File) error {
+	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
+}
+
+// flock tries to lock f and tells whether it got it.
 func flock(f *os.File, how int) (bool, error) {
 	for {
 		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
@@ -181,7 +188,7 @@ func Acquire(ctx context.Context, dir string, l Lock) (*Owner, error) {
 		err = o.write()
 	}
 	if err != nil {
-		_ = f.Close()
+		_ = unlock(f)
 		return nil, err
 	}
 	return o, nil
@@ -204,7 +211,7 @@ func lockOwner(ctx context.Context, dir string) (*os.File, error) {
 			return f, nil
 		}
 		holder := readRecord(f)
-		_ = f.Close()
+		_ = unlock(f)
 		if err != nil {
 			return nil, err
 		}
@@ -285,7 +292,7 @@ func (o *Owner) Release() error {
 			_ = os.Remove(d)
 		}
 	}
-	err := o.file.Close()
+	err := unlock(o.file)
 	o.file = nil
 	if err != nil {
 		return fmt.Errorf("release the owner's lock: %w", err)

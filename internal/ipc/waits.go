@@ -174,18 +174,21 @@ func (c *Client) stream(ctx context.Context) (lost <-chan struct{}, err error) {
 func (c *Client) follow(ctx context.Context, st *stream) {
 	defer st.cancel()
 	began := time.Now()
-	quiet := time.AfterFunc(c.silence+c.cfg.StartWait, func() {
-		// Whoever goes on says hello first: the owner may hang.
-		if a := c.att.Load(); a != nil {
-			c.detach(a)
-		}
-		st.cancel()
-	})
-	defer quiet.Stop()
 	var owner *attachment
 	var resp *http.Response
+	// Whoever goes on says hello first: the owner may hang or be gone.
+	lose := func(a *attachment) func() {
+		return func() {
+			c.detach(a)
+			st.cancel()
+		}
+	}
 	_, err := c.repeat(ctx, func(a *attachment) (err error) {
 		owner = a
+		// Guarded until it stands; from then on by its heartbeats.
+		guarded, stop := c.guard(ctx, a)
+		defer stop()
+		defer context.AfterFunc(guarded, lose(a))()
 		resp, err = a.open(ctx, http.MethodGet, "events", nil)
 		return err
 	})
@@ -197,8 +200,9 @@ func (c *Client) follow(ctx context.Context, st *stream) {
 	}
 	close(st.up)
 	if err == nil {
-		quiet.Reset(c.silence)
+		quiet := time.AfterFunc(c.silence, lose(owner))
 		c.read(resp, func() { quiet.Reset(c.silence) })
+		quiet.Stop()
 		if ctx.Err() == nil {
 			c.detach(owner)
 		}

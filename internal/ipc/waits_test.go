@@ -178,9 +178,7 @@ func TestWaitsOutliveOwners(t *testing.T) {
 		t.Fatal(err)
 	}
 	end(ids[10:15]...)
-	if err := syscall.Kill(hello(t, other).PID, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	suspend(t, hello(t, other).PID)
 	end(ids[15:]...)
 	wg.Wait()
 }
@@ -198,9 +196,7 @@ func TestWaitReplacesASilentOwner(t *testing.T) {
 		got <- err
 	}()
 	first := hello(t, c).PID
-	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	suspend(t, first)
 	until(t, "another owner serves", func() bool {
 		l, held, err := Inspect(dir)
 		return err == nil && held && l.PID != first && l.Phase == PhaseServing
@@ -285,56 +281,74 @@ func TestOwnerWithoutItsFilesLeaves(t *testing.T) {
 
 const churnTime = time.Second
 
-// churn submits from eight clients for a while and checks that each submission
-// was recorded exactly once.
-func churn(t *testing.T, dir string, d time.Duration) {
+// churn submits from eight clients, round after round with a gap between, and
+// returns how many submissions were acknowledged.
+func churn(t *testing.T, dir string, d time.Duration, gap func(round int) time.Duration) (sent int) {
 	t.Helper()
+	clients := make([]*Client, 8)
+	for i := range clients {
+		clients[i] = front(t, dir)
+	}
 	end := time.Now().Add(d)
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	sent := map[string]bool{}
-	for w := range 8 {
-		wg.Go(func() {
-			c := front(t, dir)
-			for i := 0; time.Now().Before(end); i++ {
-				prompt := fmt.Sprintf("%d/%d", w, i)
+	for round := 0; time.Now().Before(end); round++ {
+		var wg sync.WaitGroup
+		for i, c := range clients {
+			wg.Go(func() {
+				prompt := fmt.Sprintf("%d/%d", round, i)
 				if _, err := c.Submit(within(t, time.Minute), submission(prompt)); err != nil {
 					t.Errorf("%s: %v", prompt, err)
-					return
 				}
-				mu.Lock()
-				sent[prompt] = true
-				mu.Unlock()
-				// Let the owner become idle now and then.
-				pause(t.Context(), time.Duration(i%7)*3*time.Millisecond)
-			}
-		})
+			})
+		}
+		wg.Wait()
+		sent += len(clients)
+		pause(t.Context(), gap(round))
 	}
-	wg.Wait()
+	return sent
+}
+
+// recorded checks that each submission was recorded exactly once, over how
+// many owners ever.
+func recorded(t *testing.T, dir string, sent int) {
+	t.Helper()
 	got := prompts(t, front(t, dir))
-	for p := range sent {
-		if got[p] != 1 {
-			t.Errorf("%s was recorded %d times", p, got[p])
+	for p, n := range got {
+		if n != 1 {
+			t.Errorf("%s was recorded %d times", p, n)
 		}
 	}
-	if len(got) != len(sent) {
-		t.Errorf("%d recorded, %d acknowledged", len(got), len(sent))
+	if len(got) != sent {
+		t.Errorf("%d recorded, %d acknowledged", len(got), sent)
 	}
-	t.Logf("%d submissions, %d owners", len(sent), len(owners(t, dir)))
+	n := len(owners(t, dir))
+	t.Logf("%d submissions, %d owners", sent, n)
+	if n < 3 {
+		t.Errorf("only %d owners: nothing was raced", n)
+	}
 }
 
 func TestIdleExitsUnderChurn(t *testing.T) {
 	t.Parallel()
+	idleChurn(t, churnTime)
+}
+
+func idleChurn(t *testing.T, d time.Duration) {
+	t.Helper()
 	dir := stateDir(t)
 	configure(t, dir, daemonConfig{IdleMS: 8})
-	churn(t, dir, churnTime)
-	if n := len(owners(t, dir)); n < 3 {
-		t.Errorf("only %d owners: no idle exit was raced", n)
-	}
+	// The gaps end around the moment at which the owner decides to leave.
+	recorded(t, dir, churn(t, dir, d, func(round int) time.Duration {
+		return 8*time.Millisecond + time.Duration(round%8)*300*time.Microsecond
+	}))
 }
 
 func TestKillsUnderChurn(t *testing.T) {
 	t.Parallel()
+	killChurn(t, churnTime)
+}
+
+func killChurn(t *testing.T, d time.Duration) {
+	t.Helper()
 	dir := stateDir(t)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -351,10 +365,8 @@ func TestKillsUnderChurn(t *testing.T) {
 			}
 		}
 	})
-	churn(t, dir, churnTime)
+	sent := churn(t, dir, d, func(int) time.Duration { return time.Millisecond })
 	close(stop)
 	wg.Wait()
-	if n := len(owners(t, dir)); n < 3 {
-		t.Errorf("only %d owners: nobody was killed", n)
-	}
+	recorded(t, dir, sent)
 }
