@@ -87,9 +87,17 @@ func (a *app) table(out io.Writer, tasks []task.Task, now time.Time) error {
 			what = t.Spec.Name + ": " + what
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, paint(string(t.Status.Public()), t.Status.Public()),
-			ago(t.CreatedAt, now), duration(spent(t)), cost(t.CostUSD), shorten(oneLine(what), width))
+			ago(t.CreatedAt, now), known(spent(t) > 0, duration(spent(t))), known(t.CostUSD > 0, cost(t.CostUSD)), shorten(oneLine(what), width))
 	}
 	return w.Flush()
+}
+
+// known is the text, or a dash for what is not known yet.
+func known(is bool, text string) string {
+	if is {
+		return text
+	}
+	return "-"
 }
 
 // promptWidth is what a line of a terminal leaves beside the other columns;

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +31,12 @@ that needs one.`,
 	}
 }
 
+// frontMemory is where the collector begins to work harder: a line of 16 MiB
+// would otherwise take a front over 100 MB, and every session has one.
+const frontMemory = 48 << 20
+
 func (a *app) mcp(ctx context.Context) error {
+	debug.SetMemoryLimit(frontMemory)
 	s, err := a.settings()
 	if err != nil {
 		return err

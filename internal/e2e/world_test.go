@@ -311,13 +311,3 @@ func (w *world) eventually(cond func() bool, format string, args ...any) {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
-
-// dump is the whole database as lines of JSON.
-func (w *world) dump() []map[string]any {
-	w.t.Helper()
-	var lines []map[string]any
-	for _, line := range strings.Split(w.ok("dump"), "\n") {
-		lines = append(lines, parse[map[string]any](w.t, line))
-	}
-	return lines
-}
