@@ -54,7 +54,7 @@ func (db *DB) check(tx *bolt.Tx) error {
 	// this process.
 	info, err := db.file.Stat()
 	if err == nil {
-		err = verify(db.file, info.Size())
+		_, err = verify(db.file, info.Size(), true)
 	}
 	if err != nil {
 		return corrupt(db.path, err)

@@ -49,8 +49,10 @@ type DB struct {
 	close func() error
 
 	// Of the writer goroutine only.
-	broken  error // set by a panic: the state in memory cannot be trusted
-	stamped bool  // app is recorded
+	broken   error // set by a panic: the state in memory cannot be trusted
+	stamped  bool  // app is recorded
+	lists    bool  // a short free list is part of each commit
+	unlisted bool  // the last commit had none
 }
 
 // Open opens the database in dir for writing, and makes both if they are
@@ -73,7 +75,7 @@ func Open(dir string, o Options) (*DB, error) {
 		path: path, app: o.App, keys: keyring{path: filepath.Join(dir, "env.key")},
 		queue: make(chan *request), quit: make(chan struct{}), idle: make(chan struct{}),
 	}
-	if err := db.open(false, true, o.Timeout); err != nil {
+	if err := db.open(false, o.Timeout); err != nil {
 		return nil, o.locked(path, err)
 	}
 	go db.write()
@@ -87,13 +89,9 @@ func Open(dir string, o Options) (*DB, error) {
 // OpenReadOnly opens a database file for reading. ErrLocked if a writer holds
 // it longer than timeout.
 func OpenReadOnly(path string, timeout time.Duration) (*DB, error) {
-	return openReadOnly(path, timeout, true)
-}
-
-func openReadOnly(path string, timeout time.Duration, check bool) (*DB, error) {
 	db := &DB{path: path, quit: make(chan struct{}), idle: make(chan struct{})}
 	close(db.idle)
-	if err := db.open(true, check, timeout); err != nil {
+	if err := db.open(true, timeout); err != nil {
 		return nil, Options{}.locked(path, err)
 	}
 	return db, nil
@@ -116,25 +114,9 @@ func (o Options) locked(path string, err error) error {
 	}
 }
 
-// open maps the file. Lock and verification happen in the hook that opens it,
-// so that bbolt sees only a file that is ours and whole.
-func (db *DB) open(readOnly, check bool, timeout time.Duration) error {
-	hook := func(path string, flag int, mode os.FileMode) (*os.File, error) {
-		f, err := os.OpenFile(path, flag&^os.O_CREATE|syscall.O_NOFOLLOW, mode)
-		if err != nil {
-			return nil, err
-		}
-		if db.info, err = admit(f, readOnly, check, timeout); err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
-		db.file = f
-		return f, nil
-	}
-	err := guard(db.path, func() (err error) {
-		db.bolt, err = bolt.Open(db.path, 0o600, boltOptions(readOnly, hook))
-		return err
-	})
-	if err != nil {
+// open locks and verifies the file before bbolt may map it.
+func (db *DB) open(readOnly bool, timeout time.Duration) error {
+	if err := guard(db.path, func() error { return db.openFile(readOnly, timeout) }); err != nil {
 		db.release()
 		return translate(db.path, fmt.Errorf("open the database: %w", err))
 	}
@@ -145,50 +127,68 @@ func (db *DB) open(readOnly, check bool, timeout time.Duration) error {
 	return nil
 }
 
-func boltOptions(readOnly bool, hook func(string, int, os.FileMode) (*os.File, error)) *bolt.Options {
+func (db *DB) openFile(readOnly bool, timeout time.Duration) (err error) {
+	flag := os.O_RDWR
+	if readOnly {
+		flag = os.O_RDONLY
+	}
+	if db.file, err = os.OpenFile(db.path, flag|syscall.O_NOFOLLOW, 0); err != nil {
+		return err
+	}
+	var free int64
+	if db.info, free, err = admit(db.file, readOnly, timeout); err != nil {
+		return err
+	}
+	db.lists = free <= maxListed
 	o := &bolt.Options{
-		Timeout: DefaultTimeout, ReadOnly: readOnly, OpenFile: hook, NoStatistics: true,
-		NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
+		Timeout: DefaultTimeout, ReadOnly: readOnly, NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
+		OpenFile: func(string, int, os.FileMode) (*os.File, error) { return db.file, nil },
+	}
+	if db.lists {
+		o.FreelistType = bolt.FreelistArrayType
 	}
 	// A growing writer that must map again waits for every reader. Address
 	// space costs nothing where there is plenty of it.
 	if bits.UintSize == 64 && !readOnly {
 		o.InitialMmapSize = 4 << 30
 	}
-	return o
+	db.bolt, err = bolt.Open(db.path, 0o600, o)
+	return err
 }
 
 // admit locks a file and looks whether it is a whole database.
-func admit(f *os.File, readOnly, check bool, timeout time.Duration) (fs.FileInfo, error) {
+func admit(f *os.File, readOnly bool, timeout time.Duration) (info fs.FileInfo, free int64, err error) {
 	how := syscall.LOCK_EX
 	if readOnly {
 		how = syscall.LOCK_SH
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
+	if info, err = f.Stat(); err != nil {
+		return nil, 0, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, corrupt(f.Name(), errors.New("not a regular file"))
+		return nil, 0, corrupt(f.Name(), errors.New("not a regular file"))
 	}
 	if err := flock(f, how, timeout); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	// A second look under the lock: the writer before us may have grown it.
 	if info, err = f.Stat(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	if check {
-		if err := verify(f, info.Size()); err != nil {
-			return nil, corrupt(f.Name(), err)
-		}
+	free, err = verify(f, info.Size(), false)
+	if err == nil && free == notListed && !readOnly {
+		// bbolt will look for the free pages in a goroutine of its own.
+		_, err = verify(f, info.Size(), true)
+	}
+	if err != nil {
+		return nil, 0, corrupt(f.Name(), err)
 	}
 	if !readOnly && info.Mode().Perm() != 0o600 {
 		if err := f.Chmod(0o600); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
-	return info, nil
+	return info, free, nil
 }
 
 // checkSchema refuses what is not ours or newer, and migrates what is older.
@@ -247,6 +247,11 @@ func (db *DB) shut() error {
 		// for ever.
 		db.release()
 		return nil
+	}
+	if db.unlisted {
+		db.bolt.NoFreelistSync = false
+		// On a full disk the next Open only takes longer.
+		_ = guard(db.path, func() error { return db.bolt.Update(func(*bolt.Tx) error { return nil }) })
 	}
 	return guard(db.path, db.bolt.Close)
 }

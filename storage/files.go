@@ -84,7 +84,7 @@ func create(dir, path, app string, timeout time.Duration) error {
 }
 
 func initialise(path, app string) (err error) {
-	db, err := bolt.Open(path, 0o600, &bolt.Options{NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
+	db, err := bolt.Open(path, 0o600, nil)
 	if err != nil {
 		return err
 	}

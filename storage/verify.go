@@ -9,10 +9,17 @@ import (
 	"io"
 )
 
-// bbolt panics on a damaged file, partly in a goroutine of its own where
-// nobody can recover. So the structure of a file is verified here, by plain
-// reads, before bbolt may map it. What is read: the meta pages, every branch
-// page, and of every leaf page the elements and their keys, not the values.
+// bbolt panics on a damaged file. guard makes errors of its panics and faults,
+// but for two goroutines of bbolt's own where nobody can recover: the one that
+// looks for free pages in a file whose free list was not written, and that of
+// its Check. So before these the whole structure is verified here by plain
+// reads: the meta pages, the free list, every branch page, and of every leaf
+// page the elements and their keys, not the values.
+//
+// Any other Open reads the tops of the trees only. That finds what happens to
+// files: cut off, empty, something else, newer. Damage further down is an error
+// of the call that meets it, and what Check is for. Not covered: a branch that
+// was changed to point at one above it, which is an endless recursion.
 
 const (
 	boltMagic   = 0xED0CDAED
@@ -81,28 +88,35 @@ func readMeta(r io.ReaderAt) (boltMeta, error) {
 	return boltMeta{}, errors.New("neither meta page is valid")
 }
 
-// verify walks a whole bbolt file of the given size.
-func verify(r io.ReaderAt, size int64) error {
+// notListed is the number of free pages of a file that has no list of them.
+const notListed = -1
+
+// verify looks at a bbolt file of the given size: at the free list and the tops
+// of the trees, or, if deep, at every page. It tells how many pages are free.
+func verify(r io.ReaderAt, size int64, deep bool) (free int64, err error) {
 	m, err := readMeta(r)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	// The first comparison keeps the product below from overflowing.
 	if m.pages > uint64(size) || int64(m.pages)*m.pageSize > size || size < 2*m.pageSize {
-		return fmt.Errorf("the file has %d bytes, its %d pages need more", size, m.pages)
+		return 0, fmt.Errorf("the file has %d bytes, its %d pages need more", size, m.pages)
 	}
-	w := &walker{r: r, meta: m, seen: make([]uint64, m.pages/64+1)}
+	w := &walker{r: r, meta: m, deep: deep, seen: make([]uint64, m.pages/64+1)}
+	free = notListed
 	if m.freelist != noFreelist {
-		if err := w.freelist(m.freelist); err != nil {
-			return err
+		if free, err = w.freelist(m.freelist); err != nil {
+			return 0, err
 		}
 	}
-	return w.tree(m.root, nil, nil, 0)
+	return free, w.tree(m.root, nil, nil, 0)
 }
 
 type walker struct {
 	r    io.ReaderAt
 	meta boltMeta
+	deep bool
+	in   int                  // buckets around the page
 	seen []uint64             // a bit for each page
 	bufs [maxDepth + 1][]byte // one page for each level: keys of the levels above stay valid
 }
@@ -123,7 +137,7 @@ func (w *walker) load(id uint64, depth int) (*boltPage, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("page %d: the tree is too deep", id)
 	}
-	if id < 2 || id >= w.meta.pages {
+	if id >= w.meta.pages {
 		return nil, fmt.Errorf("page %d: out of range", id)
 	}
 	if w.bufs[depth] == nil {
@@ -138,15 +152,25 @@ func (w *walker) load(id uint64, depth int) (*boltPage, error) {
 		return nil, fmt.Errorf("page %d: calls itself %d with %d more", id, got, overflow)
 	}
 	for i := id; i <= id+overflow; i++ {
-		if w.seen[i/64]&(1<<(i%64)) != 0 {
-			return nil, fmt.Errorf("page %d: used twice", i)
+		if err := w.claim(i); err != nil {
+			return nil, err
 		}
-		w.seen[i/64] |= 1 << (i % 64)
 	}
 	return &boltPage{
 		id: id, flags: native.Uint16(head[8:]), count: int64(native.Uint16(head[10:])),
 		size: int64(overflow+1) * w.meta.pageSize, head: head, r: w.r, offset: offset,
 	}, nil
+}
+
+func (w *walker) claim(id uint64) error {
+	if id < 2 || id >= w.meta.pages {
+		return fmt.Errorf("page %d: out of range", id)
+	}
+	if w.seen[id/64]&(1<<(id%64)) != 0 {
+		return fmt.Errorf("page %d: used twice", id)
+	}
+	w.seen[id/64] |= 1 << (id % 64)
+	return nil
 }
 
 // bytes gives a part of the page, if it lies inside.
@@ -196,6 +220,9 @@ func (w *walker) branch(p *boltPage, lo, hi []byte, depth int) error {
 	}
 	if err := p.ordered(keys, lo, hi); err != nil {
 		return err
+	}
+	if !w.deep && w.in > 0 {
+		return nil
 	}
 	for i, key := range keys {
 		end := hi
@@ -261,6 +288,8 @@ func (w *walker) bucket(p *boltPage, off, size int64, depth int) error {
 	if len(v) < bucketHeader {
 		return fmt.Errorf("page %d: a short bucket", p.id)
 	}
+	w.in++
+	defer func() { w.in-- }()
 	if root := native.Uint64(v); root != 0 {
 		return w.tree(root, nil, nil, depth+1)
 	}
@@ -272,26 +301,34 @@ func (w *walker) bucket(p *boltPage, off, size int64, depth int) error {
 	return w.leaf(inline, nil, nil, depth)
 }
 
-func (w *walker) freelist(id uint64) error {
+// freelist claims the pages on the list: one of them that is in use as well
+// would be written over.
+func (w *walker) freelist(id uint64) (int64, error) {
 	p, err := w.load(id, 0)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if p.flags != flagFreelist {
-		return fmt.Errorf("page %d: not a free list", id)
+		return 0, fmt.Errorf("page %d: not a free list", id)
 	}
-	need := pageHeader + p.count*8
-	if p.count == 0xFFFF {
-		n, err := p.bytes(pageHeader, 8)
+	off, count := int64(pageHeader), p.count
+	if count == 0xFFFF { // more than fit into the header: the first element is their number
+		n, err := p.bytes(off, 8)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		count := native.Uint64(n)
-		if count > w.meta.pages {
-			return fmt.Errorf("page %d: a free list of %d pages", id, count)
+		if off, count = off+8, int64(native.Uint64(n)); count < 0 || count > p.size {
+			return 0, fmt.Errorf("page %d: a free list of %d pages", id, count)
 		}
-		need = pageHeader + 8 + int64(count)*8
 	}
-	_, err = p.bytes(pageHeader, need-pageHeader)
-	return err
+	ids, err := p.bytes(off, count*8)
+	if err != nil {
+		return 0, err
+	}
+	for ; len(ids) > 0; ids = ids[8:] {
+		if err := w.claim(native.Uint64(ids)); err != nil {
+			return 0, fmt.Errorf("free list: %w", err)
+		}
+	}
+	return count, nil
 }
