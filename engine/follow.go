@@ -192,7 +192,7 @@ func (f *follower) stderrTail() []byte {
 // outcome with the last of the output, and only then removes the spool.
 func (a *attempt) finish(f *follower) {
 	rec, err := a.run.Record()
-	if err != nil || rec.State != "ended" {
+	if err != nil || rec.State != runner.StateEnded {
 		// The runner died without its last step: what it left must go before
 		// the end is recorded.
 		if _, err := a.run.Sweep(a.e.ctx, a.e.cfg.Spare); err != nil {
@@ -202,7 +202,7 @@ func (a *attempt) finish(f *follower) {
 			rec = runner.Record{}
 		}
 	}
-	if a.e.ctx.Err() != nil && rec.State != "ended" {
+	if a.e.ctx.Err() != nil && rec.State != runner.StateEnded {
 		return // the sweep may have been cut short; the next owner repeats it
 	}
 	chunks, err := retry(a.e.ctx, f.rest)

@@ -70,7 +70,7 @@ func (a *attempt) afresh(t *task.Task, w *task.Write) error {
 // judge asks the three witnesses: our own intent, claude's last result, and
 // the exit status that the runner wrote.
 func judge(p *claude.Parser, t *task.Task, rec runner.Record, stderr []byte) claude.Outcome {
-	if rec.State == "spawn_failed" {
+	if rec.State == runner.StateSpawnFailed {
 		spawn := &runner.SpawnError{Op: "start claude", Path: rec.SpawnPath, Err: rec.SpawnError}
 		return claude.Outcome{Status: string(task.Failed), Reason: string(task.ReasonSpawnFailed), Message: spawn.Error()}
 	}

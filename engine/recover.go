@@ -120,9 +120,9 @@ func factsOf(t *task.Task, fr *foundRun) facts {
 		f.dir, f.alive = true, fr.up
 		f.earlier = t != nil && fr.n < t.Attempt
 		switch fr.rec.State {
-		case "intent", "running":
+		case runner.StateIntent, runner.StateRunning:
 			f.intent = true
-		case "ended", "spawn_failed":
+		case runner.StateEnded, runner.StateSpawnFailed:
 			f.intent, f.final = true, true
 		}
 	}
@@ -325,6 +325,8 @@ func (e *Engine) stopRun(fr *foundRun) error {
 		if err := fr.run.Wait(e.ctx); err != nil {
 			return err
 		}
+	} else if fr.rec.State == runner.StateEnded {
+		return nil // it swept before it said so
 	}
 	_, err := fr.run.Sweep(e.ctx, e.cfg.Spare)
 	return err

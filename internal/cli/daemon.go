@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"cctask/engine/task"
 	"cctask/internal/ipc"
 	"cctask/storage"
 )
@@ -200,7 +201,20 @@ without an owner.`,
 	return cmd
 }
 
+// stopOwner looks again when the owner that it saw was gone before it could be
+// asked: with --cancel its tasks are then another owner's to end.
 func (a *app) stopOwner(ctx context.Context, s settings, cancel bool) error {
+	for try := 1; ; try++ {
+		err := a.stopOnce(ctx, s, cancel)
+		if try == stopTries || !errors.Is(err, task.ErrOwnerGone) {
+			return err
+		}
+	}
+}
+
+const stopTries = 5
+
+func (a *app) stopOnce(ctx context.Context, s settings, cancel bool) error {
 	// An owner that does not answer is Stop's to deal with.
 	before, err := a.ownerStatus(ctx, s)
 	absent := err == nil && !before.Running

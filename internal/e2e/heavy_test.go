@@ -47,7 +47,7 @@ func (w *world) killOwners(stop <-chan struct{}) int {
 		select {
 		case <-stop:
 			return kills
-		case <-time.After(time.Duration(rand.IntN(60)) * time.Millisecond):
+		case <-time.After(time.Duration(rand.IntN(250)) * time.Millisecond):
 		}
 		for _, pid := range w.matching("cctask daemon") {
 			if p, err := os.FindProcess(pid); err == nil && p.Kill() == nil {
@@ -107,7 +107,7 @@ func chaosOfOwners(t *testing.T, tasks int) {
 	t.Logf("%d tasks came through %d SIGKILLs of owners (%d had started when the killing ended)", tasks, kills, len(starts))
 }
 
-func TestChaosOfOwners(t *testing.T) { t.Parallel(); chaosOfOwners(t, 25) }
+func TestChaosOfOwners(t *testing.T) { t.Parallel(); chaosOfOwners(t, 40) }
 
 func TestHeavyChaosOfOwners(t *testing.T) {
 	if os.Getenv("CCTASK_HEAVY") == "" {
