@@ -79,7 +79,7 @@ claude: ## Install the real CLI for the tests into .cache, if npm is there
 
 $(CLAUDE):
 	@mkdir -p $(CACHE)/claude
-	npm install --silent --no-audit --no-fund --prefix $(CACHE)/claude @anthropic-ai/claude-code@$(CLAUDE_VERSION)
+	npm install --loglevel=error --no-audit --no-fund --prefix $(CACHE)/claude @anthropic-ai/claude-code@$(CLAUDE_VERSION)
 	@touch $@
 
 # The tools are pinned, and installed again when a version changes.
