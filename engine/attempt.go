@@ -254,6 +254,7 @@ func (a *attempt) fill(t *task.Task) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p := a.progress
+	t.Model = p.Model
 	t.Progress = &task.Progress{
 		Turns: p.Turns, LastTool: p.LastTool, LastText: p.LastText, Retrying: p.Retrying,
 		CostUSD: p.CostUSD, Events: p.Events, At: a.progressAt,

@@ -121,7 +121,7 @@ func (a *attempt) settle(n *task.Attempt, out *claude.Outcome, rec runner.Record
 
 // take adds a finished attempt to the task: sums, and the last one's values.
 func take(t *task.Task, n task.Attempt) {
-	t.Reason, t.Message, t.ExitCode = n.Reason, n.Message, n.ExitCode
+	t.Reason, t.Message, t.ExitCode, t.Model = n.Reason, n.Message, n.ExitCode, n.Model
 	t.StdoutBytes, t.StderrBytes, t.ResultBytes = n.StdoutBytes, n.StderrBytes, n.ResultBytes
 	t.CostUSD += n.CostUSD
 	t.CostUncertain = t.CostUncertain || n.CostUncertain

@@ -28,6 +28,7 @@ type Task struct {
 
 	// The last attempt's.
 	SessionID   string `json:"session_id,omitempty"`
+	Model       string `json:"model,omitempty"` // as claude's init event names it
 	ExitCode    *int   `json:"exit_code,omitempty"`
 	ResultBytes int64  `json:"result_bytes,omitempty"`
 	StdoutBytes int64  `json:"stdout_bytes,omitempty"`

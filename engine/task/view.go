@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -75,7 +76,7 @@ func NewView(t Task, now time.Time) View {
 		QueuePosition: t.QueuePosition, Attempt: t.Attempt,
 		ExitCode: t.ExitCode, Result: t.Result, ResultBytes: t.ResultBytes, SessionID: t.SessionID,
 		CostUncertain: t.CostUncertain,
-		WorkingDir:    t.Spec.WorkingDir, Model: t.Spec.Model, TimeoutSeconds: t.Spec.TimeoutSeconds,
+		WorkingDir:    t.Spec.WorkingDir, Model: cmp.Or(t.Spec.Model, t.Model), TimeoutSeconds: t.Spec.TimeoutSeconds,
 		Command: command(t.Spec), Prompt: t.PromptHead, PromptBytes: t.PromptBytes,
 		Progress: t.Progress, PollAfterMS: pollAfter(t, now), Next: next(t),
 	}

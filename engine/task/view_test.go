@@ -33,6 +33,7 @@ func viewTask() Task {
 var inward = []string{
 	"Seq", "QueuedAt", "History", "Attempts", "Version", "Spec",
 	"Spec.Literal", "Spec.MaxOutput",
+	"Model", // stands in for Spec.Model where that is empty: TestViewNamesTheModel
 	// Shown as a part of the command.
 	"Spec.Claude", "Spec.SkipPermissions", "Spec.PermissionMode", "Spec.AllowedTools", "Spec.DisallowedTools",
 	"Spec.AppendSystemPrompt", "Spec.MaxTurns", "Spec.MaxBudgetUSD", "Spec.JSONSchema", "Spec.AddDirs", "Spec.MCPConfig", "Spec.StrictMCPConfig",
@@ -57,6 +58,14 @@ func TestViewShowsEveryOutwardField(t *testing.T) {
 				t.Errorf("a View does not show %s", path)
 			}
 		})
+	}
+}
+
+func TestViewNamesTheModel(t *testing.T) {
+	for _, c := range []struct{ asked, named, want string }{{"opus", "claude-opus-5-5", "opus"}, {"", "claude-opus-5-5", "claude-opus-5-5"}, {"", "", ""}} {
+		if got := NewView(Task{Spec: Spec{Model: c.asked}, Model: c.named}, viewNow).Model; got != c.want {
+			t.Errorf("asked for %q, claude named %q: shows %q", c.asked, c.named, got)
+		}
 	}
 }
 

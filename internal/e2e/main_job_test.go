@@ -27,6 +27,9 @@ func TestRunPrintsTheAnswer(t *testing.T) {
 	if v.NumTurns == nil || *v.NumTurns != 2 || v.CostUSD == nil || math.Abs(*v.CostUSD-fakeapi.Cost(2)) > 1e-9 {
 		t.Errorf("turns %v, cost %v, want 2 and %v", deref(v.NumTurns), deref(v.CostUSD), fakeapi.Cost(2))
 	}
+	if v.Model == "" || v.WorkingDir != w.work || v.Attempt != 1 {
+		t.Errorf("model %q, directory %s, attempt %d", v.Model, v.WorkingDir, v.Attempt)
+	}
 	if b, err := os.ReadFile(filepath.Join(w.work, "made.txt")); err != nil || string(b) != "from the tool\n" {
 		t.Errorf("the tool wrote %q, %v", b, err)
 	}
