@@ -102,6 +102,7 @@ func TestCancel(t *testing.T) {
 		{"execute_cc_task", "AbortError: user-cancel", true},
 		{"execute_cc_task", "", true},
 		{"execute_cc_task", "SdkError: Request timed out", false},
+		{"execute_cc_task", "context deadline exceeded", false},
 		{"check_task_status", "AbortError: user-cancel", false},
 	} {
 		t.Run(c.tool+" "+c.reason, func(t *testing.T) {
@@ -253,6 +254,48 @@ func TestEndOfInput(t *testing.T) {
 	}
 	if f.called("Cancel " + string(fakeID(1))) {
 		t.Error("the end of the input cancelled a task")
+	}
+}
+
+// A call that the end cuts off before the Service has answered is told so, and
+// not that cctask has a fault.
+func TestTheEndCutsOffACallWithoutAnAnswer(t *testing.T) {
+	for _, c := range []struct{ tool, args string }{
+		{"start_cc_task_async", `{"prompt":"x"}`},
+		{"check_task_status", `{"task_id":"x"}`},
+		{"list_active_tasks", `{}`},
+		{"cleanup_task", `{"task_id":"x"}`},
+	} {
+		t.Run(c.tool, func(t *testing.T) {
+			p := servePeer(t, nil, New(Config{Service: absent{}, Defaults: defaults}))
+			p.tool("1", c.tool, c.args)
+			p.in.Close()
+			r := p.next().tool(t)
+			if text := r.Content[0].Text; !r.IsError || !strings.HasPrefix(text, "closing: the server is leaving") || !strings.Contains(text, "Call again") {
+				t.Errorf("got %q", text)
+			}
+		})
+	}
+}
+
+// A key of the client's own may name the task of an earlier call, which a
+// cancelled repetition must not stop.
+func TestCancelledStartWithAKeyLeavesTheTask(t *testing.T) {
+	for key, cancels := range map[string]bool{"": true, "mine": false} {
+		f := newFake()
+		p := newPeer(t, f)
+		f.submitting, f.submit = make(chan struct{}), make(chan struct{})
+		p.tool(`"a"`, "start_cc_task_async", fmt.Sprintf(`{"prompt":"x","idempotency_key":%q}`, key))
+		<-f.submitting
+		p.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"a"}}`)
+		p.send(`{"jsonrpc":"2.0","id":"b","method":"ping"}`)
+		p.next() // the cancel has been read
+		close(f.submit)
+		p.in.Close()
+		<-p.served
+		if got := f.called("Cancel " + string(fakeID(1))); got != cancels {
+			t.Errorf("key %q: cancelled is %v", key, got)
+		}
 	}
 }
 

@@ -26,6 +26,31 @@ type fake struct {
 	calls   []string
 	subs    []engine.Submission
 	fault   error // what every call answers, if set
+
+	submitting, submit chan struct{} // if set: tells of a submission, lets it go on
+}
+
+// absent is a Service whose owner never comes.
+type absent struct{ engine.Service }
+
+func (absent) Submit(ctx context.Context, _ engine.Submission) (task.Task, error) {
+	<-ctx.Done()
+	return task.Task{}, ctx.Err()
+}
+
+func (absent) Get(ctx context.Context, _ string) (task.Task, error) {
+	<-ctx.Done()
+	return task.Task{}, ctx.Err()
+}
+
+func (absent) List(ctx context.Context, _ task.Filter) (task.Page, error) {
+	<-ctx.Done()
+	return task.Page{}, ctx.Err()
+}
+
+func (absent) Cancel(ctx context.Context, _ string) (task.Task, error) {
+	<-ctx.Done()
+	return task.Task{}, ctx.Err()
 }
 
 func newFake() *fake {
@@ -107,6 +132,10 @@ func (f *fake) until(t testing.TB, what string, ok func() bool) {
 func (f *fake) Submit(_ context.Context, s engine.Submission) (task.Task, error) {
 	if err := f.call("Submit", ""); err != nil {
 		return task.Task{}, err
+	}
+	if f.submitting != nil {
+		close(f.submitting)
+		<-f.submit
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

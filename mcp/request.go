@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"regexp"
 	"sync"
 	"sync/atomic"
+
+	"cctask/engine/task"
 )
 
 // errStopping is the cause of a request's end when the server ends: the client
@@ -15,17 +17,27 @@ import (
 // cancelled.
 var errStopping = errors.New("the server is stopping")
 
+// errLeft answers a call that the server's end cut off before it had anything to
+// tell, such as while an owner still starts.
+var errLeft = &task.Error{
+	Code: task.CodeClosing, Message: "the server is leaving and had no answer yet",
+	Hint: "Call again: tasks outlive the server. If the call was to start or delete a task, see first with list_active_tasks (include_finished) whether it did.",
+}
+
 // cancelled is the cause of a request's end when the client cancelled it.
 type cancelled struct{ reason string }
 
 func (c *cancelled) Error() string { return "cancelled by the client: " + c.reason }
 
+// impatience are words in the reason of a client that only ran out of patience:
+// those of the TypeScript and Python SDKs, of Claude Code, and of the Go SDK.
+var impatience = regexp.MustCompile(`(?i)timed out|timeout|deadline exceeded`)
+
 // wantsTaskStopped tells whether ctx ended because somebody wants the work
-// stopped. A client that only ran out of patience (its reason says "timed
-// out") can still ask for the task.
+// stopped. A client that ran out of patience can still ask for the task.
 func wantsTaskStopped(ctx context.Context) bool {
 	var c *cancelled
-	return errors.As(context.Cause(ctx), &c) && !strings.Contains(strings.ToLower(c.reason), "timed out")
+	return errors.As(context.Cause(ctx), &c) && !impatience.MatchString(c.reason)
 }
 
 // stopping tells whether ctx ended because the server ends.

@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"cctask/engine"
+	"cctask/engine/task"
 )
 
 // Config says whom a Server works for.
@@ -81,6 +82,9 @@ func New(c Config) *Server {
 // handle runs a tool and turns its outcome into MCP's terms.
 func (t *tool) handle(ctx context.Context, _ mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
 	result, err := t.call(ctx, requestFrom(ctx))
+	if err != nil && stopping(ctx) && task.AsError(err).Code == task.CodeInternal {
+		err = errLeft
+	}
 	if err != nil {
 		return refusal(err)
 	}

@@ -32,9 +32,9 @@ func (s *Server) submit(ctx context.Context, r *request) (task.Task, runArgs, er
 		return task.Task{}, a, err
 	}
 	r.taken()
-	// A submission that is under way is not torn off: we would not know
-	// whether the task is recorded, and a cancel could miss it.
-	t, err := s.svc.Submit(context.WithoutCancel(ctx), sub)
+	// A cancel by the client does not tear off a submission that is under way:
+	// we would not know whether the task is recorded, and could not stop it.
+	t, err := s.svc.Submit(r.conn.base, sub)
 	if err != nil {
 		return task.Task{}, a, fmt.Errorf("submit: %w", err)
 	}
@@ -82,9 +82,10 @@ func resolve(base, dir string) string {
 }
 
 func (s *Server) startAsync(ctx context.Context, r *request) (any, error) {
-	t, _, err := s.submit(ctx, r)
-	if t.ID != "" && wantsTaskStopped(ctx) {
-		// Nobody will ever know the id.
+	t, a, err := s.submit(ctx, r)
+	if t.ID != "" && a.IdempotencyKey == "" && wantsTaskStopped(ctx) {
+		// Nobody will ever know the id. With a key of the client's own it may be
+		// the task of an earlier call, and calling again gives it.
 		s.cancelFor(ctx, t.ID)
 	}
 	if err != nil {
