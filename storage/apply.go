@@ -194,10 +194,11 @@ func (p *write) checkTask(tx *bolt.Tx) error {
 			return fault("write of task %s: its place %d in the queue is taken by %s", t.ID, t.Seq, id)
 		}
 	}
-	next := 1
-	if len(p.Attempts) > 0 {
-		next = countAttempts(tx, t.ID) + 1
+	list, err := getAttempts(tx, t.ID)
+	if err != nil {
+		return err
 	}
+	next := len(list) + 1
 	for _, a := range p.Attempts {
 		if a.N > next {
 			return fault("write of task %s: attempt %d before %d", t.ID, a.N, next)
@@ -236,7 +237,7 @@ func (p *write) apply(tx *bolt.Tx) error {
 	if err := p.putRecords(tx, added); err != nil {
 		return err
 	}
-	if p.SessionID != "" && hasPrefix(tx.Bucket(bucketSessions), []byte(p.SessionID+"\x00")) {
+	if p.SessionID != "" && hasPrefix(tx.Bucket(bucketSessions), keySessionTask(p.SessionID, "")) {
 		if err := tx.Bucket(bucketSessions).Put([]byte(p.SessionID), costBytes(p.SessionCost)); err != nil {
 			return err
 		}
@@ -278,26 +279,17 @@ func (p *write) putPieces(tx *bolt.Tx) (added int64, err error) {
 }
 
 // putRecords writes the task and its attempts and moves the indexes.
-func (p *write) putRecords(tx *bolt.Tx, added int64) error {
-	var before entry
+func (p *write) putRecords(tx *bolt.Tx, added int64) (err error) {
+	var before, after entry
 	if p.old != nil {
-		before = entryOf(tx, *p.old)
-	}
-	if p.Task == nil {
-		if p.old == nil {
-			return nil
-		}
-		after := before
-		after.stored += added
-		return before.moveTo(tx, after)
-	}
-	named := p.old == nil || len(p.Attempts) > 0 || p.old.SessionID != p.Task.SessionID
-	var sessions []string
-	if named && p.old != nil {
-		var err error
-		if sessions, err = sessionsOf(tx, p.id); err != nil {
+		if before, err = entryOf(tx, *p.old, storedOf(tx, *p.old)); err != nil {
 			return err
 		}
+	}
+	if p.Task == nil {
+		after = before
+		after.stored += added
+		return before.moveTo(tx, after)
 	}
 	if err := tx.Bucket(bucketTasks).Put([]byte(p.id), p.record); err != nil {
 		return err
@@ -307,13 +299,9 @@ func (p *write) putRecords(tx *bolt.Tx, added int64) error {
 			return err
 		}
 	}
-	if named {
-		if err := moveSessions(tx, p.id, sessions); err != nil {
-			return err
-		}
+	if after, err = entryOf(tx, *p.Task, before.stored+added); err != nil {
+		return err
 	}
-	after := footprint(*p.Task)
-	after.stored = before.stored + added
 	return before.moveTo(tx, after)
 }
 

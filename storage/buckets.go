@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -48,12 +47,11 @@ func keyAttempt(id task.ID, n int) []byte {
 	return binary.BigEndian.AppendUint32([]byte(id), uint32(n))
 }
 
-func keyEnded(at time.Time, id task.ID) []byte {
-	return append(binary.BigEndian.AppendUint64(nil, uint64(at.UnixMilli())), id...)
-}
+func keyEnded(ms int64, id task.ID) []byte { return append(u64(uint64(ms)), id...) }
 
 func keyName(name string, id task.ID) []byte { return []byte(name + "\x00" + string(id)) }
 
+// keySessionTask says that the task names the session.
 func keySessionTask(session string, id task.ID) []byte { return keyName(session, id) }
 
 // place is where the pieces of one stream of one attempt lie.
@@ -94,6 +92,8 @@ func getU64(v []byte) uint64 {
 func addU64(b *bolt.Bucket, key []byte, delta int64) error {
 	return b.Put(key, u64(getU64(b.Get(key))+uint64(delta)))
 }
+
+func costBytes(cost float64) []byte { return u64(math.Float64bits(cost)) }
 
 func getCost(v []byte) float64 { return math.Float64frombits(getU64(v)) }
 

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -95,39 +96,27 @@ func (c *checker) tasks() {
 		if !replays(t) {
 			c.report("task %s: its history does not lead to %q", t.ID, t.Status)
 		}
-		stored := c.streams(t)
 		c.attempts(t)
-		c.sessions(t)
-		c.index(t, stored)
+		c.index(t, c.streams(t))
 		return nil
 	})
 }
 
-// expect notes that a key belongs into the bucket, and checks its value.
-func (c *checker) expect(bucket, key, value []byte) {
-	c.keys[string(bucket)]++
-	got := c.tx.Bucket(bucket).Get(key)
-	if got == nil {
-		c.report("%s: %q is missing", bucket, key)
-	} else if string(got) != string(value) {
-		c.report("%s: %q is %x, not %x", bucket, key, got, value)
-	}
-}
-
 // index checks the index entries of one task.
 func (c *checker) index(t task.Task, stored int64) {
-	e := footprint(t)
+	e, err := entryOf(c.tx, t, stored)
+	if err != nil {
+		return // reported with the attempts
+	}
+	for k, want := range e.keys() {
+		c.keys[k.bucket]++
+		if got := c.tx.Bucket([]byte(k.bucket)).Get([]byte(k.key)); got == nil || !bytes.Equal(got, want) {
+			c.report("%s: %q is %x, not %x", k.bucket, k.key, got, want)
+		}
+	}
 	c.counts[t.Status]++
-	c.expect(bucketByStatus, keyByStatus(t.Status, t.ID), u64(uint64(stored)))
-	if e.name != "" {
-		c.expect(bucketNames, keyName(e.name, t.ID), present)
-	}
-	if t.Status == task.Queued {
-		c.expect(bucketQueue, u64(t.Seq), []byte(t.ID))
-		c.seq = max(c.seq, t.Seq)
-	}
+	c.seq = max(c.seq, e.seq)
 	if t.Status.Ended() {
-		c.expect(bucketEnded, e.endedKey(), u64(uint64(stored)))
 		c.ended += uint64(stored)
 	}
 	if c.tx.Bucket(bucketEnv).Get([]byte(t.ID)) != nil {
@@ -167,17 +156,6 @@ func (c *checker) attempts(t task.Task) {
 				c.report("task %s: %s of attempt %d has %d bytes, its record says %d", t.ID, s, a.N, got, want)
 			}
 		}
-	}
-}
-
-func (c *checker) sessions(t task.Task) {
-	list, err := sessionsOf(c.tx, t.ID)
-	if err != nil {
-		c.report("%w", err)
-		return
-	}
-	for _, s := range list {
-		c.expect(bucketSessions, keySessionTask(s, t.ID), present)
 	}
 }
 
@@ -225,7 +203,7 @@ func (c *checker) loose() {
 	_ = c.tx.Bucket(bucketSessions).ForEach(func(k, v []byte) error {
 		if n := len(k) - task.IDLength - 1; n > 0 && k[n] == 0 {
 			pairs++
-		} else if len(v) != 8 || !hasPrefix(c.tx.Bucket(bucketSessions), append(k[:len(k):len(k)], 0)) {
+		} else if len(v) != 8 || !hasPrefix(c.tx.Bucket(bucketSessions), keySessionTask(string(k), "")) {
 			c.report("sessions: %q is named by no task", k)
 		}
 		return nil

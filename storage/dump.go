@@ -159,11 +159,15 @@ func (d *dumper) run() error {
 			return d.enc.Encode(dumpEnd{"end", d.tasks})
 		}
 		for _, id := range ids {
+			// In a damaged file keys may be out of order, and this never end.
+			if id <= after {
+				return corrupt("to dump", fmt.Errorf("task %s comes after %s", id, after))
+			}
+			after = id
 			if err := d.task(id); err != nil {
 				return fmt.Errorf("dump task %s: %w", id, err)
 			}
 		}
-		after = ids[len(ids)-1]
 	}
 }
 

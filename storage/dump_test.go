@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -232,4 +233,18 @@ func TestCopyLiveUnderAWriter(t *testing.T) {
 		t.Error(err)
 	}
 	t.Logf("%d of 30 copies were made", whole)
+}
+
+// circular names its tasks over and over, as a damaged tree may.
+type circular struct{ storage.Source }
+
+func (c circular) IDs(task.ID, int) ([]task.ID, error) { return c.Source.IDs("", 10) }
+
+func TestDumpOfADamagedTreeEnds(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	submit(t, db, 0)
+	if err := storage.Dump(circular{db}, io.Discard); !errors.Is(err, task.ErrCorrupt) {
+		t.Errorf("Dump: %v", err)
+	}
 }

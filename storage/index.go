@@ -3,10 +3,9 @@ package storage
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"math"
 	"slices"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -22,155 +21,103 @@ type entry struct {
 	name     string
 	finished int64 // unix ms, of an ended task
 	stored   int64
+	sessions []string // that the task and its attempts name
 }
 
-// footprint is the entry of a record, but for the bytes stored.
-func footprint(t task.Task) entry {
-	e := entry{id: t.ID, status: t.Status, name: t.Spec.Name}
+// entryOf is the entry for the record t, as it stands in the file or will.
+func entryOf(tx *bolt.Tx, t task.Task, stored int64) (entry, error) {
+	e := entry{id: t.ID, status: t.Status, name: t.Spec.Name, stored: stored, sessions: []string{t.SessionID}}
 	if t.Status == task.Queued {
 		e.seq = t.Seq
 	}
 	if t.Status.Ended() {
 		e.finished = t.FinishedAt.UnixMilli()
 	}
-	return e
+	attempts, err := getAttempts(tx, t.ID)
+	for _, a := range attempts {
+		e.sessions = append(e.sessions, a.SessionID)
+	}
+	slices.Sort(e.sessions)
+	e.sessions = slices.DeleteFunc(slices.Compact(e.sessions), func(s string) bool { return s == "" })
+	return e, err
 }
 
-// entryOf is the entry as the indexes hold it for the record t.
-func entryOf(tx *bolt.Tx, t task.Task) entry {
-	e := footprint(t)
-	e.stored = int64(getU64(tx.Bucket(bucketByStatus).Get(keyByStatus(t.Status, t.ID))))
-	return e
+// storedOf is the number of bytes that the index knows of t.
+func storedOf(tx *bolt.Tx, t task.Task) int64 {
+	return int64(getU64(tx.Bucket(bucketByStatus).Get(keyByStatus(t.Status, t.ID))))
+}
+
+type indexKey struct{ bucket, key string }
+
+// keys are the index keys of the entry and their values. What they are is
+// said here alone, for the writer and for Check.
+func (e entry) keys() map[indexKey][]byte {
+	if e.id == "" {
+		return nil
+	}
+	stored := u64(uint64(e.stored))
+	keys := map[indexKey][]byte{{string(bucketByStatus), string(keyByStatus(e.status, e.id))}: stored}
+	if e.name != "" {
+		keys[indexKey{string(bucketNames), string(keyName(e.name, e.id))}] = present
+	}
+	for _, s := range e.sessions {
+		keys[indexKey{string(bucketSessions), string(keySessionTask(s, e.id))}] = present
+	}
+	if e.status == task.Queued {
+		keys[indexKey{string(bucketQueue), string(u64(e.seq))}] = []byte(e.id)
+	}
+	if e.status.Ended() {
+		keys[indexKey{string(bucketEnded), string(keyEnded(e.finished, e.id))}] = stored
+	}
+	return keys
 }
 
 // moveTo replaces the index entries of e by those of to.
 func (e entry) moveTo(tx *bolt.Tx, to entry) error {
-	if e == to {
-		return nil
-	}
-	if e.id != "" {
-		if err := e.unindex(tx); err != nil {
+	before, after := e.keys(), to.keys()
+	for k := range before {
+		if _, stays := after[k]; stays {
+			continue
+		}
+		if err := tx.Bucket([]byte(k.bucket)).Delete([]byte(k.key)); err != nil {
 			return fmt.Errorf("unindex task %s: %w", e.id, err)
 		}
 	}
-	if to.id != "" {
-		if err := to.index(tx); err != nil {
+	for k, v := range after {
+		if old, stood := before[k]; stood && bytes.Equal(old, v) {
+			continue
+		}
+		if err := tx.Bucket([]byte(k.bucket)).Put([]byte(k.key), v); err != nil {
 			return fmt.Errorf("index task %s: %w", to.id, err)
 		}
 	}
-	return nil
-}
-
-func (e entry) index(tx *bolt.Tx) error {
-	meta := tx.Bucket(bucketMeta)
-	if err := tx.Bucket(bucketByStatus).Put(keyByStatus(e.status, e.id), u64(uint64(e.stored))); err != nil {
-		return err
-	}
-	if err := addU64(meta, keyCount(e.status), 1); err != nil {
-		return err
-	}
-	if e.name != "" {
-		if err := tx.Bucket(bucketNames).Put(keyName(e.name, e.id), present); err != nil {
-			return err
-		}
-	}
-	if e.status == task.Queued {
-		if e.seq > getU64(meta.Get(keySeq)) {
-			if err := meta.Put(keySeq, u64(e.seq)); err != nil {
-				return err
-			}
-		}
-		return tx.Bucket(bucketQueue).Put(u64(e.seq), []byte(e.id))
-	}
-	if e.status.Ended() {
-		if err := addU64(meta, keyEndedBytes, e.stored); err != nil {
-			return err
-		}
-		return tx.Bucket(bucketEnded).Put(e.endedKey(), u64(uint64(e.stored)))
-	}
-	return nil
-}
-
-func (e entry) unindex(tx *bolt.Tx) error {
-	meta := tx.Bucket(bucketMeta)
-	if err := tx.Bucket(bucketByStatus).Delete(keyByStatus(e.status, e.id)); err != nil {
-		return err
-	}
-	if err := addU64(meta, keyCount(e.status), -1); err != nil {
-		return err
-	}
-	if e.name != "" {
-		if err := tx.Bucket(bucketNames).Delete(keyName(e.name, e.id)); err != nil {
-			return err
-		}
-	}
-	if e.status == task.Queued {
-		return tx.Bucket(bucketQueue).Delete(u64(e.seq))
-	}
-	if e.status.Ended() {
-		if err := addU64(meta, keyEndedBytes, -e.stored); err != nil {
-			return err
-		}
-		return tx.Bucket(bucketEnded).Delete(e.endedKey())
-	}
-	return nil
-}
-
-func (e entry) endedKey() []byte { return keyEnded(time.UnixMilli(e.finished), e.id) }
-
-func costBytes(cost float64) []byte { return u64(math.Float64bits(cost)) }
-
-// sessionsOf lists the sessions that a task and its attempts name.
-func sessionsOf(tx *bolt.Tx, id task.ID) ([]string, error) {
-	t, err := getTask(tx, id)
-	if err != nil {
-		return nil, err
-	}
-	attempts, err := getAttempts(tx, id)
-	if err != nil {
-		return nil, err
-	}
-	list := []string{t.SessionID}
-	for _, a := range attempts {
-		list = append(list, a.SessionID)
-	}
-	slices.Sort(list)
-	list = slices.Compact(list)
-	return slices.DeleteFunc(list, func(s string) bool { return s == "" }), nil
-}
-
-// moveSessions notes the sessions that the task names now, and forgets those
-// of before that it no longer names.
-func moveSessions(tx *bolt.Tx, id task.ID, before []string) error {
-	now, err := sessionsOf(tx, id)
-	if err != nil {
-		return err
-	}
-	for _, s := range now {
-		if err := tx.Bucket(bucketSessions).Put(keySessionTask(s, id), present); err != nil {
-			return err
-		}
-	}
-	for _, s := range before {
-		if !slices.Contains(now, s) {
-			if err := dropSession(tx, s, id); err != nil {
+	// A session that no task names any more takes its cost along.
+	for _, s := range e.sessions {
+		if b := tx.Bucket(bucketSessions); !hasPrefix(b, keySessionTask(s, "")) {
+			if err := b.Delete([]byte(s)); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return e.count(tx, to)
 }
 
-// dropSession takes one task off a session; the last one takes its cost along.
-func dropSession(tx *bolt.Tx, session string, id task.ID) error {
-	b := tx.Bucket(bucketSessions)
-	if err := b.Delete(keySessionTask(session, id)); err != nil {
-		return err
+// count moves the counters.
+func (e entry) count(tx *bolt.Tx, to entry) error {
+	meta := tx.Bucket(bucketMeta)
+	seq, ended := getU64(meta.Get(keySeq)), int64(0)
+	for sign, e := range map[int64]entry{-1: e, 1: to} {
+		if e.id == "" {
+			continue
+		}
+		if err := addU64(meta, keyCount(e.status), sign); err != nil {
+			return err
+		}
+		if e.status.Ended() {
+			ended += sign * e.stored
+		}
 	}
-	if hasPrefix(b, []byte(session+"\x00")) {
-		return nil
-	}
-	return b.Delete([]byte(session))
+	return errors.Join(addU64(meta, keyEndedBytes, ended), meta.Put(keySeq, u64(max(seq, to.seq))))
 }
 
 func getTask(tx *bolt.Tx, id task.ID) (task.Task, error) {
@@ -204,14 +151,4 @@ func decodeAttempt(tx *bolt.Tx, id task.ID, v []byte) (task.Attempt, error) {
 		return a, corrupt(tx.DB().Path(), fmt.Errorf("decode an attempt of task %s: %w", id, err))
 	}
 	return a, nil
-}
-
-// countAttempts is the number of the last attempt on record.
-func countAttempts(tx *bolt.Tx, id task.ID) int {
-	n := 0
-	c := tx.Bucket(bucketAttempts).Cursor()
-	for k, _ := c.Seek([]byte(id)); bytes.HasPrefix(k, []byte(id)); k, _ = c.Next() {
-		n++
-	}
-	return n
 }

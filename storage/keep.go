@@ -81,16 +81,11 @@ func removeRecord(tx *bolt.Tx, id task.ID) error {
 	if err != nil {
 		return err
 	}
-	sessions, err := sessionsOf(tx, id)
+	e, err := entryOf(tx, t, storedOf(tx, t))
 	if err != nil {
 		return err
 	}
-	for _, s := range sessions {
-		if err := dropSession(tx, s, id); err != nil {
-			return err
-		}
-	}
-	if err := entryOf(tx, t).moveTo(tx, entry{}); err != nil {
+	if err := e.moveTo(tx, entry{}); err != nil {
 		return err
 	}
 	if _, err := deletePrefix(tx.Bucket(bucketAttempts), []byte(id), -1); err != nil {
@@ -112,6 +107,10 @@ func deletePrefix(b *bolt.Bucket, prefix []byte, limit int) (int, error) {
 		keys = append(keys, bytes.Clone(k))
 	}
 	for _, k := range keys {
+		if b.Get(k) == nil {
+			// The file is damaged, and to delete until all are gone would never end.
+			return 0, corrupt(b.Tx().DB().Path(), fmt.Errorf("key %q is not where it belongs", k))
+		}
 		if err := b.Delete(k); err != nil {
 			return 0, err
 		}
@@ -151,27 +150,26 @@ func (db *DB) Expired(p task.KeepPolicy, now time.Time, limit int) (ids []task.I
 // Forget drops idempotency keys that are older than a day.
 func (db *DB) Forget(now time.Time) error {
 	var old [][]byte
-	find := func(tx *bolt.Tx) error {
+	r := &request{apply: func(tx *bolt.Tx) error {
+		for _, k := range old {
+			if err := tx.Bucket(bucketKeys).Delete(k); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+	r.check = func(tx *bolt.Tx) error {
 		old = nil
-		return tx.Bucket(bucketKeys).ForEach(func(k, v []byte) error {
+		err := tx.Bucket(bucketKeys).ForEach(func(k, v []byte) error {
 			if len(v) < 8 || now.Sub(time.UnixMilli(int64(binary.BigEndian.Uint64(v)))) >= keyLife {
 				old = append(old, bytes.Clone(k))
 			}
 			return nil
 		})
-	}
-	if err := db.view(find); err != nil || len(old) == 0 {
+		if len(old) == 0 {
+			r.apply = nil // no commit for nothing
+		}
 		return err
 	}
-	return db.do(&request{
-		check: find, // again, under the writer: a key may have been taken anew
-		apply: func(tx *bolt.Tx) error {
-			for _, k := range old {
-				if err := tx.Bucket(bucketKeys).Delete(k); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	})
+	return db.do(r)
 }
