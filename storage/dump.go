@@ -207,32 +207,42 @@ func (d *dumper) stream(id task.ID, n int, st task.Stream, size int64) error {
 	if st == task.Stdout || st == task.Stderr {
 		line.Type, line.Stream = "output", st
 	}
-	in := bufio.NewReaderSize(&streamReader{src: d.src, id: id, n: n, st: st, size: size}, 4*dumpPiece)
-	buf, have := make([]byte, min(size, dumpPiece)), 0
+	// One read gets four lines' worth, as to unpack a piece for each would be slow.
+	var data []byte
 	for line.Offset < size {
-		got, err := io.ReadFull(in, buf[have:min(int64(len(buf)), size-line.Offset)])
-		if err != nil {
+		left := size - line.Offset
+		for int64(len(data)) < min(left, dumpPiece) {
+			more, err := d.src.Stream(id, n, st, line.Offset+int64(len(data)), int(min(left-int64(len(data)), 4*dumpPiece)))
+			if err != nil {
+				return err
+			}
+			if len(more) == 0 {
+				return fmt.Errorf("%s of attempt %d ends at %d of %d bytes", st, n, line.Offset+int64(len(data)), size)
+			}
+			data = append(data, more...)
+		}
+		piece := data[:min(left, dumpPiece)]
+		if int64(len(piece)) < left {
+			piece = piece[:wholeRunes(piece)]
+		}
+		if err := d.enc.Encode(line.with(piece)); err != nil {
 			return err
 		}
-		have += got
-		cut := have
-		if line.Offset+int64(have) < size {
-			cut = wholeRunes(buf[:have])
-		}
-		line.Text, line.Base64 = nil, nil
-		if text := string(buf[:cut]); utf8.ValidString(text) {
-			line.Text = &text
-		} else {
-			text = base64.StdEncoding.EncodeToString(buf[:cut])
-			line.Base64 = &text
-		}
-		if err := d.enc.Encode(line); err != nil {
-			return err
-		}
-		line.Offset += int64(cut)
-		have = copy(buf, buf[cut:have])
+		line.Offset += int64(len(piece))
+		data = data[len(piece):]
 	}
 	return nil
+}
+
+func (l dumpData) with(piece []byte) dumpData {
+	text := string(piece)
+	if utf8.ValidString(text) {
+		l.Text = &text
+	} else {
+		text = base64.StdEncoding.EncodeToString(piece)
+		l.Base64 = &text
+	}
+	return l
 }
 
 // wholeRunes is the length of b without a character that is cut at its end.
@@ -246,29 +256,4 @@ func wholeRunes(b []byte) int {
 		}
 	}
 	return len(b)
-}
-
-// streamReader reads a stream piece by piece, each in a call of its own.
-type streamReader struct {
-	src  Source
-	id   task.ID
-	n    int
-	st   task.Stream
-	at   int64
-	size int64
-}
-
-func (r *streamReader) Read(p []byte) (int, error) {
-	if r.at == r.size {
-		return 0, io.EOF
-	}
-	data, err := r.src.Stream(r.id, r.n, r.st, r.at, int(min(int64(len(p)), r.size-r.at)))
-	if err != nil {
-		return 0, err
-	}
-	if len(data) == 0 {
-		return 0, fmt.Errorf("%s of attempt %d ends at %d of %d bytes", r.st, r.n, r.at, r.size)
-	}
-	r.at += int64(len(data))
-	return copy(p, data), nil
 }

@@ -26,11 +26,7 @@ func (db *DB) List(f task.Filter) (page task.Page, err error) {
 	if err != nil {
 		return task.Page{}, err
 	}
-	err = db.view(func(tx *bolt.Tx) error {
-		page.Tasks, err = q.run(tx)
-		return err
-	})
-	if err != nil {
+	if page.Tasks, err = read(db, q.run); err != nil {
 		return task.Page{}, err
 	}
 	// One more than was asked for tells that there is another page.
@@ -170,12 +166,8 @@ const maxCandidates = 5
 // Resolve finds a task by its id in any case, its name (the newest that has
 // it), or at least four characters from the begin or the end of its id.
 // ErrNotFound, ErrAmbiguous.
-func (db *DB) Resolve(ref string) (id task.ID, err error) {
-	err = db.view(func(tx *bolt.Tx) error {
-		id, err = resolve(tx, ref)
-		return err
-	})
-	return id, err
+func (db *DB) Resolve(ref string) (task.ID, error) {
+	return read(db, func(tx *bolt.Tx) (task.ID, error) { return resolve(tx, ref) })
 }
 
 func resolve(tx *bolt.Tx, ref string) (task.ID, error) {
@@ -208,18 +200,12 @@ func resolve(tx *bolt.Tx, ref string) (task.ID, error) {
 }
 
 func ambiguous(ref string, found []task.ID) error {
-	names, more := "", ""
+	names := fmt.Sprint(found[:min(len(found), maxCandidates)])
 	if len(found) > maxCandidates {
-		found, more = found[:maxCandidates], " and more"
-	}
-	for i, id := range found {
-		if i > 0 {
-			names += ", "
-		}
-		names += string(id)
+		names += " and more"
 	}
 	return &task.Error{
-		Code: task.CodeAmbiguous, Message: fmt.Sprintf("%q fits several tasks: %s%s", ref, names, more),
+		Code: task.CodeAmbiguous, Message: fmt.Sprintf("%q fits several tasks: %s", ref, names),
 		Hint: "Give more characters of the id.",
 	}
 }

@@ -31,43 +31,33 @@ func OpenOffline(path string) (*Offline, error) {
 	return &Offline{path: path, timeout: DefaultTimeout, info: db.info}, db.Close()
 }
 
-// with opens the file for one call.
-func (o *Offline) with(f func(*DB) error) error {
+// offline opens the file for one call.
+func offline[T any](o *Offline, f func(*DB) (T, error)) (got T, err error) {
 	db, err := OpenReadOnly(o.path, o.timeout)
 	if err != nil {
-		return err
+		return got, err
 	}
-	if !os.SameFile(o.info, db.info) {
-		return errors.Join(fmt.Errorf("the database %s was replaced meanwhile", o.path), db.Close())
+	if os.SameFile(o.info, db.info) {
+		got, err = f(db)
+	} else {
+		err = fmt.Errorf("the database %s was replaced meanwhile", o.path)
 	}
-	return errors.Join(f(db), db.Close())
+	return got, errors.Join(err, db.Close())
 }
 
 // IDs is that of Source.
-func (o *Offline) IDs(after task.ID, limit int) (ids []task.ID, err error) {
-	err = o.with(func(db *DB) error {
-		ids, err = db.IDs(after, limit)
-		return err
-	})
-	return ids, err
+func (o *Offline) IDs(after task.ID, limit int) ([]task.ID, error) {
+	return offline(o, func(db *DB) ([]task.ID, error) { return db.IDs(after, limit) })
 }
 
 // Snapshot is that of Source.
-func (o *Offline) Snapshot(id task.ID) (s Snapshot, err error) {
-	err = o.with(func(db *DB) error {
-		s, err = db.Snapshot(id)
-		return err
-	})
-	return s, err
+func (o *Offline) Snapshot(id task.ID) (Snapshot, error) {
+	return offline(o, func(db *DB) (Snapshot, error) { return db.Snapshot(id) })
 }
 
 // Stream is that of Source.
-func (o *Offline) Stream(id task.ID, n int, s task.Stream, offset int64, limit int) (data []byte, err error) {
-	err = o.with(func(db *DB) error {
-		data, err = db.Stream(id, n, s, offset, limit)
-		return err
-	})
-	return data, err
+func (o *Offline) Stream(id task.ID, n int, s task.Stream, offset int64, limit int) ([]byte, error) {
+	return offline(o, func(db *DB) ([]byte, error) { return db.Stream(id, n, s, offset, limit) })
 }
 
 // copyTries is how often CopyLive begins anew when a commit came between.

@@ -11,37 +11,36 @@ import (
 	"cctask/engine/task"
 )
 
-// Task returns a task's record. ErrNotFound.
-func (db *DB) Task(id task.ID) (t task.Task, err error) {
+// read is view with a result.
+func read[T any](db *DB, f func(*bolt.Tx) (T, error)) (got T, err error) {
 	err = db.view(func(tx *bolt.Tx) error {
-		t, err = getTask(tx, id)
+		got, err = f(tx)
 		return err
 	})
-	return t, err
+	return got, err
+}
+
+// Task returns a task's record. ErrNotFound.
+func (db *DB) Task(id task.ID) (task.Task, error) {
+	return read(db, func(tx *bolt.Tx) (task.Task, error) { return getTask(tx, id) })
 }
 
 // Attempt returns the record of attempt n. ErrNotFound.
-func (db *DB) Attempt(id task.ID, n int) (a task.Attempt, err error) {
-	err = db.view(func(tx *bolt.Tx) error {
-		v := tx.Bucket(bucketAttempts).Get(keyAttempt(id, n))
-		if v == nil {
-			return orNotFound(tx, id, missing(id, fmt.Sprintf("attempt %d", n)))
+func (db *DB) Attempt(id task.ID, n int) (task.Attempt, error) {
+	return read(db, func(tx *bolt.Tx) (task.Attempt, error) {
+		if v := tx.Bucket(bucketAttempts).Get(keyAttempt(id, n)); v != nil {
+			return decodeAttempt(tx, id, v)
 		}
-		a, err = decodeAttempt(tx, id, v)
-		return err
+		return task.Attempt{}, orNotFound(tx, id, missing(id, fmt.Sprintf("attempt %d", n)))
 	})
-	return a, err
 }
 
 // Attempts returns the records of all attempts, in order. ErrNotFound.
-func (db *DB) Attempts(id task.ID) (list []task.Attempt, err error) {
-	err = db.view(func(tx *bolt.Tx) error {
-		if list, err = getAttempts(tx, id); err != nil {
-			return err
-		}
-		return orNotFound(tx, id, nil)
+func (db *DB) Attempts(id task.ID) ([]task.Attempt, error) {
+	return read(db, func(tx *bolt.Tx) ([]task.Attempt, error) {
+		list, err := getAttempts(tx, id)
+		return list, orNotFound(tx, id, err)
 	})
-	return list, err
 }
 
 // orNotFound gives err for a task that exists, ErrNotFound for another.
@@ -97,14 +96,14 @@ func (db *DB) Sealed(id task.ID, n int, s task.Stream) (size int64, err error) {
 }
 
 // Queue returns the queued tasks in the queue's order.
-func (db *DB) Queue() (ids []task.ID, err error) {
-	err = db.view(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketQueue).ForEach(func(_, v []byte) error {
+func (db *DB) Queue() ([]task.ID, error) {
+	return read(db, func(tx *bolt.Tx) (ids []task.ID, err error) {
+		err = tx.Bucket(bucketQueue).ForEach(func(_, v []byte) error {
 			ids = append(ids, task.ID(v))
 			return nil
 		})
+		return ids, err
 	})
-	return ids, err
 }
 
 // Live returns the starting and running tasks, oldest first.
@@ -132,26 +131,21 @@ func (db *DB) Live() (list []task.Task, err error) {
 
 // Counts returns how many tasks are in each status; those with none are left
 // out.
-func (db *DB) Counts() (counts map[task.Status]int, err error) {
-	counts = map[task.Status]int{}
-	err = db.view(func(tx *bolt.Tx) error {
+func (db *DB) Counts() (map[task.Status]int, error) {
+	return read(db, func(tx *bolt.Tx) (map[task.Status]int, error) {
+		counts := map[task.Status]int{}
 		for _, s := range task.Statuses {
 			if n := getU64(tx.Bucket(bucketMeta).Get(keyCount(s))); n > 0 {
 				counts[s] = int(n)
 			}
 		}
-		return nil
+		return counts, nil
 	})
-	return counts, err
 }
 
 // LastSeq returns the highest queue sequence ever taken, 0 before the first.
-func (db *DB) LastSeq() (seq uint64, err error) {
-	err = db.view(func(tx *bolt.Tx) error {
-		seq = getU64(tx.Bucket(bucketMeta).Get(keySeq))
-		return nil
-	})
-	return seq, err
+func (db *DB) LastSeq() (uint64, error) {
+	return read(db, func(tx *bolt.Tx) (uint64, error) { return getU64(tx.Bucket(bucketMeta).Get(keySeq)), nil })
 }
 
 // SessionCost returns a session's last recorded total.
@@ -191,19 +185,13 @@ func (db *DB) Env(id task.ID) ([]string, error) {
 }
 
 // IDs returns up to limit ids above after, ascending.
-func (db *DB) IDs(after task.ID, limit int) (ids []task.ID, err error) {
-	err = db.view(func(tx *bolt.Tx) error {
+func (db *DB) IDs(after task.ID, limit int) ([]task.ID, error) {
+	return read(db, func(tx *bolt.Tx) (ids []task.ID, _ error) {
 		c := tx.Bucket(bucketTasks).Cursor()
-		k, _ := c.Seek([]byte(after))
-		if after == "" {
-			k, _ = c.First()
-		} else if string(k) == string(after) {
-			k, _ = c.Next()
-		}
-		for ; k != nil && len(ids) < limit; k, _ = c.Next() {
+		// No id lies between another and the same with a zero behind it.
+		for k, _ := c.Seek([]byte(after + "\x00")); k != nil && len(ids) < limit; k, _ = c.Next() {
 			ids = append(ids, task.ID(k))
 		}
-		return nil
+		return ids, nil
 	})
-	return ids, err
 }

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,8 +12,8 @@ import (
 // but for two goroutines of bbolt's own where nobody can recover: the one that
 // looks for free pages in a file whose free list was not written, and that of
 // its Check. So before these the whole structure is verified here by plain
-// reads: the meta pages, the free list, every branch page, and of every leaf
-// page the elements and their keys, not the values.
+// reads: the meta pages, the free list, and of every other page its header and
+// whether its elements lie inside. That keys are in order is bbolt's to tell.
 //
 // Any other Open reads the tops of the trees only. That finds what happens to
 // files: cut off, empty, something else, newer. Damage further down is an error
@@ -109,7 +108,7 @@ func verify(r io.ReaderAt, size int64, deep bool) (free int64, err error) {
 			return 0, err
 		}
 	}
-	return free, w.tree(m.root, nil, nil, 0)
+	return free, w.tree(m.root, 0)
 }
 
 type walker struct {
@@ -118,7 +117,7 @@ type walker struct {
 	deep bool
 	in   int                  // buckets around the page
 	seen []uint64             // a bit for each page
-	bufs [maxDepth + 1][]byte // one page for each level: keys of the levels above stay valid
+	bufs [maxDepth + 1][]byte // one page for each level: the levels above go on
 }
 
 // boltPage is one page with its overflow, or the page inside an inline bucket.
@@ -188,92 +187,45 @@ func (p *boltPage) bytes(off, n int64) ([]byte, error) {
 	return buf, nil
 }
 
-// tree walks the pages of one bucket, whose keys lie in [lo, hi).
-func (w *walker) tree(id uint64, lo, hi []byte, depth int) error {
+// tree walks a page and those below it.
+func (w *walker) tree(id uint64, depth int) error {
 	p, err := w.load(id, depth)
 	if err != nil {
 		return err
 	}
-	switch p.flags {
-	case flagBranch:
-		return w.branch(p, lo, hi, depth)
-	case flagLeaf:
-		return w.leaf(p, lo, hi, depth)
+	if p.flags != flagBranch && p.flags != flagLeaf || p.flags == flagBranch && p.count == 0 {
+		return fmt.Errorf("page %d: type %#x with %d elements", id, p.flags, p.count)
 	}
-	return fmt.Errorf("page %d: unexpected type %#x", id, p.flags)
+	return w.elements(p, depth)
 }
 
-func (w *walker) branch(p *boltPage, lo, hi []byte, depth int) error {
-	elems, err := p.bytes(pageHeader, p.count*pageElement)
-	if err != nil {
-		return err
-	}
-	if p.count == 0 {
-		return fmt.Errorf("page %d: an empty branch", p.id)
-	}
-	keys := make([][]byte, p.count)
-	for i := range keys {
-		e := elems[i*pageElement:]
-		if keys[i], err = p.key(int64(i), native.Uint32(e), native.Uint32(e[4:])); err != nil {
+// elements looks where the elements of a page point: at a key and a value
+// inside, and perhaps at another page.
+func (w *walker) elements(p *boltPage, depth int) error {
+	for i := range p.count {
+		at := pageHeader + i*pageElement
+		e, err := p.bytes(at, pageElement)
+		if err != nil {
 			return err
 		}
-	}
-	if err := p.ordered(keys, lo, hi); err != nil {
-		return err
-	}
-	if !w.deep && w.in > 0 {
-		return nil
-	}
-	for i, key := range keys {
-		end := hi
-		if i+1 < len(keys) {
-			end = keys[i+1]
+		// A leaf's element: flags, position, sizes of key and value.
+		flags, key, size, value := native.Uint32(e), native.Uint32(e[4:]), native.Uint32(e[8:]), native.Uint32(e[12:])
+		child := uint64(0)
+		if p.flags == flagBranch { // position, size of the key, page
+			flags, key, size, value, child = 0, flags, key, 0, native.Uint64(e[8:])
 		}
-		if err := w.tree(native.Uint64(elems[i*pageElement+8:]), key, end, depth+1); err != nil {
+		start := at + int64(key) + int64(size)
+		if size == 0 || start+int64(value) > p.size {
+			return fmt.Errorf("page %d: element %d points outside", p.id, i)
+		}
+		switch {
+		case flags&leafBucket != 0:
+			err = w.bucket(p, start, int64(value), depth)
+		case p.flags == flagBranch && (w.deep || w.in == 0):
+			err = w.tree(child, depth+1)
+		}
+		if err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-func (w *walker) leaf(p *boltPage, lo, hi []byte, depth int) error {
-	elems, err := p.bytes(pageHeader, p.count*pageElement)
-	if err != nil {
-		return err
-	}
-	keys := make([][]byte, p.count)
-	for i := range keys {
-		e := elems[i*pageElement:]
-		flags, pos, ksize, vsize := native.Uint32(e), native.Uint32(e[4:]), native.Uint32(e[8:]), native.Uint32(e[12:])
-		if keys[i], err = p.key(int64(i), pos, ksize); err != nil {
-			return err
-		}
-		value := pageHeader + int64(i)*pageElement + int64(pos) + int64(ksize)
-		if value+int64(vsize) > p.size {
-			return fmt.Errorf("page %d: a value ends outside", p.id)
-		}
-		if flags&leafBucket != 0 {
-			if err := w.bucket(p, value, int64(vsize), depth); err != nil {
-				return err
-			}
-		}
-	}
-	return p.ordered(keys, lo, hi)
-}
-
-// key gives the key of element i, which lies pos bytes after the element.
-func (p *boltPage) key(i int64, pos, size uint32) ([]byte, error) {
-	if size == 0 {
-		return nil, fmt.Errorf("page %d: an empty key", p.id)
-	}
-	return p.bytes(pageHeader+i*pageElement+int64(pos), int64(size))
-}
-
-func (p *boltPage) ordered(keys [][]byte, lo, hi []byte) error {
-	for i, key := range keys {
-		bad := i > 0 && bytes.Compare(keys[i-1], key) >= 0 || i == 0 && bytes.Compare(lo, key) > 0
-		if bad || hi != nil && bytes.Compare(key, hi) >= 0 {
-			return fmt.Errorf("page %d: keys are out of order", p.id)
 		}
 	}
 	return nil
@@ -291,14 +243,13 @@ func (w *walker) bucket(p *boltPage, off, size int64, depth int) error {
 	w.in++
 	defer func() { w.in-- }()
 	if root := native.Uint64(v); root != 0 {
-		return w.tree(root, nil, nil, depth+1)
+		return w.tree(root, depth+1)
 	}
 	v = v[bucketHeader:]
-	if len(v) < pageHeader || native.Uint16(v[8:]) != flagLeaf {
+	if len(v) < pageHeader || native.Uint16(v[8:]) != flagLeaf || w.in > 1 {
 		return fmt.Errorf("page %d: a bad inline bucket", p.id)
 	}
-	inline := &boltPage{id: p.id, count: int64(native.Uint16(v[10:])), size: int64(len(v)), head: v}
-	return w.leaf(inline, nil, nil, depth)
+	return w.elements(&boltPage{id: p.id, flags: flagLeaf, count: int64(native.Uint16(v[10:])), size: int64(len(v)), head: v}, depth)
 }
 
 // freelist claims the pages on the list: one of them that is in use as well
