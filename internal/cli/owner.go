@@ -111,7 +111,7 @@ func (o *owner) Dump(ctx context.Context, w io.Writer) error {
 // task's tree it must not be swept with it.
 func spareOwner(dir string) runner.Spare {
 	return func() []runner.Proc {
-		lock, held, err := ipc.Inspect(dir)
+		lock, held, err := ipc.Holder(dir)
 		if err != nil || !held {
 			return nil
 		}

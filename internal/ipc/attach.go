@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
 	"strconv"
@@ -55,14 +54,6 @@ func (c *Client) warn(h Hello) {
 	}
 }
 
-// inspect is Inspect for a directory that is safe to believe.
-func (c *Client) inspect() (Lock, bool, error) {
-	if err := checkDir(c.cfg.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Lock{}, false, err
-	}
-	return Inspect(c.cfg.Dir)
-}
-
 // state is what a look at owner.lock and at the owner behind it gave.
 type state int
 
@@ -77,7 +68,7 @@ const (
 
 // look finds out how things stand. The attachment is set for served only.
 func (c *Client) look(ctx context.Context) (state, Lock, *attachment, error) {
-	l, held, err := c.inspect()
+	l, held, err := Inspect(c.cfg.Dir)
 	switch {
 	case err != nil:
 		return vacant, l, nil, err

@@ -77,7 +77,7 @@ func (c *Client) Close() {
 // starts or leaves what owner.lock says.
 func (c *Client) Hello(ctx context.Context) (Hello, error) {
 	if !c.cfg.AutoStart {
-		l, held, err := c.inspect()
+		l, held, err := Inspect(c.cfg.Dir)
 		if err == nil && held && l.alive() && (l.Phase == PhaseStarting || l.Phase == PhaseClosing) {
 			return l.hello(), nil
 		}

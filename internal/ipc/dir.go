@@ -23,7 +23,7 @@ func checkDir(dir string) error {
 		return err
 	}
 	if err != nil {
-		return &task.Error{Code: task.CodeInvalid, Message: "the state directory cannot be read", Err: err, Hint: "Choose another one with --dir or CCTASK_DIR."}
+		return dirError(err)
 	}
 	refuse := func(what, hint string) error {
 		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("the directory %s %s", dir, what), Hint: hint}
@@ -44,13 +44,27 @@ func checkDir(dir string) error {
 
 // makeDir makes a private directory, or checks the one that is there.
 func makeDir(dir string) error {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		return fmt.Errorf("make the state directory: %w", err)
+	err := os.MkdirAll(filepath.Dir(dir), 0o700)
+	if err == nil {
+		err = os.Mkdir(dir, 0o700)
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("make the state directory: %w", err)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return dirError(err)
 	}
 	return checkDir(dir)
+}
+
+// dirError is the error of a directory that its user cannot work in, and
+// another one of a disk that is full.
+func dirError(err error) error {
+	e := &task.Error{
+		Code: task.CodeInvalid, Message: "the state directory cannot be used", Err: err,
+		Hint: "See who may do what there, or choose another one with --dir or CCTASK_DIR.",
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		e.Code, e.Hint = task.CodeNoSpace, "Free some space on its disk, then try again."
+	}
+	return e
 }
 
 // socketDir is where an owner of dir binds its socket: dir itself, unless its

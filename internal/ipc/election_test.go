@@ -303,13 +303,23 @@ func TestOwnerThatStartsIsWaitedFor(t *testing.T) {
 	}
 	configure(t, dir, daemonConfig{Hold: hold})
 	hasty := func(c *Config) { c.StartWait = 200 * time.Millisecond }
-	// The first starts it, the second finds it starting: both give up, neither kills.
+	// One that gives up before the owner has its lock starts it all the same.
+	_, _ = front(t, dir, hasty).Get(context.Background(), "x")
+	quiet := front(t, dir, func(c *Config) { c.AutoStart = false })
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		if l, held, err := Inspect(dir); err == nil && held && l.Phase == PhaseStarting {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("no owner starts")
+		}
+	}
+	// Those who find it starting give up, and do not kill it.
 	for range 2 {
 		if _, err := front(t, dir, hasty).Get(context.Background(), "x"); !errors.Is(err, task.ErrOwnerStarting) || task.HintOf(err) == "" {
 			t.Fatalf("%v", err)
 		}
 	}
-	quiet := front(t, dir, func(c *Config) { c.AutoStart = false })
 	h := hello(t, quiet)
 	if h.Phase != PhaseStarting {
 		t.Errorf("phase %q", h.Phase)

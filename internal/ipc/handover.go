@@ -3,7 +3,6 @@ package ipc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,7 +21,7 @@ func (c *Client) start(ctx context.Context, deadline time.Time) (bool, error) {
 		return false, err
 	}
 	defer free()
-	if _, held, err := c.inspect(); held || err != nil {
+	if _, held, err := Inspect(c.cfg.Dir); held || err != nil {
 		return false, err
 	}
 	return true, c.spawn(ctx, deadline)
@@ -35,7 +34,7 @@ func (c *Client) lockStart() (free func(), err error) {
 	}
 	f, err := os.OpenFile(filepath.Join(c.cfg.Dir, startName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open the lock for starting an owner: %w", err)
+		return nil, dirError(err)
 	}
 	got, err := flock(f, unix.LOCK_EX)
 	if err != nil || !got {
@@ -54,7 +53,7 @@ func (c *Client) handOver(ctx context.Context, a *attachment, deadline time.Time
 		return false, err
 	}
 	defer free()
-	l, held, err := c.inspect()
+	l, held, err := Inspect(c.cfg.Dir)
 	if err != nil || !held || !l.same(a.lock) {
 		return false, err
 	}
@@ -74,7 +73,7 @@ func (c *Client) handOver(ctx context.Context, a *attachment, deadline time.Time
 // awaitFree waits until the owner of l has let go of the lock.
 func (c *Client) awaitFree(ctx context.Context, l Lock) error {
 	for nap := newBackoff(); ; {
-		now, held, err := c.inspect()
+		now, held, err := Inspect(c.cfg.Dir)
 		if err != nil || !held || now.PID != 0 && !now.same(l) {
 			return err
 		}
@@ -88,7 +87,7 @@ func (c *Client) awaitFree(ctx context.Context, l Lock) error {
 // phase in which it was found.
 func (c *Client) kill(l Lock) error {
 	return killIf(l.PID, func() bool {
-		now, held, err := c.inspect()
+		now, held, err := Inspect(c.cfg.Dir)
 		return err == nil && held && now.same(l) && now.alive() && now.Phase == l.Phase
 	})
 }
@@ -97,7 +96,7 @@ func (c *Client) kill(l Lock) error {
 // returns when owner.lock is free. Running tasks go on otherwise, and the owner
 // comes back when one ends. No owner is task.CodeOwnerGone.
 func (c *Client) Stop(ctx context.Context, cancel bool) error {
-	l, held, err := c.inspect()
+	l, held, err := Inspect(c.cfg.Dir)
 	if err != nil {
 		return err
 	}
@@ -107,7 +106,7 @@ func (c *Client) Stop(ctx context.Context, cancel bool) error {
 	a, err := c.find(ctx, false, true)
 	if err != nil {
 		// One that hung was killed on the way: it has let go.
-		if now, held, ierr := c.inspect(); errors.Is(err, task.ErrOwnerGone) && ierr == nil && (!held || !now.same(l)) {
+		if now, held, ierr := Inspect(c.cfg.Dir); errors.Is(err, task.ErrOwnerGone) && ierr == nil && (!held || !now.same(l)) {
 			return nil
 		}
 		return err

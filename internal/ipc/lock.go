@@ -76,15 +76,26 @@ func (l Lock) String() string {
 }
 
 // Inspect reads owner.lock of a state directory and tells whether somebody
-// holds it. Neither a missing directory nor a missing file is an error. A record
-// that cannot be read comes back as the zero Lock.
+// holds it. Neither a missing directory nor a missing file is an error; a
+// directory that is open to others is not to be believed. A record that cannot be
+// read comes back as the zero Lock.
 func Inspect(dir string) (l Lock, held bool, err error) {
+	if err := checkDir(dir); errors.Is(err, fs.ErrNotExist) {
+		return Lock{}, false, nil
+	} else if err != nil {
+		return Lock{}, false, err
+	}
+	return Holder(dir)
+}
+
+// Holder is Inspect of a directory that this process works in already.
+func Holder(dir string) (l Lock, held bool, err error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Lock{}, false, nil
 	}
 	if err != nil {
-		return Lock{}, false, fmt.Errorf("look at the owner's lock: %w", err)
+		return Lock{}, false, dirError(err)
 	}
 	defer func() { _ = unlock(f) }()
 	// A shared lock, so that those who look do not see each other as an owner.
@@ -202,7 +213,7 @@ func lockOwner(ctx context.Context, dir string) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
-			return nil, fmt.Errorf("open the owner's lock: %w", err)
+			return nil, dirError(err)
 		}
 		got, err := flock(f, unix.LOCK_EX)
 		// Somebody may have removed the directory since: a lock on a file that

@@ -112,7 +112,7 @@ func (o *Owner) listen() (net.Listener, string, error) {
 	path := filepath.Join(dir, fmt.Sprintf("sock.%d", os.Getpid()))
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return nil, "", fmt.Errorf("listen for fronts: %w", err)
+		return nil, "", dirError(err)
 	}
 	ln.SetUnlinkOnClose(false)
 	if err := os.Chmod(path, 0o600); err != nil {
