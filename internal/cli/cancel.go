@@ -19,26 +19,15 @@ A task that has ended stays as it is. With --json one ID gives one object, sever
 		Example:     `  cctask cancel 01JD3ZK4`,
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(1, -1, "the id of a task"),
-		RunE: a.interruptible(func(cmd *cobra.Command, args []string) error {
-			svc, err := a.connect(cmd.Context())
+		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
+			tasks, err := lookup(ctx, svc, args)
 			if err != nil {
 				return err
 			}
-			defer svc.close()
-			tasks, err := lookup(cmd.Context(), svc, args)
-			if err != nil {
+			if err := a.cancelAll(ctx, svc, tasks, asJSON); err != nil || !asJSON {
 				return err
 			}
-			if err := a.cancelAll(cmd.Context(), svc, tasks, asJSON); err != nil {
-				return err
-			}
-			switch {
-			case !asJSON:
-				return nil
-			case len(args) == 1:
-				return a.printJSON(view(tasks[0]))
-			}
-			return a.printJSON(listJSON{Tasks: views(tasks)})
+			return a.printTasks(tasks, len(args) == 1)
 		}),
 	}
 	jsonFlag(cmd, &asJSON)
@@ -47,22 +36,22 @@ A task that has ended stays as it is. With --json one ID gives one object, sever
 
 // cancelAll stops the tasks side by side: each may take its grace period.
 func (a *app) cancelAll(ctx context.Context, svc engine.Service, tasks []task.Task, quiet bool) error {
-	ends := make([]chan ended, len(tasks))
-	for i, t := range tasks {
-		ends[i] = make(chan ended, 1)
+	ends := make([]chan error, len(tasks))
+	for i := range tasks {
+		ends[i] = make(chan error, 1)
 		go func() {
-			t, err := svc.Cancel(ctx, string(t.ID))
-			ends[i] <- ended{t, err}
+			t, err := svc.Cancel(ctx, string(tasks[i].ID))
+			tasks[i] = t
+			ends[i] <- err
 		}()
 	}
 	for i := range tasks {
-		e := <-ends[i]
-		if e.err != nil {
-			return e.err
+		err := <-ends[i]
+		if err == nil && !quiet {
+			_, err = fmt.Fprintln(a.Stdout, summary(tasks[i]))
 		}
-		tasks[i] = e.t
-		if !quiet {
-			fmt.Fprintln(a.Stdout, summary(e.t))
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -61,7 +61,7 @@ const rootExample = `  cctask run "Explain what main.go does"
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use: "cctask", Short: "Run Claude Code tasks in parallel", Long: rootLong, Example: rootExample,
-		Annotations:   exits(exitDone, exitFault, exitInput),
+		Annotations:   exits(exitDone, exitFault, exitInput, exitEnded, exitTimeout, exitInterrupted),
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -101,24 +101,32 @@ Exit codes:
 
 func flagError(cmd *cobra.Command, err error) error {
 	hint := fmt.Sprintf("See `%s --help`.", cmd.CommandPath())
-	switch cmd.Name() {
-	case "run", "start", "resume":
-		hint = fmt.Sprintf("See `%s --help`. A prompt that begins with - goes behind -- or in by stdin.", cmd.CommandPath())
+	if takesPrompt(cmd) {
+		hint += " A prompt that begins with - goes behind -- or in by stdin."
 	}
-	return badInput(err.Error(), hint)
+	// What strconv says helps nobody.
+	message, _, _ := strings.Cut(err.Error(), ": strconv.")
+	return badInput(message, hint)
 }
+
+func takesPrompt(cmd *cobra.Command) bool { return strings.Contains(cmd.Use, "PROMPT") }
 
 // arguments checks the number of arguments; what names what is missing.
 func arguments(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		hint := fmt.Sprintf("Usage: %s", cmd.UseLine())
+		name := strings.TrimPrefix(cmd.CommandPath(), "cctask ")
+		hint := "Usage: " + strings.TrimSuffix(cmd.UseLine(), " [flags]")
 		switch {
 		case len(args) < least:
-			return badInput(cmd.Name()+" needs "+what, hint)
-		case most >= 0 && len(args) > most:
-			return badInput(fmt.Sprintf("%s does not take %q", cmd.Name(), args[most]), hint+". Quote a prompt of several words.")
+			return badInput(name+" needs "+what, hint)
+		case most < 0 || len(args) <= most:
+			return nil
+		case takesPrompt(cmd):
+			hint += ". Quote a prompt of several words."
+		case cmd.HasSubCommands():
+			hint = fmt.Sprintf("See `%s --help`.", cmd.CommandPath())
 		}
-		return nil
+		return badInput(fmt.Sprintf("%s does not take %q", name, args[most]), hint)
 	}
 }
 

@@ -47,9 +47,9 @@ When an owner leaves running tasks go on; the next owner adopts them.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&a.flags.keepAge, "keep-age", "", "delete tasks that ended longer ago, like 30d (CCTASK_KEEP_AGE; default 30d, 0 never)")
-	f.StringVar(&a.flags.keepCount, "keep-count", "", "keep so many ended tasks (CCTASK_KEEP_COUNT; default 0, all)")
-	f.StringVar(&a.flags.keepSize, "keep-size", "", "keep so many bytes of ended tasks, like 10GiB (CCTASK_KEEP_SIZE; default 0, all)")
+	f.StringVar(&a.flags.keepAge, "keep-age", "", "delete tasks that ended longer ago than a `TIME` like 30d (CCTASK_KEEP_AGE; default 30d, 0 never)")
+	f.StringVar(&a.flags.keepCount, "keep-count", "", "keep a `NUMBER` of ended tasks (CCTASK_KEEP_COUNT; default 0, all)")
+	f.StringVar(&a.flags.keepSize, "keep-size", "", "keep ended tasks up to a `SIZE` like 10GiB (CCTASK_KEEP_SIZE; default 0, all)")
 	f.BoolVar(&detached, "detached", false, "")
 	f.Int("ready-fd", -1, "")
 	for _, hidden := range []string{"detached", "ready-fd"} {
@@ -127,12 +127,12 @@ so and exits with 0 ("running": false in JSON).`,
 		Example:     `  cctask daemon status --json | jq .pid`,
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(0, 0, ""),
-		RunE: a.interruptible(func(cmd *cobra.Command, _ []string) error {
+		RunE: a.interruptible(func(ctx context.Context, _ []string) error {
 			s, err := a.settings()
 			if err != nil {
 				return err
 			}
-			o, err := a.ownerStatus(cmd.Context(), s)
+			o, err := a.ownerStatus(ctx, s)
 			if err != nil {
 				return err
 			}
@@ -189,12 +189,12 @@ without an owner.`,
 		Example:     "  cctask daemon stop\n  cctask daemon stop --cancel",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(0, 0, ""),
-		RunE: a.interruptible(func(cmd *cobra.Command, _ []string) error {
+		RunE: a.interruptible(func(ctx context.Context, _ []string) error {
 			s, err := a.settings()
 			if err != nil {
 				return err
 			}
-			return a.stopOwner(cmd.Context(), s, cancel)
+			return a.stopOwner(ctx, s, cancel)
 		}),
 	}
 	cmd.Flags().BoolVar(&cancel, "cancel", false, "cancel all queued and running tasks first")
@@ -235,7 +235,7 @@ func (a *app) stopOnce(ctx context.Context, s settings, cancel bool) error {
 	}
 	text := "owner has left"
 	if before.Live > 0 && !cancel {
-		text += fmt.Sprintf("; %d running tasks go on", before.Live)
+		text += fmt.Sprintf("; still running: %s", plural(before.Live, "task"))
 	}
 	_, err = fmt.Fprintln(a.Stdout, text)
 	return err

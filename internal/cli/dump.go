@@ -25,7 +25,7 @@ started. The environments of tasks are never written.`,
 		Example:     "  cctask dump > tasks.jsonl\n  cctask dump | jq -r .type | sort | uniq -c",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(0, 0, ""),
-		RunE: a.interruptible(func(cmd *cobra.Command, _ []string) error {
+		RunE: a.interruptible(func(ctx context.Context, _ []string) error {
 			s, err := a.settings()
 			if err != nil {
 				return err
@@ -33,7 +33,7 @@ started. The environments of tasks are never written.`,
 			// A reader that has seen enough ends the dump, not us before we
 			// have removed a copy.
 			signal.Ignore(syscall.SIGPIPE)
-			err = a.dump(cmd.Context(), s)
+			err = a.dump(ctx, s)
 			if errors.Is(err, syscall.EPIPE) {
 				return &stop{code: exitFault}
 			}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"slices"
 	"strings"
 
 	"cctask/engine/claude"
@@ -21,7 +24,7 @@ const (
 )
 
 var exitTexts = map[int]string{
-	exitDone:        "done (run, wait: the task has completed)",
+	exitDone:        "done",
 	exitFault:       "a fault of cctask or of this machine",
 	exitInput:       "bad input, an unknown task, or a refusal; nothing was recorded",
 	exitEnded:       "a task ended otherwise than completed",
@@ -33,7 +36,11 @@ var exitTexts = map[int]string{
 func exits(codes ...int) map[string]string {
 	var b strings.Builder
 	for _, c := range codes {
-		fmt.Fprintf(&b, "  %-4d %s\n", c, exitTexts[c])
+		text := exitTexts[c]
+		if c == exitDone && slices.Contains(codes, exitEnded) {
+			text = "done; of run and wait: completed"
+		}
+		fmt.Fprintf(&b, "  %-4d %s\n", c, text)
 	}
 	return map[string]string{"exits": b.String()}
 }
@@ -80,15 +87,21 @@ func (a *app) report(err error) {
 		return
 	}
 	if errors.Is(err, context.Canceled) {
-		fmt.Fprintln(a.Stderr, "cctask: interrupted")
-		return
+		err = &task.Error{Code: task.CodeInternal, Message: "interrupted", Hint: "Tasks go on: `cctask list` shows them."}
 	}
 	e := task.AsError(err)
+	var file *fs.PathError
+	if errors.As(err, &file) && file.Path == os.Stdout.Name() {
+		e.Hint = "Send stdout to a place that takes more; what is recorded is recorded: see `cctask list --all`."
+	}
 	fmt.Fprintf(a.Stderr, "cctask: %s\n", claude.Visible(e.Message))
 	if e.Hint != "" {
 		fmt.Fprintf(a.Stderr, "hint: %s\n", claude.Visible(e.Hint))
 	}
 }
+
+// says tells whether the task's message adds anything to its status.
+func says(t task.Task) bool { return t.Message != "" && t.Message != string(t.Status) }
 
 // outcome is nil for a completed task, and exit code 3 with the reason for one
 // that ended otherwise.
@@ -97,7 +110,7 @@ func outcome(t task.Task) error {
 		return nil
 	}
 	message := fmt.Sprintf("task %s: %s", t.ID, t.Status)
-	if t.Message != "" {
+	if says(t) {
 		message += ": " + t.Message
 	}
 	hint := t.Reason.Hint()

@@ -1,15 +1,15 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
-	"os"
-	"text/tabwriter"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
+	"cctask/engine"
 	"cctask/engine/task"
 )
 
@@ -25,19 +25,14 @@ func newList(a *app) *cobra.Command {
 		Example:     "  cctask list\n  cctask list --all --limit 20\n  cctask list --all --json | jq -r '.tasks[] | select(.status == \"failed\") | .task_id'",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(0, 0, ""),
-		RunE: a.interruptible(func(cmd *cobra.Command, _ []string) error {
+		RunE: a.connected(func(ctx context.Context, svc engine.Service, _ []string) error {
 			if f.Limit < 1 || f.Limit > maxListed {
 				return badInput(fmt.Sprintf("--limit: %d is not a number from 1 to %d", f.Limit, maxListed), "Fetch further pages with --cursor.")
 			}
 			if !all {
 				f.Statuses = unended
 			}
-			svc, err := a.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer svc.close()
-			page, err := svc.List(cmd.Context(), f)
+			page, err := svc.List(ctx, f)
 			if err != nil {
 				return err
 			}
@@ -48,8 +43,8 @@ func newList(a *app) *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "finished tasks too")
-	cmd.Flags().IntVar(&f.Limit, "limit", 100, "most tasks of one page, up to 1000")
-	cmd.Flags().StringVar(&f.Cursor, "cursor", "", "go on where the page before ended (its next_cursor)")
+	cmd.Flags().IntVar(&f.Limit, "limit", 100, "most tasks of one page, a `NUMBER` up to 1000")
+	cmd.Flags().StringVar(&f.Cursor, "cursor", "", "`CURSOR`: go on where the page before ended (its next_cursor)")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }
@@ -74,58 +69,58 @@ func (a *app) printTable(page task.Page, all bool) error {
 	return nil
 }
 
-// table writes a line for each task. Every cell of the coloured column carries
-// escapes of one length, so that tabwriter's count of bytes stays aligned.
+// table writes a line for each task. What is cut to the width of a terminal
+// stands last.
 func (a *app) table(out io.Writer, tasks []task.Task, now time.Time) error {
-	paint := a.painter(out)
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "ID\t%s\tCREATED\tTIME\tCOST\tPROMPT\n", paint("STATUS", ""))
-	width := promptWidth(out)
+	rows := [][]string{{"ID", "STATUS", "CREATED", "TIME", "COST", "PROMPT"}}
 	for _, t := range tasks {
 		what := t.PromptHead
 		if t.Spec.Name != "" {
 			what = t.Spec.Name + ": " + what
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, paint(string(t.Status.Public()), t.Status.Public()),
-			ago(t.CreatedAt, now), known(spent(t) > 0, duration(spent(t))), known(t.CostUSD > 0, cost(t.CostUSD)), shorten(oneLine(what), width))
+		rows = append(rows, []string{
+			string(t.ID), string(t.Status.Public()), ago(t.CreatedAt, now), spentText(t), costText(t), oneLine(what),
+		})
 	}
-	return w.Flush()
+	room := columns(out)
+	var widths [5]int
+	for i := range widths {
+		for _, r := range rows {
+			widths[i] = max(widths[i], len(r[i]))
+		}
+		room -= widths[i] + 2
+	}
+	var b strings.Builder
+	for n, r := range rows {
+		for i, w := range widths {
+			cell := fmt.Sprintf("%-*s  ", w, r[i])
+			if i == 1 && n > 0 && a.coloured(out) {
+				cell = fmt.Sprintf("\x1b[%dm%s\x1b[0m", colours[tasks[n-1].Status.Public()], cell)
+			}
+			b.WriteString(cell)
+		}
+		fmt.Fprintln(&b, shorten(r[len(widths)], max(room, 8)))
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
 }
 
-// known is the text, or a dash for what is not known yet.
-func known(is bool, text string) string {
-	if is {
-		return text
+// spentText and costText are a dash for what is not known yet.
+func spentText(t task.Task) string {
+	if d := spent(t); d > 0 {
+		return duration(d)
 	}
 	return "-"
 }
 
-// promptWidth is what a line of a terminal leaves beside the other columns;
-// elsewhere the stored head is shown whole.
-func promptWidth(out io.Writer) int {
-	if f, ok := out.(*os.File); ok {
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
-			return max(w-71, 20)
-		}
+func costText(t task.Task) string {
+	if t.CostUSD > 0 {
+		return cost(t.CostUSD)
 	}
-	return task.PromptHeadRunes
+	return "-"
 }
 
 var colours = map[task.Status]int{
 	task.Queued: 36, task.Running: 34, task.Completed: 32, task.Failed: 31,
 	task.Timeout: 33, task.Cancelled: 35, task.Interrupted: 33,
-}
-
-// painter colours by status where colours are wanted.
-func (a *app) painter(out io.Writer) func(text string, s task.Status) string {
-	if !a.coloured(out) {
-		return func(text string, _ task.Status) string { return text }
-	}
-	return func(text string, s task.Status) string {
-		code, ok := colours[s]
-		if !ok {
-			code = 39 // the default, in as many bytes
-		}
-		return fmt.Sprintf("\x1b[%dm%s\x1b[39m", code, text)
-	}
 }

@@ -27,23 +27,18 @@ func newLogs(a *app) *cobra.Command {
 		Example:     "  cctask logs -f 01JD3ZK4\n  cctask logs --raw 01JD3ZK4 | jq -r .type\n  cctask logs --stderr --attempt 1 01JD3ZK4",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(1, 1, "the id of a task"),
-		RunE: a.interruptible(func(cmd *cobra.Command, args []string) error {
+		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
 			if f.attempt < 0 {
 				return badInput(fmt.Sprintf("--attempt: %d is not a number of an attempt", f.attempt), "Attempts count from 1; 0 is the last one.")
 			}
-			svc, err := a.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer svc.close()
-			return a.logs(cmd.Context(), svc, args[0], f)
+			return a.logs(ctx, svc, args[0], f)
 		}),
 	}
 	fl := cmd.Flags()
 	fl.BoolVar(&f.raw, "raw", false, "claude's bytes exactly as it wrote them")
 	fl.BoolVar(&f.stderr, "stderr", false, "stderr instead of stdout")
 	fl.BoolVarP(&f.follow, "follow", "f", false, "go on until the task ends")
-	fl.IntVar(&f.attempt, "attempt", 0, "number of the attempt; 0 is the last one")
+	fl.IntVar(&f.attempt, "attempt", 0, "`NUMBER` of the attempt; 0 is the last one")
 	return cmd
 }
 
@@ -96,7 +91,7 @@ func (a *app) logWriter(f logFlags) io.WriteCloser {
 		}{a.Stdout, io.NopCloser(nil)}
 	case f.stderr:
 		return &lineWriter{line: func(line []byte) error {
-			_, err := fmt.Fprintln(a.Stdout, visible(string(line)))
+			_, err := fmt.Fprintln(a.Stdout, claude.Visible(string(line)))
 			return err
 		}}
 	}

@@ -42,6 +42,14 @@ func spent(t task.Task) time.Duration {
 	return 0
 }
 
+// printTasks writes JSON: the task itself if it is the one that was asked for.
+func (a *app) printTasks(tasks []task.Task, one bool) error {
+	if one {
+		return a.printJSON(view(tasks[0]))
+	}
+	return a.printJSON(listJSON{Tasks: views(tasks)})
+}
+
 func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.Stdout)
 	enc.SetEscapeHTML(false)
@@ -86,9 +94,6 @@ func copyStream(ctx context.Context, svc engine.Service, q engine.OutputQuery, w
 	}
 }
 
-// visible makes terminal escapes in foreign text visible and keeps its lines.
-func visible(s string) string { return claude.Visible(s) }
-
 // shown is w, with escapes made visible if a person's terminal is behind it:
 // what claude wrote may have come from anywhere.
 func (a *app) shown(w io.Writer) io.Writer {
@@ -96,7 +101,7 @@ func (a *app) shown(w io.Writer) io.Writer {
 		return w
 	}
 	return writerFunc(func(p []byte) (int, error) {
-		if _, err := io.WriteString(w, visible(string(p))); err != nil {
+		if _, err := io.WriteString(w, claude.Visible(string(p))); err != nil {
 			return 0, err
 		}
 		return len(p), nil

@@ -3,13 +3,9 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
-	"golang.org/x/term"
-
-	"cctask/engine/claude"
 	"cctask/engine/task"
 )
 
@@ -38,6 +34,9 @@ func (p *progress) update(t task.Task) {
 		p.draw()
 		return
 	}
+	if t.Status.Ended() {
+		return // what comes next tells it
+	}
 	now := time.Now()
 	line := p.line(now)
 	if t.Status.Public() != p.told || line != p.last && now.Sub(p.at) >= plainEvery {
@@ -57,7 +56,7 @@ func (p *progress) draw() {
 	if p.held {
 		return
 	}
-	fmt.Fprintf(p.w, "\r\x1b[K%s", shorten(p.line(time.Now()), p.width()-1))
+	fmt.Fprintf(p.w, "\r\x1b[K%s", shorten(p.line(time.Now()), columns(p.w)-1))
 	p.drawn = true
 }
 
@@ -70,15 +69,6 @@ func (p *progress) clear() {
 		fmt.Fprint(p.w, "\r\x1b[K")
 	}
 	p.held, p.drawn = false, false
-}
-
-func (p *progress) width() int {
-	if f, ok := p.w.(*os.File); ok {
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
-			return w
-		}
-	}
-	return 80
 }
 
 // line says in one line where the task stands.
@@ -106,16 +96,4 @@ func (p *progress) line(now time.Time) string {
 		}
 	}
 	return strings.Join(parts, ", ")
-}
-
-// oneLine makes foreign text safe to stand in a line of a terminal.
-func oneLine(s string) string { return claude.Visible(strings.Join(strings.Fields(s), " ")) }
-
-// shorten cuts s to at most width characters and shows that it did.
-func shorten(s string, width int) string {
-	r := []rune(s)
-	if width < 1 || len(r) <= width {
-		return s
-	}
-	return string(r[:width-1]) + "…"
 }

@@ -57,7 +57,8 @@ func TestProgressLine(t *testing.T) {
 	}
 }
 
-// TestPlainProgress tells a change of status at once and the rest rarely.
+// TestPlainProgress tells a change of status at once and the rest rarely; the
+// end is told by what follows.
 func TestPlainProgress(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
@@ -73,8 +74,8 @@ func TestPlainProgress(t *testing.T) {
 	x.Status = task.Completed
 	p.update(x)
 	p.clear()
-	if n := strings.Count(out.String(), "\n"); n != 3 {
-		t.Errorf("%d lines, want 3:\n%s", n, out.String())
+	if n := strings.Count(out.String(), "\n"); n != 2 {
+		t.Errorf("%d lines, want 2:\n%s", n, out.String())
 	}
 	if strings.Contains(out.String(), "\x1b") {
 		t.Errorf("escapes where no terminal is: %q", out.String())
@@ -102,11 +103,23 @@ func TestTableIsPlainAndAligned(t *testing.T) {
 
 func TestShorten(t *testing.T) {
 	t.Parallel()
-	if got := shorten("grüße", 4); got != "grü…" {
-		t.Errorf("got %q", got)
-	}
-	if got := shorten("grüße", 5); got != "grüße" {
-		t.Errorf("got %q", got)
+	for _, test := range []struct {
+		text  string
+		width int
+		want  string
+	}{
+		{"grüße", 4, "grü…"},
+		{"grüße", 5, "grüße"},
+		{"漢字漢字", 8, "漢字漢字"},
+		{"漢字漢字", 7, "漢字漢…"},
+		{"漢字漢字", 6, "漢字…"},
+		{"e\u0301e\u0301e\u0301", 3, "e\u0301e\u0301e\u0301"},
+		{"e\u0301e\u0301e\u0301", 2, "e\u0301…"},
+		{"🙂🙂", 3, "🙂…"},
+	} {
+		if got := shorten(test.text, test.width); got != test.want {
+			t.Errorf("%q in %d columns: %q, want %q", test.text, test.width, got, test.want)
+		}
 	}
 }
 

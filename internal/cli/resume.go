@@ -48,7 +48,7 @@ func (a *app) again(ctx context.Context, asJSON bool, call againCall, again engi
 	if err != nil {
 		return err
 	}
-	again.Env, again.Claude, again.Key = a.Environ(), claude, newKey()
+	again.Env, again.Claude = a.Environ(), claude
 	return a.submitAndTell(ctx, asJSON,
 		func(ctx context.Context, svc engine.Service) (task.Task, error) { return call(svc, ctx, again) },
 		func(t task.Task) string {

@@ -1,9 +1,14 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
+
+	"cctask/engine"
+	"cctask/engine/task"
 )
 
 func newRemove(a *app) *cobra.Command {
@@ -15,21 +20,23 @@ deleted only with --force, which cancels it first.`,
 		Example:     "  cctask rm 01JD3ZK4\n  cctask rm --force 01JD3ZK4",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(1, -1, "the id of a task"),
-		RunE: a.interruptible(func(cmd *cobra.Command, args []string) error {
-			svc, err := a.connect(cmd.Context())
+		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
+			tasks, err := lookup(ctx, svc, args)
 			if err != nil {
 				return err
 			}
-			defer svc.close()
-			tasks, err := lookup(cmd.Context(), svc, args)
-			if err != nil {
-				return err
+			// A live one comes first: if it is refused, then before anything is deleted.
+			live := slices.IndexFunc(tasks, func(t task.Task) bool { return !t.Status.Ended() })
+			if live > 0 {
+				tasks[0], tasks[live] = tasks[live], tasks[0]
 			}
 			for _, t := range tasks {
-				if err := svc.Remove(cmd.Context(), string(t.ID), force); err != nil {
+				if err := svc.Remove(ctx, string(t.ID), force); err != nil {
 					return err
 				}
-				fmt.Fprintf(a.Stdout, "%s removed\n", t.ID)
+				if _, err := fmt.Fprintf(a.Stdout, "%s removed\n", t.ID); err != nil {
+					return err
+				}
 			}
 			return nil
 		}),

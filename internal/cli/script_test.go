@@ -61,6 +61,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "keep": keep, "reach": reach, "serving": serving, "gate": gate, "pass": pass,
+			"for-each-bad": forEachBad,
 		},
 	})
 }
@@ -133,6 +134,18 @@ func shows(ts *testscript.TestScript, want string, args ...string) {
 		}
 	}
 	ts.Fatalf("cctask %v does not show %s", args, want)
+}
+
+// for-each-bad DIR wants every kind of command to refuse a state directory with
+// a next step, and to leave it as it is.
+func forEachBad(ts *testscript.TestScript, _ bool, args []string) {
+	for _, verb := range []string{"list", "start hi", "dump", "daemon", "daemon status", "daemon stop", "list --embedded"} {
+		code(ts, false, append([]string{"2", "cctask", "--dir", args[0], "--claude", "/bin/true"}, strings.Fields(verb)...))
+		lines := strings.Split(strings.TrimSpace(ts.ReadFile("stderr")), "\n")
+		if last := lines[len(lines)-1]; !strings.HasPrefix(last, "hint: ") || strings.Contains(last, "fault of cctask") {
+			ts.Fatalf("cctask %s: no next step in %q", verb, lines)
+		}
+	}
 }
 
 // gate NAME makes a FIFO at which a claude's [[gate NAME]] blocks.

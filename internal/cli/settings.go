@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cctask/engine"
 	"cctask/internal/ipc"
 )
 
@@ -27,10 +28,10 @@ type globalFlags struct {
 
 func (g *globalFlags) register(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&g.dir, "dir", "", "state directory (CCTASK_DIR; default $XDG_STATE_HOME/cctask or ~/.local/state/cctask)")
-	f.StringVar(&g.claude, "claude", "", "claude binary (CCTASK_CLAUDE; default claude on your PATH)")
-	f.StringVar(&g.jobs, "jobs", "", "most tasks running at once (CCTASK_JOBS; default by cores and memory)")
-	f.StringVar(&g.logLevel, "log-level", "", "debug, info, warn or error (CCTASK_LOG; default info)")
+	f.StringVar(&g.dir, "dir", "", "state `DIR` (CCTASK_DIR; default $XDG_STATE_HOME/cctask or ~/.local/state/cctask)")
+	f.StringVar(&g.claude, "claude", "", "`PATH` of the claude binary (CCTASK_CLAUDE; default claude on your PATH)")
+	f.StringVar(&g.jobs, "jobs", "", "most tasks running at once, a `NUMBER` (CCTASK_JOBS; default by cores and memory)")
+	f.StringVar(&g.logLevel, "log-level", "", "`LEVEL` of the owner's log: debug, info, warn or error (CCTASK_LOG; default info)")
 	f.BoolVar(&g.embedded, "embedded", false, "run the engine inside this process instead of a background owner")
 }
 
@@ -41,8 +42,6 @@ const (
 	defaultKeepAge  = 30 * 24 * time.Hour
 	defaultLogLevel = "info"
 )
-
-var logLevels = []string{"debug", "info", "warn", "error"}
 
 // settings are the resolved settings of a front.
 type settings struct {
@@ -93,12 +92,14 @@ func (a *app) ownerSettings(s *ipc.Settings) []ownerSetting {
 	f := &a.flags
 	return []ownerSetting{
 		{"jobs", f.jobs, "CCTASK_JOBS", fmt.Sprintf("a number from 1 to %d, or 0 for the default", maxJobs), func(text string) (err error) {
-			s.Jobs, err = count(text, maxJobs)
+			if s.Jobs, err = count(text, maxJobs); s.Jobs == 0 {
+				s.Jobs = engine.DefaultJobs() // the number that an owner by default has
+			}
 			return err
 		}},
-		{"log-level", f.logLevel, "CCTASK_LOG", strings.Join(logLevels, ", "), func(text string) error {
+		{"log-level", f.logLevel, "CCTASK_LOG", "debug, info, warn or error", func(text string) error {
 			s.LogLevel = text
-			if !slices.Contains(logLevels, text) {
+			if !slices.Contains([]string{"debug", "info", "warn", "error"}, text) {
 				return errors.New("unknown")
 			}
 			return nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cctask/engine"
 	"cctask/engine/task"
 )
 
@@ -47,12 +48,11 @@ func until(ctx context.Context, sigs <-chan os.Signal, stop func()) (context.Con
 type verb func(cmd *cobra.Command, args []string) error
 
 // interruptible makes the first signal end the verb's context.
-func (a *app) interruptible(f verb) verb {
+func (a *app) interruptible(f func(ctx context.Context, args []string) error) verb {
 	return func(cmd *cobra.Command, args []string) error {
 		ctx, cancel := untilSignal(cmd.Context())
 		defer cancel()
-		cmd.SetContext(ctx)
-		err := f(cmd, args)
+		err := f(ctx, args)
 		// A write or a call that the signal cut short may name another cause.
 		if err != nil && ctx.Err() != nil {
 			return ctx.Err()
@@ -61,19 +61,27 @@ func (a *app) interruptible(f verb) verb {
 	}
 }
 
+// connected is interruptible for a verb that asks the engine.
+func (a *app) connected(f func(ctx context.Context, svc engine.Service, args []string) error) verb {
+	return a.interruptible(func(ctx context.Context, args []string) error {
+		svc, err := a.connect(ctx)
+		if err != nil {
+			return err
+		}
+		defer svc.close()
+		return f(ctx, svc, args)
+	})
+}
+
 // settled makes a call that records something. A signal meanwhile waits for the
 // answer, so that the task's id can still be told; a second one gives up.
 func settled(ctx context.Context, sigs chan os.Signal, call func(context.Context) (task.Task, error)) (task.Task, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type answer struct {
-		t   task.Task
-		err error
-	}
-	done := make(chan answer, 1)
+	done := make(chan ended, 1)
 	go func() {
 		t, err := call(ctx)
-		done <- answer{t, err}
+		done <- ended{t, err}
 	}()
 	var pending os.Signal
 	for {

@@ -1,12 +1,16 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"cctask/engine"
+	"cctask/engine/claude"
 	"cctask/engine/task"
 )
 
@@ -18,13 +22,8 @@ func newStatus(a *app) *cobra.Command {
 		Example:     "  cctask status 01JD3ZK4\n  cctask status --json 01JD3ZK4 | jq -r .result",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(1, 1, "the id of a task"),
-		RunE: a.interruptible(func(cmd *cobra.Command, args []string) error {
-			svc, err := a.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer svc.close()
-			t, err := svc.Get(cmd.Context(), args[0])
+		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
+			t, err := svc.Get(ctx, args[0])
 			if err != nil {
 				return err
 			}
@@ -42,77 +41,67 @@ func newStatus(a *app) *cobra.Command {
 // block describes a task for people, one fact a line.
 func block(t task.Task, now time.Time) string {
 	var b strings.Builder
-	fact := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-12s %s\n", name, oneLine(fmt.Sprintf(format, args...)))
+	fact := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, "%-12s %s\n", name, oneLine(value))
+		}
 	}
-	fact("task", "%s", t.ID)
-	if t.Spec.Name != "" {
-		fact("name", "%s", t.Spec.Name)
-	}
-	fact("status", "%s", t.Status.Public())
+	fact("task", string(t.ID))
+	fact("name", t.Spec.Name)
+	fact("status", string(t.Status.Public()))
 	if t.QueuePosition > 0 {
-		fact("queue", "%d in line", t.QueuePosition)
+		fact("queue", fmt.Sprintf("%d in line", t.QueuePosition))
 	}
-	if t.Message != "" {
-		fact("message", "%s", t.Message)
+	if says(t) {
+		fact("message", t.Message)
 	}
-	if t.Reason != "" {
-		fact("reason", "%s", t.Reason)
-		fact("next", "%s", t.Reason.Hint())
+	fact("reason", string(t.Reason))
+	fact("next", t.Reason.Hint())
+	prompt := t.PromptHead
+	if len(prompt) < t.PromptBytes {
+		prompt += "…"
 	}
-	fact("prompt", "%s%s", t.PromptHead, ellipsis(len(t.PromptHead) < t.PromptBytes))
-	fact("directory", "%s", t.Spec.WorkingDir)
-	if t.Spec.Model != "" {
-		fact("model", "%s", t.Spec.Model)
-	}
+	fact("prompt", prompt)
+	fact("directory", t.Spec.WorkingDir)
+	fact("model", t.Spec.Model)
 	times(fact, t, now)
 	if t.ExitCode != nil {
-		fact("exit code", "%d", *t.ExitCode)
+		fact("exit code", strconv.Itoa(*t.ExitCode))
 	}
-	if t.SessionID != "" {
-		fact("session", "%s", t.SessionID)
-	}
+	fact("session", t.SessionID)
 	// A running first attempt has no cost yet but the one in its progress.
 	if t.Status.Ended() || t.Attempt > 1 {
 		uncertain := map[bool]string{true: " (uncertain)"}[t.CostUncertain]
-		fact("cost", "%s%s in %d turns", cost(t.CostUSD), uncertain, t.NumTurns)
+		fact("cost", fmt.Sprintf("%s%s in %s", cost(t.CostUSD), uncertain, plural(t.NumTurns, "turn")))
 	}
-	fact("output", "%d bytes stdout, %d bytes stderr", t.StdoutBytes, t.StderrBytes)
+	fact("output", fmt.Sprintf("%d bytes stdout, %d bytes stderr", t.StdoutBytes, t.StderrBytes))
 	if len(t.Attempts) > 1 {
 		for _, at := range t.Attempts {
-			fact(fmt.Sprintf("attempt %d", at.N), "%s, %s, %s", at.Kind, at.Status.Public(), duration(time.Duration(at.DurationMS)*time.Millisecond))
+			fact(fmt.Sprintf("attempt %d", at.N), fmt.Sprintf("%s, %s, %s", at.Kind, at.Status.Public(), duration(time.Duration(at.DurationMS)*time.Millisecond)))
 		}
 	}
 	if t.Result != nil && *t.Result != "" {
-		fmt.Fprintf(&b, "\n%s\n", visible(strings.TrimRight(*t.Result, "\n")))
+		fmt.Fprintf(&b, "\n%s\n", claude.Visible(strings.TrimRight(*t.Result, "\n")))
 	}
 	return b.String()
 }
 
-func times(fact func(name, format string, args ...any), t task.Task, now time.Time) {
-	const layout = "2006-01-02 15:04:05"
-	fact("created", "%s (%s)", t.CreatedAt.Local().Format(layout), ago(t.CreatedAt, now))
-	if !t.StartedAt.IsZero() {
-		fact("started", "%s", t.StartedAt.Local().Format(layout))
+func times(fact func(name, value string), t task.Task, now time.Time) {
+	at := func(t time.Time) string {
+		if t.IsZero() {
+			return ""
+		}
+		return t.Local().Format(time.DateTime)
 	}
-	if !t.FinishedAt.IsZero() {
-		fact("finished", "%s", t.FinishedAt.Local().Format(layout))
-	}
+	fact("created", fmt.Sprintf("%s (%s)", at(t.CreatedAt), ago(t.CreatedAt, now)))
+	fact("started", at(t.StartedAt))
+	fact("finished", at(t.FinishedAt))
 	if d := spent(t); d > 0 {
-		fact("duration", "%s", duration(d))
+		fact("duration", duration(d))
 	}
 	if g := t.Progress; g != nil && t.Status.Live() {
 		p := progress{task: t}
-		fact("progress", "%s", strings.TrimPrefix(p.line(now), fmt.Sprintf("task %s ", t.ID)))
-		if g.LastText != "" {
-			fact("says", "%s", g.LastText)
-		}
+		fact("progress", strings.TrimPrefix(p.line(now), fmt.Sprintf("task %s ", t.ID)))
+		fact("says", g.LastText)
 	}
-}
-
-func ellipsis(cut bool) string {
-	if cut {
-		return "…"
-	}
-	return ""
 }

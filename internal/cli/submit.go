@@ -26,11 +26,11 @@ type taskFlags struct {
 
 func (f *taskFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&f.workingDir, "working-dir", "", "directory in which claude works (default: this one)")
-	fl.StringVar(&f.model, "model", "", "sonnet, opus, haiku or a full model name (default: claude's own)")
-	fl.StringVar(&f.name, "name", "", "a name by which the task can be asked for instead of its id")
+	fl.StringVar(&f.workingDir, "working-dir", "", "`DIR` in which claude works (default: this one)")
+	fl.StringVar(&f.model, "model", "", "`MODEL`: sonnet, opus, haiku or a full name (default: claude's own)")
+	fl.StringVar(&f.name, "name", "", "a `NAME` by which the task can be asked for instead of its id")
 	fl.BoolVar(&f.skip, "skip-permissions", true, "let claude use its tools without asking; with =false it is denied what its settings do not allow")
-	fl.Var(&f.timeout, "timeout", "deadline of the task: seconds, or a time like 90s or 2h; 0 is none")
+	fl.Var(&f.timeout, "timeout", "deadline of the task: seconds, or a `TIME` like 90s or 2h; 0 is none")
 }
 
 // submission is the new task that flags and arguments describe. What can be
@@ -55,12 +55,8 @@ func (a *app) submission(cmd *cobra.Command, f *taskFlags, args []string) (engin
 	if cmd.Flags().Changed("skip-permissions") {
 		spec.SkipPermissions = &f.skip
 	}
-	return engine.Submission{Spec: spec, Prompt: prompt, Env: a.Environ(), Key: newKey()}, spec.Check()
+	return engine.Submission{Spec: spec, Prompt: prompt, Env: a.Environ()}, spec.Check()
 }
-
-// newKey makes a call repeatable over an owner's death: the second one finds
-// the first one's task.
-func newKey() string { return "cli-" + string(task.NewID(time.Now())) }
 
 // prompt is the argument, or stdin with "-" or without an argument.
 func (a *app) prompt(args []string) (string, error) {
@@ -103,8 +99,11 @@ func (a *app) submitAndTell(ctx context.Context, asJSON bool,
 	} else {
 		_, err = fmt.Fprintln(a.Stdout, tell(t))
 	}
-	if err != nil || !svc.embedded {
-		return err
+	if err != nil {
+		return fmt.Errorf("task %s is recorded, but it could not be told: %w", t.ID, err)
+	}
+	if !svc.embedded {
+		return nil
 	}
 	ctx, cancel := until(ctx, sigs, stopSignals)
 	defer cancel()

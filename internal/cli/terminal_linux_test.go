@@ -210,7 +210,7 @@ func TestListInColour(t *testing.T) {
 	if code := x.code(); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
-	for noColor, want := range map[string]string{"": `\x1b\[32mcompleted\x1b\[39m  `, "1": `\w  completed  `} {
+	for noColor, want := range map[string]string{"": `\x1b\[32mcompleted  \x1b\[0m`, "1": `\w  completed  `} {
 		cmd := person{t, x.cmd}.command("list", "--all")
 		cmd.Env = append(cmd.Env[:3:3], "NO_COLOR="+noColor)
 		y := onTerminal(t, cmd, true)

@@ -75,22 +75,20 @@ func parseSize(text string) (int64, error) {
 // MCP tools take it.
 type span time.Duration
 
-func (s *span) String() string { return time.Duration(*s).String() }
+func (s *span) String() string { return strings.TrimSuffix(time.Duration(*s).String(), "s") }
 
-func (*span) Type() string { return "duration" }
+func (*span) Type() string { return "time" }
 
 func (s *span) Set(text string) error {
 	d, err := time.ParseDuration(text)
-	if n, numErr := strconv.ParseFloat(text, 64); numErr == nil {
-		d, err = time.Duration(n*float64(time.Second)), nil
-		if !within(n, task.MaxTimeout.Seconds()) {
-			err = errors.New("too long")
-		}
+	n := d.Seconds()
+	if number, numErr := strconv.ParseFloat(text, 64); numErr == nil {
+		n, err = number, nil
 	}
-	if err != nil || d < 0 {
-		return errors.New("want seconds, or a time like 90s or 2h")
+	if err != nil || !within(n, task.MaxTimeout.Seconds()) {
+		return fmt.Errorf("want seconds, or a time like 90s or 2h, at most %.0fh", task.MaxTimeout.Hours())
 	}
-	*s = span(d)
+	*s = span(n * float64(time.Second))
 	return nil
 }
 
@@ -129,6 +127,14 @@ func ago(t, now time.Time) string {
 		return fmt.Sprintf("%dh ago", int(d.Hours()))
 	}
 	return fmt.Sprintf("%dd ago", int(d.Hours()/24))
+}
+
+// plural writes how many there are of something.
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func cost(usd float64) string { return fmt.Sprintf("$%.4f", usd) }

@@ -22,17 +22,12 @@ now, and print a line for each end. An interrupted task has ended too.
 With --json one ID gives one object; none or several give a list, printed at the end.`,
 		Example:     "  cctask wait 01JD3ZK4 && cctask logs 01JD3ZK4\n  cctask wait --timeout 10m",
 		Annotations: exits(exitDone, exitFault, exitInput, exitEnded, exitTimeout, exitInterrupted),
-		RunE: a.interruptible(func(cmd *cobra.Command, args []string) error {
-			svc, err := a.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer svc.close()
+		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
 			w := waiter{app: a, svc: svc, timeout: time.Duration(timeout), asJSON: asJSON, one: len(args) == 1}
-			return w.run(cmd.Context(), args)
+			return w.run(ctx, args)
 		}),
 	}
-	cmd.Flags().Var(&timeout, "timeout", "give up after seconds, or a time like 90s or 2h; 0 waits for ever")
+	cmd.Flags().Var(&timeout, "timeout", "give up after seconds, or a `TIME` like 90s or 2h; 0 waits for ever")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }
@@ -90,7 +85,7 @@ func (w *waiter) run(ctx context.Context, refs []string) error {
 	}
 	if late > 0 {
 		return &stop{exitTimeout, &task.Error{
-			Code: task.CodeConflict, Message: fmt.Sprintf("%d of %d tasks had not ended after %s", late, len(tasks), w.timeout),
+			Code: task.CodeConflict, Message: fmt.Sprintf("%d of %s had not ended after %s", late, plural(len(tasks), "task"), w.timeout),
 			Hint: "They go on: `cctask wait` waits again, `cctask list` shows them.",
 		}}
 	}
@@ -151,13 +146,10 @@ func (w *waiter) print(ctx context.Context, tasks []task.Task, last map[task.ID]
 			return err
 		}
 	}
-	if w.one {
-		return w.printJSON(view(tasks[0]))
-	}
-	return w.printJSON(listJSON{Tasks: views(tasks)})
+	return w.printTasks(tasks, w.one)
 }
 
 // summary is one line about a task.
 func summary(t task.Task) string {
-	return fmt.Sprintf("%s %s %s %s", t.ID, t.Status.Public(), duration(spent(t)), cost(t.CostUSD))
+	return fmt.Sprintf("%s %s %s %s", t.ID, t.Status.Public(), duration(spent(t)), costText(t))
 }
