@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,9 +28,6 @@ const DefaultTimeout = time.Second
 type Options struct {
 	// Timeout is how long to wait for the lock. 0: DefaultTimeout.
 	Timeout time.Duration
-	// Holder names the process that holds the lock, for the error. nil or "":
-	// nobody is named.
-	Holder func() string
 	// App is the version of this program, recorded as the file's last writer.
 	App string
 }
@@ -68,7 +66,7 @@ func Open(dir string, o Options) (*DB, error) {
 	path := filepath.Join(dir, FileName)
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		if err := create(dir, path, o.App, o.Timeout); err != nil {
-			return nil, o.locked(path, translate(path, fmt.Errorf("create the database: %w", err)))
+			return nil, locked(path, translate(path, fmt.Errorf("create the database: %w", err)))
 		}
 	}
 	db := &DB{
@@ -76,7 +74,7 @@ func Open(dir string, o Options) (*DB, error) {
 		queue: make(chan *request), quit: make(chan struct{}), idle: make(chan struct{}),
 	}
 	if err := db.open(false, o.Timeout); err != nil {
-		return nil, o.locked(path, err)
+		return nil, locked(path, err)
 	}
 	go db.write()
 	// A full disk must not keep the owner from answering: the next Open goes on.
@@ -92,22 +90,17 @@ func OpenReadOnly(path string, timeout time.Duration) (*DB, error) {
 	db := &DB{path: path, quit: make(chan struct{}), idle: make(chan struct{})}
 	close(db.idle)
 	if err := db.open(true, timeout); err != nil {
-		return nil, Options{}.locked(path, err)
+		return nil, locked(path, err)
 	}
 	return db, nil
 }
 
 // locked names the holder in an error about a held lock.
-func (o Options) locked(path string, err error) error {
+func locked(path string, err error) error {
 	if !errors.Is(err, errHeld) {
 		return err
 	}
-	by := "another process"
-	if o.Holder != nil {
-		if h := o.Holder(); h != "" {
-			by = h
-		}
-	}
+	by := cmp.Or(holder(path), "another process")
 	return &task.Error{
 		Code: task.CodeLocked, Message: fmt.Sprintf("the database %s is in use by %s", path, by),
 		Hint: "Ask the running cctask (`cctask daemon status`), stop it (`cctask daemon stop`), or use another directory (CCTASK_DIR).",
