@@ -160,7 +160,7 @@ func (f *fake) find(ref string) (*task.Task, error) {
 			return t, nil
 		}
 	}
-	return nil, &task.Error{Code: task.CodeNotFound, Message: fmt.Sprintf("no task %q", ref)}
+	return nil, &task.Error{Code: task.CodeNotFound, Message: fmt.Sprintf("no task %q", ref), Hint: "List the tasks with `cctask list --all`."}
 }
 
 func (f *fake) Get(_ context.Context, ref string) (task.Task, error) {

@@ -46,7 +46,8 @@ func success(v any) (*mcpgo.CallToolResult, error) {
 func refusal(err error) (*mcpgo.CallToolResult, error) {
 	e := task.AsError(err)
 	text := fmt.Sprintf("%s: %s.", e.Code, clip(e.Message, 4000))
-	if e.Hint == "" && e.Code == task.CodeNotFound {
+	if e.Code == task.CodeNotFound {
+		// The engine's hint names a shell's command; a model has tools.
 		e.Hint = "Call list_active_tasks with include_finished to see the tasks."
 	}
 	if e.Hint != "" {

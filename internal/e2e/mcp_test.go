@@ -1,13 +1,10 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,42 +14,6 @@ import (
 
 	"cctask/engine/task"
 )
-
-// A real Claude Code session with cctask as its server starts two tasks in one
-// message, waits for both in parallel, and reports both results.
-func TestRealClaudeFansOut(t *testing.T) {
-	w := newWorld(t)
-	env := map[string]string{}
-	for _, kv := range w.env {
-		k, v, _ := strings.Cut(kv, "=")
-		env[k] = v
-	}
-	config, err := json.Marshal(map[string]any{"mcpServers": map[string]any{
-		"cctask": map[string]any{"command": binary, "args": []string{"mcp"}, "env": env},
-	}})
-	must(t, err)
-	file := filepath.Join(w.home, "mcp.json")
-	must(t, os.WriteFile(file, config, 0o600))
-	prompt := `Fan out. [[tools {"name":"mcp__cctask__start_cc_task_async","input":{"prompt":"[[text inner one]]"}} {"name":"mcp__cctask__start_cc_task_async","input":{"prompt":"[[text inner two]]"}}]]` +
-		`[[tools {"name":"mcp__cctask__check_task_status","input":{"task_id":"${result.0.task_id}","wait_seconds":60}} {"name":"mcp__cctask__check_task_status","input":{"task_id":"${result.1.task_id}","wait_seconds":60}}]]` +
-		`[[text reports: ${result.2.result} and ${result.3.result}]]`
-	cmd := w.command()
-	cmd.Path = lookup(w.env, "CCTASK_CLAUDE")
-	cmd.Args = []string{"claude", "-p", "--mcp-config=" + file, "--strict-mcp-config", "--dangerously-skip-permissions"}
-	cmd.Stdin = strings.NewReader(prompt)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	// The two calls wait in parallel: either may come first.
-	answer := strings.TrimSpace(string(out))
-	if err != nil || answer != "reports: inner one and inner two" && answer != "reports: inner two and inner one" {
-		t.Fatalf("claude: %v\nstdout: %s\nstderr: %s", err, out, stderr.String())
-	}
-	list := parse[struct{ Tasks []task.View }](t, w.ok("list", "--all", "--json"))
-	if len(list.Tasks) != 2 {
-		t.Errorf("%d tasks are recorded", len(list.Tasks))
-	}
-}
 
 // connect starts cctask mcp under the official client.
 func (w *world) connect() *sdk.ClientSession {

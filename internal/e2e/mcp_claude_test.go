@@ -1,0 +1,164 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cctask/engine/task"
+	"cctask/internal/fakeapi"
+)
+
+// outer is a real Claude Code session with cctask as its server.
+func (w *world) outer(args ...string) *exec.Cmd {
+	w.t.Helper()
+	env := map[string]string{}
+	for _, kv := range w.env {
+		k, v, _ := strings.Cut(kv, "=")
+		env[k] = v
+	}
+	config, err := json.Marshal(map[string]any{"mcpServers": map[string]any{
+		"cctask": map[string]any{"command": binary, "args": []string{"mcp"}, "env": env},
+	}})
+	must(w.t, err)
+	file := filepath.Join(w.home, "mcp.json")
+	must(w.t, os.WriteFile(file, config, 0o600))
+	cmd := w.command()
+	cmd.Path = lookup(w.env, "CCTASK_CLAUDE")
+	cmd.Args = append([]string{"claude", "-p", "--mcp-config=" + file, "--strict-mcp-config", "--dangerously-skip-permissions"}, args...)
+	return cmd
+}
+
+// says plays a script in a real Claude Code session and returns its answer.
+func (w *world) says(script string) string {
+	w.t.Helper()
+	cmd := w.outer()
+	cmd.Stdin = strings.NewReader(script)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		w.t.Errorf("claude: %v\nstdout: %s\nstderr: %s", err, out, stderr.String())
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (w *world) all() []task.View {
+	w.t.Helper()
+	return parse[struct{ Tasks []task.View }](w.t, w.ok("list", "--all", "--json")).Tasks
+}
+
+// A real Claude Code session with cctask as its server starts two tasks in one
+// message, waits for both in parallel, and reports both results.
+func TestRealClaudeFansOut(t *testing.T) {
+	w := newWorld(t)
+	answer := w.says(`Fan out. [[tools {"name":"mcp__cctask__start_cc_task_async","input":{"prompt":"[[text inner one]]"}} {"name":"mcp__cctask__start_cc_task_async","input":{"prompt":"[[text inner two]]"}}]]` +
+		`[[tools {"name":"mcp__cctask__check_task_status","input":{"task_id":"${result.0.task_id}","wait_seconds":60}} {"name":"mcp__cctask__check_task_status","input":{"task_id":"${result.1.task_id}","wait_seconds":60}}]]` +
+		`[[text reports: ${result.2.result} and ${result.3.result}]]`)
+	// The two calls wait in parallel: either may come first.
+	if answer != "reports: inner one and inner two" && answer != "reports: inner two and inner one" {
+		t.Error(answer)
+	}
+	if n := len(w.all()); n != 2 {
+		t.Errorf("%d tasks are recorded", n)
+	}
+}
+
+// Claude Code starts a server that was killed between two calls again, and the
+// task of the first call is still there.
+func TestRealClaudeRespawnsAKilledServer(t *testing.T) {
+	w := newWorld(t)
+	answer := make(chan string, 1)
+	// Claude Code may not have seen the death yet when it calls: that one call is
+	// answered "Connection closed", and a model calls again.
+	const check = `[[tool mcp__cctask__check_task_status {"task_id":"${result.0.task_id}","wait_seconds":60}]]`
+	go func() {
+		answer <- w.says(`[[tool mcp__cctask__start_cc_task_async {"prompt":"[[hold inner]][[text still here]]"}]]` +
+			`[[hold between]]` + check + check + `[[text it said: ${result.2.result}]]`)
+	}()
+	w.held("inner", 1)
+	w.held("between", 1)
+	servers := w.matching(binary, "mcp ")
+	w.kill(servers...)
+	w.api.Release("inner")
+	w.api.Release("between")
+	if got := <-answer; got != "it said: still here" || len(servers) != 1 {
+		t.Errorf("after the death of the servers %v: %s", servers, got)
+	}
+}
+
+// What a refused call says, with the next step, is what the model reads.
+func TestRealClaudeReadsErrors(t *testing.T) {
+	w := newWorld(t)
+	answer := w.says(`[[tools {"name":"mcp__cctask__check_task_status","input":{"task_id":"no-such-task"}}` +
+		` {"name":"mcp__cctask__list_active_tasks","input":{"limit":0}}]]` +
+		`[[tool mcp__cctask__start_cc_task_async {"prompt":"x","working_dir":"/nowhere"}]]` +
+		`[[text ${result.0} ; ${result.1} ; ${result.2}]]`)
+	for _, want := range []string{"not_found: ", "Call list_active_tasks", "limit: given 0, allowed is a whole number from 1 to 1000", "Correct the arguments", "invalid_argument: ", "/nowhere"} {
+		if !strings.Contains(answer, want) {
+			t.Errorf("%q is not in what the model read: %s", want, answer)
+		}
+	}
+	if n := len(w.all()); n != 0 {
+		t.Errorf("%d tasks are recorded", n)
+	}
+}
+
+// Three waits of one message run at once: they take as long as one.
+func TestRealClaudeWaitsInParallel(t *testing.T) {
+	const wait = 5 * time.Second
+	w := newWorld(t)
+	var ids, checks []string
+	for range 3 {
+		ids = append(ids, w.start("[[hold inner]]"))
+		checks = append(checks, fmt.Sprintf(`{"name":"mcp__cctask__check_task_status","input":{"task_id":%q,"wait_seconds":%v}}`, ids[len(ids)-1], wait.Seconds()))
+	}
+	w.held("inner", 3)
+	answer := w.says(`[[tools ` + strings.Join(checks, " ") + `]][[text ${result.0.status} ${result.1.status} ${result.2.status}]]`)
+	if answer != "running running running" {
+		t.Error(answer)
+	}
+	var turns []time.Time
+	for _, r := range w.api.Requests() {
+		if strings.HasPrefix(r.Prompt, "[[tools") && r.Kind == fakeapi.KindMain {
+			turns = append(turns, r.Time)
+		}
+	}
+	if len(turns) != 2 || turns[1].Sub(turns[0]) < wait || turns[1].Sub(turns[0]) > 2*wait {
+		t.Errorf("three waits of %v in one message: turns at %v", wait, turns)
+	}
+	w.api.Release("inner")
+	w.wait(ids...)
+}
+
+// A turn that the user interrupts cancels the task that it waits for.
+func TestRealClaudeAbortsACall(t *testing.T) {
+	w := newWorld(t)
+	cmd := w.outer("--input-format=stream-json", "--output-format=stream-json", "--verbose")
+	in, err := cmd.StdinPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	send := func(v any) {
+		b, err := json.Marshal(v)
+		must(t, err)
+		_, err = in.Write(append(b, '\n'))
+		must(t, err)
+	}
+	send(map[string]any{"type": "user", "message": map[string]any{
+		"role": "user", "content": `[[tool mcp__cctask__execute_cc_task {"prompt":"[[hold inner]]"}]][[text not reached]]`,
+	}})
+	w.held("inner", 1)
+	send(map[string]any{"type": "control_request", "request_id": "r1", "request": map[string]any{"subtype": "interrupt"}})
+	id := string(w.all()[0].TaskID)
+	if v := w.wait(id)[0]; v.Status != task.Cancelled || v.FailureReason != task.ReasonCancelled {
+		t.Errorf("the task of an aborted call: %+v", v)
+	}
+	must(t, in.Close())
+	_ = cmd.Wait()
+}
