@@ -159,23 +159,22 @@ func (a *app) ownerStatus(ctx context.Context, s settings) (ownerJSON, error) {
 	if err != nil {
 		return ownerJSON{}, err
 	}
-	o := ownerJSON{DB: filepath.Join(s.dir, storage.FileName)}
+	db := filepath.Join(s.dir, storage.FileName)
 	if !held {
-		return o, nil
+		return ownerJSON{DB: db}, nil
 	}
-	o.Running, o.PID, o.Version, o.Phase, o.Socket, o.Jobs = true, lock.PID, lock.Version, lock.Phase, lock.Socket, lock.Settings.Jobs
-	if lock.Phase != ipc.PhaseServing {
-		return o, nil
+	h := ipc.Hello{Lock: lock}
+	if lock.Phase == ipc.PhaseServing {
+		client := a.client(s, false)
+		defer client.Close()
+		if h, err = client.Hello(ctx); err != nil {
+			return ownerJSON{}, err
+		}
 	}
-	client := a.client(s, false)
-	defer client.Close()
-	h, err := client.Hello(ctx)
-	if err != nil {
-		return ownerJSON{}, err
-	}
-	o.PID, o.Version, o.Phase, o.Socket, o.Live, o.Queued, o.Uptime = h.PID, h.Version, h.Phase, h.Socket, h.Live, h.Queued, h.Uptime
-	o.Jobs = h.Settings.Jobs
-	return o, nil
+	return ownerJSON{
+		Running: true, PID: h.PID, Version: h.Version, Phase: h.Phase, Socket: h.Socket, DB: db,
+		Live: h.Live, Queued: h.Queued, Jobs: h.Settings.Jobs, Uptime: h.Uptime,
+	}, nil
 }
 
 func newDaemonStop(a *app) *cobra.Command {

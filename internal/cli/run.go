@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -98,13 +97,4 @@ func (l *lastByte) Write(p []byte) (int, error) {
 		l.last = p[len(p)-1]
 	}
 	return l.w.Write(p)
-}
-
-// leaves tells whether the answer to the question after Ctrl-C is to leave the task running.
-func leaves(line string) bool {
-	switch strings.ToLower(strings.TrimSpace(line)) {
-	case "d", "detach":
-		return true
-	}
-	return false
 }

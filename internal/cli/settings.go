@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,7 +29,7 @@ type globalFlags struct {
 func (g *globalFlags) register(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVar(&g.dir, "dir", "", "state `DIR` (CCTASK_DIR; default $XDG_STATE_HOME/cctask or ~/.local/state/cctask)")
-	f.StringVar(&g.claude, "claude", "", "`PATH` of the claude binary (CCTASK_CLAUDE; default claude on your PATH)")
+	f.StringVar(&g.claude, "claude", "", "`FILE` of the claude binary (CCTASK_CLAUDE; default claude on your PATH)")
 	f.StringVar(&g.jobs, "jobs", "", "most tasks running at once, a `NUMBER` (CCTASK_JOBS; default by cores and memory)")
 	f.StringVar(&g.logLevel, "log-level", "", "`LEVEL` of the owner's log: debug, info, warn or error (CCTASK_LOG; default info)")
 	f.BoolVar(&g.embedded, "embedded", false, "run the engine inside this process instead of a background owner")
@@ -155,6 +155,9 @@ func (a *app) claudePath() (string, error) {
 		return "", badInput("claude was not found on your PATH",
 			"Install Claude Code (npm install -g @anthropic-ai/claude-code), or set CCTASK_CLAUDE or --claude to its path.")
 	}
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		err = inner // what the system says, without the steps that led to it
+	}
 	return "", badInput(fmt.Sprintf("%s: %q: %v", name, text, err), "Give the path of an executable file, or leave it out to take claude from your PATH.")
 }
 
@@ -166,33 +169,23 @@ func (a *app) explicitClaude() (string, error) {
 	return a.claudePath()
 }
 
-var (
-	errNotFound      = errors.New("no such file")
-	errNotExecutable = errors.New("not an executable file")
-)
-
 // lookPath is exec.LookPath for this Env, with an absolute answer.
 func (a *app) lookPath(name string) (string, error) {
-	candidates := []string{name}
-	if !strings.ContainsRune(name, filepath.Separator) {
-		candidates = nil
-		for _, dir := range filepath.SplitList(a.Getenv("PATH")) {
-			// An empty or relative entry would run what lies in a project's directory.
-			if filepath.IsAbs(dir) {
-				candidates = append(candidates, filepath.Join(dir, name))
-			}
+	if strings.ContainsRune(name, filepath.Separator) {
+		path, err := filepath.Abs(name)
+		if err == nil {
+			path, err = exec.LookPath(path)
+		}
+		return path, err
+	}
+	for _, dir := range filepath.SplitList(a.Getenv("PATH")) {
+		// An empty or relative entry would run what lies in a project's directory.
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path, nil
 		}
 	}
-	cause := errNotFound
-	for _, c := range candidates {
-		info, err := os.Stat(c)
-		switch {
-		case err != nil:
-		case info.IsDir() || info.Mode()&0o111 == 0:
-			cause = errNotExecutable
-		default:
-			return filepath.Abs(c)
-		}
-	}
-	return "", cause
+	return "", &exec.Error{Name: name, Err: exec.ErrNotFound}
 }

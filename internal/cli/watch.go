@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -60,7 +61,7 @@ func (a *app) watch(ctx context.Context, svc engine.Service, t task.Task, sigs <
 			w.show.tick()
 		case line := <-w.answers:
 			w.answers, w.asked, w.show.held = nil, false, false
-			if leaves(line) {
+			if strings.EqualFold(strings.TrimSpace(line), "d") {
 				return t, left(t)
 			}
 		case s := <-sigs:

@@ -79,7 +79,7 @@ func (c *Client) Hello(ctx context.Context) (Hello, error) {
 	if !c.cfg.AutoStart {
 		l, held, err := Inspect(c.cfg.Dir)
 		if err == nil && held && l.alive() && (l.Phase == PhaseStarting || l.Phase == PhaseClosing) {
-			return l.hello(), nil
+			return Hello{Lock: l}, nil
 		}
 	}
 	return call[Hello](ctx, c, http.MethodGet, "hello", nil)

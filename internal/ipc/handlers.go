@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"time"
 
 	"cctask/engine"
@@ -18,44 +19,46 @@ import (
 func newServer(o *Owner, b Backend) *server {
 	s := &server{
 		o: o, b: b, mux: http.NewServeMux(), began: time.Now(), busy: time.Now(),
-		told: make(chan struct{}), cut: make(chan struct{}), empty: make(chan struct{}),
+		cut: make(chan struct{}), empty: make(chan struct{}),
 	}
-	s.mux.HandleFunc("GET /v1/hello", answer(s, func(context.Context, none) (Hello, error) { return s.hello(), nil }))
-	s.mux.HandleFunc("POST /v1/submit", answer(s, func(ctx context.Context, r submitRequest) (task.Task, error) {
-		return b.Submit(ctx, r.submission())
-	}))
-	s.mux.HandleFunc("POST /v1/get", answer(s, func(ctx context.Context, r refRequest) (task.Task, error) {
-		return b.Get(ctx, r.Ref)
-	}))
-	s.mux.HandleFunc("POST /v1/list", answer(s, b.List))
-	s.mux.HandleFunc("POST /v1/output", answer(s, b.Output))
-	s.mux.HandleFunc("POST /v1/cancel", answer(s, func(ctx context.Context, r refRequest) (task.Task, error) {
-		return b.Cancel(ctx, r.Ref)
-	}))
-	s.mux.HandleFunc("POST /v1/resume", answer(s, func(ctx context.Context, r againRequest) (task.Task, error) {
-		return b.Resume(ctx, r.again())
-	}))
-	s.mux.HandleFunc("POST /v1/retry", answer(s, func(ctx context.Context, r againRequest) (task.Task, error) {
-		return b.Retry(ctx, r.again())
-	}))
-	s.mux.HandleFunc("POST /v1/remove", answer(s, func(ctx context.Context, r refRequest) (none, error) {
-		return none{}, b.Remove(ctx, r.Ref, r.Force)
-	}))
-	s.mux.HandleFunc("POST /v1/ended", answer(s, func(_ context.Context, r endedRequest) (none, error) {
-		b.Ended(r.Run)
-		return none{}, nil
-	}))
-	s.mux.HandleFunc("POST /v1/stop", answer(s, s.stop))
-	s.mux.HandleFunc("GET /v1/events", s.events)
-	s.mux.HandleFunc("GET /v1/dump", s.dump)
+	s.told = make(chan struct{})
+	s.tell = sync.OnceFunc(func() { close(s.told) })
+	ref := func(f func(context.Context, string) (task.Task, error)) http.HandlerFunc {
+		return answer(s, func(ctx context.Context, r refRequest) (task.Task, error) { return f(ctx, r.Ref) })
+	}
+	again := func(f func(context.Context, engine.Again) (task.Task, error)) http.HandlerFunc {
+		return answer(s, func(ctx context.Context, r againRequest) (task.Task, error) { return f(ctx, r.again()) })
+	}
+	for pattern, handler := range map[string]http.HandlerFunc{
+		"GET /v1/hello": answer(s, func(context.Context, none) (Hello, error) { return s.hello(), nil }),
+		"POST /v1/submit": answer(s, func(ctx context.Context, r submitRequest) (task.Task, error) {
+			return b.Submit(ctx, r.submission())
+		}),
+		"POST /v1/get":    ref(b.Get),
+		"POST /v1/list":   answer(s, b.List),
+		"POST /v1/output": answer(s, b.Output),
+		"POST /v1/cancel": ref(b.Cancel),
+		"POST /v1/resume": again(b.Resume),
+		"POST /v1/retry":  again(b.Retry),
+		"POST /v1/remove": answer(s, func(ctx context.Context, r refRequest) (none, error) {
+			return none{}, b.Remove(ctx, r.Ref, r.Force)
+		}),
+		"POST /v1/ended": answer(s, func(_ context.Context, r endedRequest) (none, error) {
+			b.Ended(r.Run)
+			return none{}, nil
+		}),
+		"POST /v1/stop":  answer(s, s.stop),
+		"GET /v1/events": s.events,
+		"GET /v1/dump":   s.dump,
+	} {
+		s.mux.HandleFunc(pattern, handler)
+	}
 	return s
 }
 
 func (s *server) hello() Hello {
-	h := s.o.Record().hello()
 	st := s.b.Stats()
-	h.Live, h.Queued, h.Uptime = st.Live, st.Queued, time.Since(s.began)
-	return h
+	return Hello{Lock: s.o.Record(), Live: st.Live, Queued: st.Queued, Uptime: time.Since(s.began)}
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -143,7 +146,7 @@ func writeError(w http.ResponseWriter, err error) {
 	if err != nil {
 		body = []byte(`{"code":"internal"}`)
 	}
-	write(w, statusOf(e.Code), body)
+	write(w, refused, body)
 }
 
 // write sends a whole answer before the request counts as done, so that an
@@ -164,15 +167,8 @@ func write(w http.ResponseWriter, status int, body []byte) {
 func (s *server) events(w http.ResponseWriter, r *http.Request) {
 	sub := s.b.Subscribe("")
 	defer sub.Close()
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancel := s.untilCut(r)
 	defer cancel()
-	go func() {
-		select {
-		case <-s.cut:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	ctl := http.NewResponseController(w)
 	for ctl.Flush() == nil {
@@ -186,6 +182,19 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// untilCut is a stream's context: it ends with the request, and when the owner leaves.
+func (s *server) untilCut(r *http.Request) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(r.Context())
+	go func() {
+		select {
+		case <-s.cut:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // nextEvents returns nothing after a heartbeat's time without any.
@@ -215,15 +224,8 @@ func writeEvents(w io.Writer, evs []engine.Event) error {
 
 // dump streams, and says in a trailer whether that was all.
 func (s *server) dump(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancel := s.untilCut(r)
 	defer cancel()
-	go func() {
-		select {
-		case <-s.cut:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	w.Header().Set("Trailer", dumpTrailer)
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	verdict := "ok"

@@ -35,7 +35,7 @@ func killIf(pid int, sure func() bool) error {
 func peerUID(fd int) (int, error) {
 	c, err := unix.GetsockoptXucred(fd, unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
 	if err != nil {
-		return 0, fmt.Errorf("user at the other end of the socket: %w", err)
+		return 0, err
 	}
 	return int(c.Uid), nil
 }

@@ -56,7 +56,7 @@ func killIf(pid int, sure func() bool) error {
 func peerUID(fd int) (int, error) {
 	c, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
-		return 0, fmt.Errorf("user at the other end of the socket: %w", err)
+		return 0, err
 	}
 	return int(c.Uid), nil
 }

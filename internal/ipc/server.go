@@ -51,7 +51,8 @@ type server struct {
 	b     Backend
 	mux   *http.ServeMux
 	began time.Time
-	told  chan struct{} // closed when a front has asked the owner to leave
+	told  chan struct{} // closed by tell: a front has asked the owner to leave
+	tell  func()
 	cut   chan struct{} // closed when streams must end
 
 	mu       sync.Mutex
@@ -59,7 +60,6 @@ type server struct {
 	busy     time.Time // when there was something to do last
 	closing  bool
 	empty    chan struct{} // closed when closing and nothing is in flight
-	stopped  bool
 }
 
 // Serve answers fronts until one of them tells it to stop, ctx ends, nothing
@@ -180,17 +180,18 @@ func (l ownListener) Accept() (net.Conn, error) {
 // checkPeer fails unless the other end runs as the same user.
 func checkPeer(c *net.UnixConn) error {
 	raw, err := c.SyscallConn()
+	uid := -1
+	if err == nil {
+		var uerr error
+		err = errors.Join(raw.Control(func(fd uintptr) { uid, uerr = peerUID(int(fd)) }), uerr)
+	}
 	if err != nil {
 		return fmt.Errorf("user at the other end of the socket: %w", err)
 	}
-	uid := -1
-	if cerr := raw.Control(func(fd uintptr) { uid, err = peerUID(int(fd)) }); cerr != nil {
-		return fmt.Errorf("user at the other end of the socket: %w", cerr)
+	if uid != os.Geteuid() {
+		return fmt.Errorf("the other end of the socket runs as user %d", uid)
 	}
-	if err == nil && uid != os.Geteuid() {
-		err = fmt.Errorf("the other end of the socket runs as user %d", uid)
-	}
-	return err
+	return nil
 }
 
 type logWriter func(string)
@@ -313,9 +314,6 @@ func (s *server) stop(ctx context.Context, r stopRequest) (none, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.close()
-	if !s.stopped {
-		s.stopped = true
-		close(s.told)
-	}
+	s.tell()
 	return none{}, err
 }

@@ -2,6 +2,7 @@ package ipc
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -15,17 +16,13 @@ func newer(a, b string) bool {
 	if !ok1 || !ok2 {
 		return false
 	}
-	for i := range x.core {
-		if x.core[i] != y.core[i] {
-			return x.core[i] > y.core[i]
-		}
+	if c := slices.Compare(x.core[:], y.core[:]); c != 0 {
+		return c > 0
 	}
-	switch {
-	case x.pre == "" || y.pre == "":
+	if x.pre == "" || y.pre == "" {
 		return x.pre == "" && y.pre != ""
-	default:
-		return comparePre(x.pre, y.pre) > 0
 	}
+	return slices.CompareFunc(strings.Split(x.pre, "."), strings.Split(y.pre, "."), comparePre) > 0
 }
 
 type version struct {
@@ -53,27 +50,17 @@ func parseVersion(s string) (v version, ok bool) {
 	return v, true
 }
 
-// comparePre compares pre-releases: numbers as numbers and below words, and of
-// two that agree the longer is the newer.
+// comparePre compares parts of a pre-release: numbers as numbers and below words.
 func comparePre(a, b string) int {
-	x, y := strings.Split(a, "."), strings.Split(b, ".")
-	for i := range min(len(x), len(y)) {
-		n, err1 := strconv.ParseUint(x[i], 10, 64)
-		m, err2 := strconv.ParseUint(y[i], 10, 64)
-		var c int
-		switch {
-		case err1 == nil && err2 == nil:
-			c = cmp.Compare(n, m)
-		case err1 == nil:
-			c = -1
-		case err2 == nil:
-			c = 1
-		default:
-			c = cmp.Compare(x[i], y[i])
-		}
-		if c != 0 {
-			return c
-		}
+	n, err1 := strconv.ParseUint(a, 10, 64)
+	m, err2 := strconv.ParseUint(b, 10, 64)
+	switch {
+	case err1 == nil && err2 == nil:
+		return cmp.Compare(n, m)
+	case err1 == nil:
+		return -1
+	case err2 == nil:
+		return 1
 	}
-	return cmp.Compare(len(x), len(y))
+	return cmp.Compare(a, b)
 }

@@ -22,28 +22,16 @@ const (
 	ownerHeader = "Cctask-Owner"
 	// dumpTrailer ends a whole dump: "ok" or a task.Error.
 	dumpTrailer = "Cctask-Dump"
+	// refused is the status of every error: a front reads the code inside.
+	refused = http.StatusUnprocessableEntity
 )
 
 // Hello is what an owner says of itself.
 type Hello struct {
-	PID      int           `json:"pid"`
-	Version  string        `json:"version"`
-	Protocol int           `json:"protocol"`
-	Phase    string        `json:"phase"`
-	Socket   string        `json:"socket"`
-	DB       string        `json:"db"`
-	Settings Settings      `json:"settings"`
-	Live     int           `json:"live"`
-	Queued   int           `json:"queued"`
-	Uptime   time.Duration `json:"uptime"` // nanoseconds
-}
-
-// hello is the part of a Hello that owner.lock knows too.
-func (l Lock) hello() Hello {
-	return Hello{
-		PID: l.PID, Version: l.Version, Protocol: l.Protocol, Phase: l.Phase,
-		Socket: l.Socket, DB: l.DB, Settings: l.Settings,
-	}
+	Lock
+	Live   int           `json:"live"`
+	Queued int           `json:"queued"`
+	Uptime time.Duration `json:"uptime"` // nanoseconds
 }
 
 type none struct{}
@@ -108,31 +96,6 @@ func encode(v any) ([]byte, error) {
 		return nil, fmt.Errorf("encode %T: %w", v, err)
 	}
 	return b.Bytes(), nil
-}
-
-// statuses are for people who look at the socket; a front reads the code.
-var statuses = map[task.Code]int{
-	task.CodeInvalid:             http.StatusBadRequest,
-	task.CodeNotFound:            http.StatusNotFound,
-	task.CodeAmbiguous:           http.StatusConflict,
-	task.CodeConflict:            http.StatusConflict,
-	task.CodeIdempotencyConflict: http.StatusConflict,
-	task.CodeSessionBusy:         http.StatusConflict,
-	task.CodeOwnerStarting:       http.StatusServiceUnavailable,
-	task.CodeOwnerGone:           http.StatusServiceUnavailable,
-	task.CodeClosing:             http.StatusServiceUnavailable,
-	task.CodeLocked:              http.StatusLocked,
-	task.CodeVersion:             http.StatusUpgradeRequired,
-	task.CodeCorrupt:             http.StatusInternalServerError,
-	task.CodeNoSpace:             http.StatusInsufficientStorage,
-	task.CodeInternal:            http.StatusInternalServerError,
-}
-
-func statusOf(c task.Code) int {
-	if s, ok := statuses[c]; ok {
-		return s
-	}
-	return http.StatusInternalServerError
 }
 
 // readError turns an answer that is not 200 back into the owner's error.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,16 @@ func TestErrorsCrossTheSocket(t *testing.T) {
 	serve(t, dir)
 	c := front(t, dir, func(c *Config) { c.StartWait = 50 * time.Millisecond })
 	ctx := within(t, time.Minute)
-	for code := range statuses {
+	src, err := os.ReadFile("../../engine/task/errors.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := regexp.MustCompile(` Code = "(\w+)"`).FindAllStringSubmatch(string(src), -1)
+	if len(codes) == 0 {
+		t.Fatal("no codes found")
+	}
+	for _, m := range codes {
+		code := task.Code(m[1])
 		_, err := c.Get(ctx, "error "+string(code))
 		if !errors.Is(err, &task.Error{Code: code}) || err.Error() != "get it: no" || task.HintOf(err) != "Do <this> & that…" {
 			t.Errorf("%s: %#v", code, err)
@@ -35,17 +45,6 @@ func TestErrorsCrossTheSocket(t *testing.T) {
 	large := submission(strings.Repeat("x", maxBody))
 	if _, err := c.Submit(ctx, large); !errors.Is(err, task.ErrInvalid) || task.HintOf(err) == "" {
 		t.Errorf("%#v", err)
-	}
-}
-
-func TestEveryCodeHasAStatus(t *testing.T) {
-	t.Parallel()
-	src, err := os.ReadFile("../../engine/task/errors.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := bytes.Count(src, []byte(" Code = \"")); n != len(statuses) {
-		t.Errorf("%d codes, %d statuses: give the new one its own", n, len(statuses))
 	}
 }
 
