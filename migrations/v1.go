@@ -6,7 +6,7 @@ import bolt "go.etcd.io/bbolt"
 func create(tx *bolt.Tx) error {
 	for _, name := range []string{
 		"meta", "tasks", "attempts", "prompts", "results", "output", "by_status",
-		"queue", "ended", "names", "keys", "sessions", "env", "removing",
+		"queue", "ended", "names", "suffixes", "keys", "sessions", "env", "removing",
 	} {
 		if _, err := tx.CreateBucket([]byte(name)); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -21,6 +22,7 @@ var (
 	bucketQueue    = []byte("queue")
 	bucketEnded    = []byte("ended")
 	bucketNames    = []byte("names")
+	bucketSuffixes = []byte("suffixes")
 	bucketKeys     = []byte("keys")
 	bucketSessions = []byte("sessions")
 	bucketEnv      = []byte("env")
@@ -50,6 +52,13 @@ func keyAttempt(id task.ID, n int) []byte {
 func keyEnded(ms int64, id task.ID) []byte { return append(u64(uint64(ms)), id...) }
 
 func keyName(name string, id task.ID) []byte { return []byte(name + "\x00" + string(id)) }
+
+// backwards turns an index by the beginning into one by the end.
+func backwards(id string) string {
+	b := []byte(id)
+	slices.Reverse(b)
+	return string(b)
+}
 
 // keySessionTask says that the task names the session.
 func keySessionTask(session string, id task.ID) []byte { return keyName(session, id) }

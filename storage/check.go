@@ -162,7 +162,7 @@ func (c *checker) attempts(t task.Task) {
 // totals checks that the indexes hold nothing else, and the counters.
 func (c *checker) totals() {
 	for _, name := range [][]byte{
-		bucketByStatus, bucketNames, bucketQueue, bucketEnded, bucketEnv, bucketAttempts,
+		bucketByStatus, bucketNames, bucketSuffixes, bucketQueue, bucketEnded, bucketEnv, bucketAttempts,
 	} {
 		if got := c.size(name, nil); got != c.keys[string(name)] {
 			c.report("%s: has %d keys, the records make %d", name, got, c.keys[string(name)])

@@ -23,6 +23,7 @@
 //	queue      seq (uint64)           <id> of a queued task
 //	ended      unix ms (uint64) <id>  uint64, bytes of the task's pieces as stored
 //	names      <name> 0x00 <id>       -
+//	suffixes   <id backwards>         -
 //	keys       <idempotency key>      unix ms (uint64) <id> <hash of the specification>
 //	sessions   <uuid>                 float64 bits, the session's last known total cost
 //	           <uuid> 0x00 <id>       - (the task names the session)

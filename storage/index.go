@@ -56,7 +56,10 @@ func (e entry) keys() map[indexKey][]byte {
 		return nil
 	}
 	stored := u64(uint64(e.stored))
-	keys := map[indexKey][]byte{{string(bucketByStatus), string(keyByStatus(e.status, e.id))}: stored}
+	keys := map[indexKey][]byte{
+		{string(bucketByStatus), string(keyByStatus(e.status, e.id))}: stored,
+		{string(bucketSuffixes), backwards(string(e.id))}:             present,
+	}
 	if e.name != "" {
 		keys[indexKey{string(bucketNames), string(keyName(e.name, e.id))}] = present
 	}

@@ -188,7 +188,10 @@ func resolve(tx *bolt.Tx, ref string) (task.ID, error) {
 	}
 	found := withPrefix(tasks, part)
 	if len(found) == 0 {
-		found = withSuffix(tx.Bucket(bucketByStatus), part)
+		found = withPrefix(tx.Bucket(bucketSuffixes), backwards(part))
+		for i, id := range found {
+			found[i] = task.ID(backwards(string(id)))
+		}
 	}
 	switch len(found) {
 	case 0:
@@ -210,22 +213,10 @@ func ambiguous(ref string, found []task.ID) error {
 	}
 }
 
-func withPrefix(tasks *bolt.Bucket, part string) (found []task.ID) {
-	c := tasks.Cursor()
+func withPrefix(index *bolt.Bucket, part string) (found []task.ID) {
+	c := index.Cursor()
 	for k, _ := c.Seek([]byte(part)); bytes.HasPrefix(k, []byte(part)) && len(found) <= maxCandidates; k, _ = c.Next() {
 		found = append(found, task.ID(k))
 	}
-	return found
-}
-
-// withSuffix scans an index of small entries, not the records.
-func withSuffix(byStatus *bolt.Bucket, part string) (found []task.ID) {
-	c := byStatus.Cursor()
-	for k, _ := c.First(); k != nil && len(found) <= maxCandidates; k, _ = c.Next() {
-		if bytes.HasSuffix(k, []byte(part)) {
-			found = append(found, task.ID(k[len(k)-task.IDLength:]))
-		}
-	}
-	slices.Sort(found)
 	return found
 }

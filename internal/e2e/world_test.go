@@ -101,13 +101,13 @@ func (w *world) end() {
 		w.t.Logf("owner.log:\n%s", log)
 	}
 	if _, err := os.Stat(filepath.Join(w.dir, "tasks.db")); err != nil {
-		w.killLeft(nil)
+		w.killLeft()
 		return
 	}
 	if r := w.cctask("daemon", "stop", "--cancel"); r.code != 0 {
 		w.t.Errorf("daemon stop --cancel: %s", r)
 	}
-	w.killLeft(nil)
+	w.killLeft()
 	if err := storage.CheckFile(filepath.Join(w.dir, "tasks.db")); err != nil {
 		w.t.Errorf("the database is not whole: %v", err)
 	}
@@ -119,13 +119,13 @@ func (w *world) end() {
 	}
 }
 
-// killLeft fails the test for every process of this world that lives, but for
-// the spared ones, and ends it.
-func (w *world) killLeft(spare map[int]bool) {
+// killLeft fails the test for every process of this world that lives, and ends
+// it. An owner lets go of its lock a moment before it exits.
+func (w *world) killLeft() {
+	for end := time.Now().Add(10 * time.Second); len(w.processes()) > 0 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
 	for _, p := range w.processes() {
-		if spare[p.pid] {
-			continue
-		}
 		w.t.Errorf("process %d is left: %s", p.pid, p.cmd)
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	}
