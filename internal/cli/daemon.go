@@ -143,8 +143,12 @@ so and exits with 0 ("running": false in JSON).`,
 				_, err = fmt.Fprintf(a.Stdout, "no owner is running for %s; the next command that needs one starts it\n", s.dir)
 				return err
 			}
-			_, err = fmt.Fprintf(a.Stdout, "pid      %d\nversion  %s\nphase    %s\nsocket   %s\ndb       %s\nlive     %d\nqueued   %d\njobs     %d\nuptime   %s\n",
-				o.PID, o.Version, o.Phase, o.Socket, o.DB, o.Live, o.Queued, o.Jobs, duration(o.Uptime))
+			text := fmt.Sprintf("pid      %d\nversion  %s\nphase    %s\ndb       %s\njobs     %d\n", o.PID, o.Version, o.Phase, o.DB, o.Jobs)
+			// One that does not serve has not said how much it has to do.
+			if o.Phase == ipc.PhaseServing {
+				text += fmt.Sprintf("socket   %s\nlive     %d\nqueued   %d\nuptime   %s\n", o.Socket, o.Live, o.Queued, duration(o.Uptime))
+			}
+			_, err = fmt.Fprint(a.Stdout, text)
 			return err
 		}),
 	}

@@ -60,7 +60,7 @@ func TestScript(t *testing.T) {
 			return os.Mkdir(filepath.Join(env.WorkDir, "home"), 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "keep": keep, "reach": reach, "serving": serving, "gate": gate, "pass": pass,
+			"code": code, "keep": keep, "reach": reach, "phase": phase, "gate": gate, "pass": pass,
 			"for-each-bad": forEachBad,
 		},
 	})
@@ -121,9 +121,9 @@ func reach(ts *testscript.TestScript, _ bool, args []string) {
 	shows(ts, fmt.Sprintf("\n  \"status\": %q", args[0]), "status", "--json", args[1])
 }
 
-// serving waits for an owner that somebody else has started.
-func serving(ts *testscript.TestScript, _ bool, _ []string) {
-	shows(ts, `"phase": "serving"`, "daemon", "status", "--json")
+// phase PHASE waits for an owner that somebody else has started.
+func phase(ts *testscript.TestScript, _ bool, args []string) {
+	shows(ts, fmt.Sprintf(`"phase": %q`, args[0]), "daemon", "status", "--json")
 }
 
 func shows(ts *testscript.TestScript, want string, args ...string) {
