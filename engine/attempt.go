@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -41,33 +43,37 @@ var errGone = errors.New("task left the queue")
 // begins; recover repairs a crash between any two.
 func (e *Engine) run(a *attempt) {
 	defer e.release(a)
+	if a.start() {
+		a.follow()
+	}
+}
+
+// start is steps 1 to 4; it tells whether there is something to follow.
+func (a *attempt) start() bool {
+	defer close(a.started)
 	t, rec, err := a.claim()
 	if err != nil {
-		close(a.started)
-		if !errors.Is(err, errGone) {
-			e.log.Error().Err(err).Str("task", string(a.id)).Msg("claim")
+		<-a.before
+		if !errors.Is(err, errGone) && a.e.ctx.Err() == nil {
+			a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("claim")
 		}
-		return
+		return false
 	}
 	started, err := a.launch(t, rec)
 	<-a.before
 	if err != nil {
 		a.notStarted(err)
-		close(a.started)
-		return
+		return false
 	}
-	err = a.running(started.StartedAt)
-	close(a.started)
-	if err == nil {
-		a.follow()
-	}
+	return a.running(started.StartedAt) == nil
 }
 
-// claim is step 1: queued -> starting.
+// claim is step 1: queued -> starting. A full disk does not take the task's
+// turn away.
 func (a *attempt) claim() (task.Task, task.Attempt, error) {
 	var rec task.Attempt
-	t, err := a.e.change(a.id, func(t *task.Task, w *task.Write) error {
-		if t.Status != task.Queued {
+	t, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
+		if t.Status != task.Queued || !a.e.claims(a) {
 			return errGone
 		}
 		var err error
@@ -94,6 +100,9 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Record, error) {
 		return runner.Record{}, fmt.Errorf("read the prompt: %w", err)
 	}
 	env, err := e.store.Env(t.ID)
+	if err != nil && transient(err) {
+		return runner.Record{}, fmt.Errorf("%w: read the environment: %w", runner.ErrNotStarted, err)
+	}
 	if err != nil {
 		return runner.Record{}, &runner.SpawnError{Op: "read the environment", Err: err.Error()}
 	}
@@ -102,8 +111,7 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Record, error) {
 	if err := errors.Join(checkDir("working_dir", t.Spec.WorkingDir), checkClaude(t.Spec.Claude)); err != nil {
 		return runner.Record{}, &runner.SpawnError{Op: "look before the launch", Err: err.Error()}
 	}
-	dir := e.attemptDir(t.ID, rec.N)
-	r, err := e.runs.Prepare(dir, runner.Launch{
+	r, err := a.prepare(rec.N, runner.Launch{
 		Argv:    append([]string{t.Spec.Claude}, claude.Args(options(t.Spec, rec))...),
 		WorkDir: t.Spec.WorkingDir, Deadline: t.Spec.Timeout(), Grace: e.cfg.Grace,
 		MaxOutput: t.Spec.OutputLimit(), Owner: e.cfg.Owner,
@@ -112,14 +120,16 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Record, error) {
 		return runner.Record{}, fmt.Errorf("%w: make the run directory: %w", runner.ErrNotStarted, err)
 	}
 	if a.isCancelled() {
-		return runner.Record{}, errors.Join(errCancelled, r.Remove())
+		a.discard(r)
+		return runner.Record{}, errCancelled
 	}
 	a.env = env
 	// Not e.ctx: a launch that has begun is finished even when the owner leaves.
 	started, err := e.runs.Start(context.Background(), r, environ(t, env))
 	var spawn *runner.SpawnError
 	if errors.Is(err, runner.ErrNotStarted) || errors.As(err, &spawn) {
-		return started, errors.Join(err, r.Remove())
+		a.discard(r)
+		return started, err
 	}
 	if err != nil {
 		// What became of the launch is unknown: the attempt is followed and
@@ -131,6 +141,38 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Record, error) {
 }
 
 var errCancelled = errors.New("cancelled before the launch")
+
+// prepare makes the run directory. One that stands already is of a launch
+// before, which failed without descriptors to clean up after itself.
+func (a *attempt) prepare(n int, l runner.Launch, prompt []byte) (*runner.Run, error) {
+	dir := a.e.attemptDir(a.id, n)
+	// Not MkdirAll: a state directory that somebody removed stays removed.
+	if err := os.Mkdir(a.e.runDir(), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, err
+	}
+	r, err := a.e.runs.Prepare(dir, l, prompt)
+	if !errors.Is(err, os.ErrExist) {
+		return r, err
+	}
+	fr, err := a.e.findRun(filepath.Base(dir))
+	if err != nil {
+		return nil, err
+	}
+	if fr.up || factsOf(nil, fr).intent {
+		return nil, fmt.Errorf("%s is in use", dir)
+	}
+	if err := fr.run.Remove(); err != nil {
+		return nil, err
+	}
+	return a.e.runs.Prepare(dir, l, prompt)
+}
+
+// discard removes a run directory that is no longer needed.
+func (a *attempt) discard(r *runner.Run) {
+	if _, err := retry(a.e.ctx, func() (struct{}, error) { return struct{}{}, r.Remove() }); err != nil {
+		a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("remove the run directory")
+	}
+}
 
 // attach makes the runner reachable for a cancel, and tells it of one that
 // came before.
@@ -146,7 +188,14 @@ func (a *attempt) attach(r *runner.Run) {
 
 // notStarted ends or requeues an attempt whose claude never ran.
 func (a *attempt) notStarted(cause error) {
-	again := false
+	var spawn *runner.SpawnError
+	// Too few processes are the machine's lack, and not the task's fault.
+	spawned := errors.As(cause, &spawn) && spawn.Op != "fork"
+	again := !spawned && (spawn != nil || errors.Is(cause, runner.ErrNotStarted))
+	if again {
+		a.e.stall()
+		a.e.log.Warn().Err(cause).Str("task", string(a.id)).Msg("not started; queued again")
+	}
 	_, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
 		rec, err := a.e.store.Attempt(t.ID, a.n)
 		if err != nil {
@@ -154,35 +203,24 @@ func (a *attempt) notStarted(cause error) {
 		}
 		w.Attempts = []task.Attempt{rec}
 		end := &w.Attempts[0]
-		var spawn *runner.SpawnError
 		switch {
-		case t.CancelRequested:
+		case t.CancelRequested || errors.Is(cause, errCancelled):
 			end.Status, end.Reason, end.Message = task.Cancelled, task.ReasonCancelled, "cancelled before it started"
-		case errors.As(cause, &spawn):
+		case spawned:
 			end.Status, end.Reason, end.Message = task.Failed, task.ReasonSpawnFailed, spawn.Error()
-		case errors.Is(cause, runner.ErrNotStarted):
-			end.Status, end.Message, again = task.Queued, "waits for the machine: "+cause.Error(), true
+		case again:
+			end.Status, end.Message = task.Queued, "waits for the machine: "+cause.Error()
 		default:
 			end.Status, end.Reason, end.Message = task.Failed, task.ReasonSpawnFailed, cause.Error()
 		}
 		t.Reason, t.Message = end.Reason, end.Message
-		if !again {
+		if end.Status != task.Queued {
 			end.FinishedAt, w.DropEnv = w.At, true
 		}
 		return t.Become(end.Status, w.At, end.Message)
 	})
 	if err != nil {
 		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("record a failed launch")
-		return
-	}
-	if again {
-		a.e.log.Warn().Err(cause).Str("task", string(a.id)).Msg("not started; queued again")
-		a.e.stall(a.e.ctx)
-		a.e.mu.Lock()
-		if t, err := a.e.store.Task(a.id); err == nil && t.Status == task.Queued {
-			a.e.queue.push(a.id, t.Seq)
-		}
-		a.e.mu.Unlock()
 	}
 }
 
@@ -194,15 +232,24 @@ func (a *attempt) running(at time.Time) error {
 		if err != nil {
 			return err
 		}
-		rec.Status, rec.StartedAt = task.Running, at
+		rec.Status, rec.StartedAt, rec.Message = task.Running, at, ""
 		w.Attempts, w.DropEnv = []task.Attempt{rec}, true
 		t.Message = ""
+		// One that was adopted may have started long ago; with the others the
+		// order of these times is the queue's.
+		if t.StartedAt.IsZero() && a.before == nil {
+			t.StartedAt = at
+		}
 		return t.Become(task.Running, w.At, fmt.Sprintf("attempt %d", a.n))
 	})
 	if err != nil {
 		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("record a started task")
+		return err
 	}
-	return err
+	a.e.mu.Lock()
+	a.e.failures = 0
+	a.e.mu.Unlock()
+	return nil
 }
 
 // stop asks the runner to end its tree, now or as soon as there is one.
@@ -210,7 +257,7 @@ func (a *attempt) stop() {
 	a.mu.Lock()
 	a.cancelled = true
 	a.mu.Unlock()
-	if err := a.tellRunner(); err != nil {
+	if _, err := retry(a.e.ctx, func() (struct{}, error) { return struct{}{}, a.tellRunner() }); err != nil {
 		a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("tell the runner to stop")
 	}
 }
@@ -236,6 +283,13 @@ func (a *attempt) isCancelled() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.cancelled
+}
+
+// which is the attempt's number and session, once it is claimed.
+func (a *attempt) which() (n int, session string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.n, a.session
 }
 
 // openGate lets the next start-up in; safe to call more than once.
@@ -267,22 +321,22 @@ func (a *attempt) fill(t *task.Task) {
 	}
 }
 
-// output reads the spool; not ok if the stream is not in it, or not any more:
-// a spool that was closed meanwhile is in the store.
-func (a *attempt) output(q OutputQuery) (task.Output, bool) {
+// output reads the spool of attempt n; os.ErrClosed if the stream is not in it,
+// or not any more.
+func (a *attempt) output(n int, q OutputQuery) (task.Output, error) {
 	a.mu.Lock()
-	sp, n := a.spool, a.n
+	sp, current := a.spool, a.n
 	a.mu.Unlock()
-	if sp == nil || q.Stream != task.Stdout && q.Stream != task.Stderr {
-		return task.Output{}, false
+	if sp == nil || n != current || q.Stream != task.Stdout && q.Stream != task.Stderr {
+		return task.Output{}, os.ErrClosed
 	}
 	size, err := sp.size(q.Stream)
 	if err != nil {
-		return task.Output{}, false
+		return task.Output{}, err
 	}
 	out := task.Output{ID: a.id, Attempt: n, Stream: q.Stream, Size: size, Offset: start(q, size)}
 	out.Data = make([]byte, min(int64(q.Limit), size-out.Offset))
 	got, err := sp.readAt(q.Stream, out.Data, out.Offset)
 	out.Data = out.Data[:got]
-	return out, err == nil
+	return out, err
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"cctask/engine/task"
@@ -32,19 +34,18 @@ func (e *Engine) Cancel(ctx context.Context, ref string) (task.Task, error) {
 	if errors.Is(err, errNothingToDo) {
 		return e.get(id)
 	}
-	if err != nil {
-		return task.Task{}, err
-	}
-	if t.Status.Ended() {
-		e.mu.Lock()
-		e.queue.remove(id)
-		e.mu.Unlock()
-		return e.get(id)
-	}
 	e.mu.Lock()
 	a := e.live[id]
 	e.mu.Unlock()
-	if a != nil {
+	// On a full disk the runner is told all the same, and writes the wish into
+	// its own record: what fills the disk may be the task itself.
+	full := errors.Is(err, task.ErrNoSpace) && t.Status.Live() && a != nil
+	switch {
+	case err != nil && !full:
+		return task.Task{}, err
+	case t.Status.Ended():
+		return e.get(id)
+	case a != nil:
 		a.stop()
 	}
 	return e.Wait(ctx, string(id), UntilEnd)
@@ -66,15 +67,14 @@ func (e *Engine) cancelQueued(t *task.Task, w *task.Write) error {
 // CancelAll cancels every queued and live task and waits for the ends.
 func (e *Engine) CancelAll(ctx context.Context) error {
 	e.mu.Lock()
-	ids := make([]task.ID, 0, len(e.live)+e.queue.len())
-	// The queued ones first, so that no slot that frees is taken again.
-	for id := range e.queue.seqs {
-		ids = append(ids, id)
-	}
-	for id := range e.live {
-		ids = append(ids, id)
-	}
+	queued := slices.Collect(maps.Keys(e.queue.seqs))
+	live := slices.Collect(maps.Keys(e.live))
 	e.mu.Unlock()
+	// The queued ones first, so that no slot that frees is taken again.
+	return errors.Join(e.cancelEach(ctx, queued), e.cancelEach(ctx, live))
+}
+
+func (e *Engine) cancelEach(ctx context.Context, ids []task.ID) error {
 	errs := make(chan error, len(ids))
 	for _, id := range ids {
 		go func() {
@@ -174,17 +174,18 @@ func (e *Engine) again(a Again, next func(*task.Task, task.Attempt) (task.Attemp
 		return task.Task{}, err
 	}
 	t, err := e.change(id, func(t *task.Task, w *task.Write) error {
-		last, err := e.store.Attempt(id, t.Attempt)
+		all, err := e.store.Attempts(id)
 		if err != nil {
 			return err
 		}
-		if a.Key != "" && last.Key == a.Key {
-			return errNothingToDo // the answer to the first call was lost
+		// The answer to the first call was lost; others may have come since.
+		if a.Key != "" && slices.ContainsFunc(all, func(n task.Attempt) bool { return n.Key == a.Key }) {
+			return errNothingToDo
 		}
 		if err := e.mayRunAgain(t, a); err != nil {
 			return err
 		}
-		rec, err := next(t, last)
+		rec, err := next(t, all[len(all)-1])
 		if err != nil {
 			return err
 		}
@@ -192,19 +193,18 @@ func (e *Engine) again(a Again, next func(*task.Task, task.Attempt) (task.Attemp
 		if rec.PromptN == t.Attempt+1 {
 			w.Prompt = &task.Blob{ID: id, Attempt: rec.PromptN, Data: []byte(a.Prompt)}
 		}
-		t.Seq, w.Env = seq, a.Env
+		t.Seq, w.Env = seq, environment(a.Env)
 		if a.Claude != "" {
 			t.Spec.Claude = a.Claude
 		}
 		return requeue(t, w, rec, string(rec.Kind))
 	})
 	if errors.Is(err, errNothingToDo) {
-		return e.fill(t), nil
+		return e.get(id)
 	}
 	if err != nil {
 		return task.Task{}, err
 	}
-	e.enqueue(&t)
 	return e.fill(t), nil
 }
 
@@ -228,7 +228,7 @@ func (e *Engine) mayRunAgain(t *task.Task, a Again) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for id, l := range e.live {
-		if l.session == t.SessionID && id != t.ID {
+		if _, session := l.which(); session == t.SessionID && id != t.ID {
 			return &task.Error{Code: task.CodeSessionBusy, Message: fmt.Sprintf("task %s works in the same session", id), Hint: "Wait for it, or cancel it first."}
 		}
 	}

@@ -58,6 +58,8 @@ type Engine struct {
 	versions map[task.ID]uint64
 	seq      uint64
 	draining bool
+	failures int       // launches in a row that failed for a reason of the machine's
+	rest     time.Time // until then the queue is not taken further
 }
 
 var _ Service = (*Engine)(nil)
@@ -146,12 +148,26 @@ func (e *Engine) change(id task.ID, f func(t *task.Task, w *task.Write) error) (
 	if err := e.store.Apply(w); err != nil {
 		return t, fmt.Errorf("record task %s: %w", id, err)
 	}
-	e.publish(t.ID, t.Status.Ended())
+	e.changed(&t)
 	return t, nil
 }
 
+// changed follows a durable write, under the task's lock still: the queue holds
+// a task exactly as long as its record says so, and those who wait are told.
+func (e *Engine) changed(t *task.Task) {
+	e.mu.Lock()
+	if t.Status == task.Queued {
+		e.queue.push(t.ID, t.Seq)
+	} else {
+		e.queue.remove(t.ID)
+	}
+	e.mu.Unlock()
+	e.poke()
+	t.Version = e.publish(t.ID, t.Status.Ended())
+}
+
 // publish gives the task a new version and tells those who wait.
-func (e *Engine) publish(id task.ID, ended bool) {
+func (e *Engine) publish(id task.ID, ended bool) (version uint64) {
 	e.mu.Lock()
 	v := max(e.versions[id]+1, uint64(time.Now().UnixMicro()))
 	if ended {
@@ -161,6 +177,7 @@ func (e *Engine) publish(id task.ID, ended bool) {
 	}
 	e.mu.Unlock()
 	e.hub.publish(Event{ID: id, Version: v, Ended: ended})
+	return v
 }
 
 // poke wakes the dispatcher.

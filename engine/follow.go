@@ -46,12 +46,28 @@ func (a *attempt) newFollower() (*follower, error) {
 }
 
 // follow is steps 5 to 8, for an attempt of this owner and for one that it
-// adopted. It ends early, with nothing lost, when the engine closes.
+// adopted. It ends early, with nothing lost, when the engine closes. An error
+// is no end: a task that nobody follows would run for ever. All that was taken
+// in is taken in again, which changes nothing.
 func (a *attempt) follow() {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
+		err := a.followOnce()
+		if err == nil || a.e.ctx.Err() != nil {
+			return
+		}
+		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("follow; trying again")
+		select {
+		case <-time.After(wait):
+		case <-a.e.ctx.Done():
+			return
+		}
+	}
+}
+
+func (a *attempt) followOnce() error {
 	f, err := a.newFollower()
 	if err != nil {
-		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("follow")
-		return
+		return err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- a.run.Wait(a.e.ctx) }()
@@ -62,18 +78,19 @@ func (a *attempt) follow() {
 	for {
 		select {
 		case err := <-ended:
-			if err == nil {
-				a.openGate()
-				a.finish(f)
-			} else if a.e.ctx.Err() == nil {
-				a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("wait for the runner")
+			if err != nil {
+				return fmt.Errorf("wait for the runner: %w", err)
 			}
-			return
+			a.openGate()
+			return a.finish(f)
 		case <-gate.C:
 			a.openGate()
 		case <-tick.C:
 			if err := f.look(); err != nil {
 				a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("read or seal the output; trying again")
+				tick.Reset(stallTime) // the log must not fill a full disk
+			} else {
+				tick.Reset(followEvery)
 			}
 		}
 	}
@@ -88,9 +105,10 @@ func (f *follower) look() error {
 	if f.seen == [2]int64{stdout, stderr} {
 		return nil
 	}
-	f.seen = [2]int64{stdout, stderr}
 	f.a.openGate()
-	err = f.read()
+	if err = f.read(); err == nil {
+		f.seen = [2]int64{stdout, stderr}
+	}
 	p := f.parser.Progress()
 	f.a.mu.Lock()
 	f.a.progress, f.a.progressAt = p, time.Now()
@@ -134,22 +152,23 @@ func (f *follower) sealFull(st task.Stream, size int64) error {
 		if err := f.a.e.store.Apply(task.Write{At: time.Now(), Chunks: []task.Blob{b}}); err != nil {
 			return fmt.Errorf("seal %s of task %s: %w", st, f.a.id, err)
 		}
-		f.sealed[st] += ChunkSize
+		f.sealed[st] += int64(len(b.Data))
+		if len(b.Data) < ChunkSize {
+			return nil
+		}
 	}
 	return nil
 }
 
-// chunk reads n bytes after the sealed end.
+// chunk reads n bytes after the sealed end, or what there is of them: a child of
+// claude's that writes to /dev/stderr may cut the file.
 func (f *follower) chunk(st task.Stream, n int64) (task.Blob, error) {
-	data := make([]byte, n)
+	data := make([]byte, max(n, 0))
 	got, err := f.a.spool.readAt(st, data, f.sealed[st])
-	if err == nil && int64(got) < n {
-		err = errors.New("the file has shrunk")
-	}
 	if err != nil {
 		return task.Blob{}, fmt.Errorf("read the spool: %w", err)
 	}
-	return task.Blob{ID: f.a.id, Attempt: f.a.n, Stream: st, Offset: f.sealed[st], Data: data}, nil
+	return task.Blob{ID: f.a.id, Attempt: f.a.n, Stream: st, Offset: f.sealed[st], Data: data[:got]}, nil
 }
 
 // rest is the last, partial chunk of each stream, after all full ones are in.
@@ -190,35 +209,47 @@ func (f *follower) stderrTail() []byte {
 
 // finish judges an attempt whose runner has let go of its lock, records the
 // outcome with the last of the output, and only then removes the spool.
-func (a *attempt) finish(f *follower) {
-	rec, err := a.run.Record()
-	if err != nil || rec.State != runner.StateEnded {
+func (a *attempt) finish(f *follower) error {
+	rec, err := a.record()
+	if err == nil && rec.State != runner.StateEnded {
 		// The runner died without its last step: what it left must go before
 		// the end is recorded.
 		if _, err := a.run.Sweep(a.e.ctx, a.e.cfg.Spare); err != nil {
+			if a.e.ctx.Err() != nil || transient(err) {
+				return fmt.Errorf("sweep after a dead runner: %w", err)
+			}
 			a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("sweep after a dead runner")
 		}
-		if rec, err = a.run.Record(); err != nil {
-			rec = runner.Record{}
-		}
+		rec, err = a.record()
 	}
-	if a.e.ctx.Err() != nil && rec.State != runner.StateEnded {
-		return // the sweep may have been cut short; the next owner repeats it
+	if err != nil {
+		return err
 	}
-	chunks, err := retry(a.e.ctx, f.rest)
+	chunks, err := f.rest()
 	if errors.Is(err, os.ErrNotExist) {
 		// Somebody removed the run directory: what was sealed is what there is.
 		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("the spool is gone")
+		chunks = nil
 	} else if err != nil {
-		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("read the spool")
-		return
+		return err
 	}
 	f.parser.Flush()
 	if err := a.conclude(f, rec, chunks); err != nil {
-		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("record the outcome")
-		return
+		return fmt.Errorf("record the outcome: %w", err)
 	}
 	a.cleanUp()
+	return nil
+}
+
+// record is what the runner has written; nothing, if that cannot be read. A
+// lack of descriptors must not turn a good end into an unknown one.
+func (a *attempt) record() (runner.Record, error) {
+	rec, err := a.run.Record()
+	if err != nil && !transient(err) {
+		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("read the status record")
+		return runner.Record{}, nil
+	}
+	return rec, err
 }
 
 // retry repeats f until it succeeds, meets an error that will not pass, or ctx

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"syscall"
+	"time"
 
 	"cctask/engine/claude"
 	"cctask/engine/runner"
@@ -21,8 +22,7 @@ func (a *attempt) conclude(f *follower, rec runner.Record, chunks []task.Blob) e
 		size = f.sealed
 	}
 	stderr := f.stderrTail()
-	again := false
-	t, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
+	_, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
 		n, err := a.e.store.Attempt(t.ID, a.n)
 		if err != nil {
 			return err
@@ -30,6 +30,10 @@ func (a *attempt) conclude(f *follower, rec runner.Record, chunks []task.Blob) e
 		out := judge(f.parser, t, rec, stderr)
 		w.Chunks, w.DropEnv = chunks, true
 		a.settle(&n, &out, rec, w)
+		if chunks == nil { // what is lost may have cost something
+			n.CostUncertain = true
+			n.Message += "; its run directory is gone"
+		}
 		n.StdoutBytes, n.StderrBytes, n.ResultBytes = size[task.Stdout], size[task.Stderr], int64(len(out.Result))
 		if len(out.Result) > 0 {
 			w.Result = &task.Blob{ID: t.ID, Attempt: n.N, Data: out.Result}
@@ -39,17 +43,27 @@ func (a *attempt) conclude(f *follower, rec runner.Record, chunks []task.Blob) e
 		if err := t.Become(n.Status, w.At, n.Message); err != nil {
 			return err
 		}
+		// An owner that was away records an end that has long been.
+		if t.FinishedAt = later(t.StartedAt, t.QueuedAt, n.FinishedAt); t.FinishedAt.After(w.At) {
+			t.FinishedAt = w.At
+		}
 		// The session is gone before claude did anything: once more, afresh,
-		// if this owner still knows the environment.
-		if again = out.SessionLost && n.Kind == task.Resume && a.env != nil; again {
+		// if this owner still knows the environment and nobody has cancelled.
+		if out.SessionLost && n.Kind == task.Resume && a.env != nil && !t.CancelRequested {
 			return a.afresh(t, w)
 		}
 		return nil
 	})
-	if err == nil && again {
-		a.e.enqueue(&t)
-	}
 	return err
+}
+
+func later(times ...time.Time) (last time.Time) {
+	for _, t := range times {
+		if t.After(last) {
+			last = t
+		}
+	}
+	return last
 }
 
 // afresh queues the original prompt in a new session after a lost one.

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"time"
 
 	"cctask/engine/task"
@@ -11,9 +10,13 @@ import (
 // bound by the processor, so only as many as there are cores may start at once.
 const gateTime = 2 * time.Second
 
-// stallTime is how long the pool rests after a launch that failed for a reason
-// of the machine's (disk full, no more processes) before it tries again.
-const stallTime = 2 * time.Second
+// The pool rests after a launch that failed for a reason of the machine's (disk
+// full, no more processes) before it tries again: for stallTime, and twice as
+// long after each further one, since each try is two lines of a task's history.
+const (
+	stallTime = 2 * time.Second
+	stallMax  = time.Minute
+)
 
 // dispatch takes tasks off the queue, first in, first out, as slots and
 // start-ups come free.
@@ -59,7 +62,7 @@ func (e *Engine) next() *attempt {
 func (e *Engine) tryNext() *attempt {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.draining || e.busy >= e.cfg.Jobs || e.ctx.Err() != nil {
+	if e.draining || e.busy >= e.cfg.Jobs || e.ctx.Err() != nil || time.Now().Before(e.rest) {
 		return nil
 	}
 	id, ok := e.queue.pop()
@@ -88,11 +91,29 @@ func (e *Engine) release(a *attempt) {
 
 // stall rests after a failed launch. The queue is not taken further meanwhile:
 // the next task would meet the same machine.
-func (e *Engine) stall(ctx context.Context) {
-	select {
-	case <-time.After(stallTime):
-	case <-ctx.Done():
+func (e *Engine) stall() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if time.Now().Before(e.rest) {
+		return // launches that failed together are one failure
 	}
+	wait := min(stallTime<<min(e.failures, 10), stallMax)
+	e.failures++
+	e.rest = time.Now().Add(wait)
+	time.AfterFunc(wait, e.poke)
+}
+
+// claims tells whether a is the attempt that may claim its task, and takes the
+// task off the queue: one that was cancelled and retried since a was made may
+// have another one by now.
+func (e *Engine) claims(a *attempt) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.live[a.id] != a {
+		return false
+	}
+	e.queue.remove(a.id)
+	return true
 }
 
 // persist repeats a write that must not be given up, an outcome above all: a

@@ -2,7 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"os"
 
 	"cctask/engine/task"
 )
@@ -17,10 +20,16 @@ func (e *Engine) Get(_ context.Context, ref string) (task.Task, error) {
 }
 
 func (e *Engine) get(id task.ID) (task.Task, error) {
+	// Before the record: one that is older than its version would let its
+	// reader wait for a change that has been.
+	e.mu.Lock()
+	version := max(e.versions[id], e.born)
+	e.mu.Unlock()
 	t, err := e.store.Task(id)
 	if err != nil {
 		return task.Task{}, err
 	}
+	t.Version = version
 	if t.Attempts, err = e.store.Attempts(id); err != nil {
 		return task.Task{}, err
 	}
@@ -39,7 +48,6 @@ func (e *Engine) get(id task.ID) (task.Task, error) {
 func (e *Engine) fill(t task.Task) task.Task {
 	e.mu.Lock()
 	a := e.live[t.ID]
-	t.Version = max(e.versions[t.ID], e.born)
 	if t.Status == task.Queued {
 		t.QueuePosition = e.queue.position(t.ID)
 	}
@@ -52,11 +60,15 @@ func (e *Engine) fill(t task.Task) task.Task {
 
 // List returns a page of tasks, newest first.
 func (e *Engine) List(_ context.Context, f task.Filter) (task.Page, error) {
+	e.mu.Lock()
+	versions := maps.Clone(e.versions)
+	e.mu.Unlock()
 	p, err := e.store.List(f)
 	if err != nil {
 		return task.Page{}, err
 	}
 	for i := range p.Tasks {
+		p.Tasks[i].Version = max(versions[p.Tasks[i].ID], e.born)
 		p.Tasks[i] = e.fill(p.Tasks[i])
 	}
 	return p, nil
@@ -130,9 +142,12 @@ func (e *Engine) Output(_ context.Context, q OutputQuery) (task.Output, error) {
 	e.mu.Lock()
 	a := e.live[id]
 	e.mu.Unlock()
-	if a != nil && a.n == n {
-		if out, ok := a.output(q); ok {
-			return out, nil
+	if a != nil {
+		// A spool that was closed meanwhile is in the store; for any other
+		// error the store would answer with less than was read before.
+		out, err := a.output(n, q)
+		if !errors.Is(err, os.ErrClosed) && !errors.Is(err, os.ErrNotExist) {
+			return out, err
 		}
 	}
 	return e.sealedOutput(id, n, q)

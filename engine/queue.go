@@ -7,8 +7,8 @@ import (
 )
 
 // queue orders the queued tasks by the sequence that each took when it entered.
-// It mirrors the store's queue; a task leaves both in the same step. Guarded by
-// Engine.mu.
+// It mirrors the store's queue, but for a task that an attempt is about to
+// claim. Guarded by Engine.mu.
 type queue struct {
 	items queueHeap
 	seqs  map[task.ID]uint64 // the queued ones; an item that is not in it left early
@@ -22,6 +22,9 @@ type queueItem struct {
 func (q *queue) push(id task.ID, seq uint64) {
 	if q.seqs == nil {
 		q.seqs = map[task.ID]uint64{}
+	}
+	if q.seqs[id] == seq {
+		return
 	}
 	q.seqs[id] = seq
 	heap.Push(&q.items, queueItem{id, seq})

@@ -42,6 +42,8 @@ func (e *Engine) loadQueue() error {
 	if err != nil {
 		return fmt.Errorf("load the queue: %w", err)
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	for _, id := range ids {
 		t, err := e.store.Task(id)
 		if err != nil {
@@ -69,8 +71,8 @@ func (e *Engine) findRuns() (map[string]*foundRun, error) {
 	}
 	found := map[string]*foundRun{}
 	for _, ent := range entries {
-		if _, _, ok := parseRunName(ent.Name()); !ok {
-			// Half removed, or not ours: a removal renames first.
+		if _, _, ok := parseRunName(ent.Name()); !ok || !ent.IsDir() {
+			// Not ours: nothing of cctask's has such a name.
 			if err := os.RemoveAll(filepath.Join(e.runDir(), ent.Name())); err != nil {
 				e.log.Warn().Err(err).Str("dir", ent.Name()).Msg("remove a stray run directory")
 			}
@@ -96,7 +98,9 @@ func (e *Engine) findRun(name string) (*foundRun, error) {
 	// After the lock was looked at: a record read before could be older than
 	// the end that let go of the lock.
 	if fr.rec, err = r.Record(); err != nil {
+		// Not read is not the same as not written: claude may have run.
 		e.log.Warn().Err(err).Str("dir", name).Msg("read the status record")
+		fr.rec = runner.Record{State: runner.StateIntent}
 	}
 	return fr, nil
 }
@@ -158,7 +162,8 @@ func (e *Engine) repairTask(t *task.Task, fr *foundRun) error {
 	case doRequeue:
 		return e.backToQueue(t, fr)
 	case doInterrupt:
-		return e.interrupt(t)
+		e.wg.Go(func() { e.interrupt(t) })
+		return nil
 	case doNothing, doSeal, doDiscard, doSetAside:
 	}
 	return fmt.Errorf("no way to recover task %s in status %s by %q", t.ID, t.Status, do)
@@ -172,14 +177,15 @@ func (e *Engine) Ended(run string) {
 	if !ok {
 		return
 	}
-	t, err := e.store.Task(id)
-	if err != nil || !t.Status.Live() || t.Attempt != n {
-		return
-	}
+	// Before the record: the follower leaves after it has written the end.
 	e.mu.Lock()
 	followed := e.live[id] != nil || e.draining
 	e.mu.Unlock()
 	if followed {
+		return
+	}
+	t, err := e.store.Task(id)
+	if err != nil || !t.Status.Live() || t.Attempt != n {
 		return
 	}
 	fr, err := e.findRun(run)
@@ -208,7 +214,9 @@ func (e *Engine) repairIdle(fr *foundRun) error {
 	case doSeal:
 		e.wg.Go(func() { e.sealRest(fr) })
 	case doDiscard:
-		return fr.run.Remove()
+		if err := fr.run.Remove(); err != nil {
+			e.log.Warn().Err(err).Str("task", string(fr.id)).Msg("remove an unused run directory")
+		}
 	case doNothing, doRequeue, doFollow, doStop, doInterrupt:
 	}
 	return nil
@@ -240,11 +248,12 @@ func (e *Engine) adopt(t *task.Task, fr *foundRun, stop bool) {
 // backToQueue is for a claim whose claude cannot have run.
 func (e *Engine) backToQueue(t *task.Task, fr *foundRun) error {
 	if fr != nil {
+		// One that stays is removed before the next launch.
 		if err := fr.run.Remove(); err != nil {
-			return err
+			e.log.Warn().Err(err).Str("task", string(t.ID)).Msg("remove an unused run directory")
 		}
 	}
-	_, err := e.change(t.ID, func(t *task.Task, w *task.Write) error {
+	again := func(t *task.Task, w *task.Write) error {
 		rec, err := e.store.Attempt(t.ID, t.Attempt)
 		if err != nil {
 			return err
@@ -256,33 +265,36 @@ func (e *Engine) backToQueue(t *task.Task, fr *foundRun) error {
 		}
 		w.Attempts = []task.Attempt{rec}
 		return t.Become(rec.Status, w.At, "the owner ended before it started")
+	}
+	_, err := e.change(t.ID, again)
+	if err == nil || !transient(err) {
+		return err
+	}
+	// A full disk keeps the task where it is, but not the owner from answering.
+	e.wg.Go(func() {
+		if _, err := e.persist(t.ID, again); err != nil {
+			e.log.Error().Err(err).Str("task", string(t.ID)).Msg("queue a task again")
+		}
 	})
-	return err
+	return nil
 }
 
-// interrupt is for a task whose run directory is gone.
-func (e *Engine) interrupt(t *task.Task) error {
-	_, err := e.change(t.ID, func(t *task.Task, w *task.Write) error {
-		rec, err := e.store.Attempt(t.ID, t.Attempt)
-		if err != nil {
-			return err
+// interrupt is for a task whose run directory is gone. An empty one takes its
+// place: what still carries its mark is swept, and the end is judged as after a
+// runner that died without a word.
+func (e *Engine) interrupt(t *task.Task) {
+	name := filepath.Base(e.attemptDir(t.ID, t.Attempt))
+	fr, err := retry(e.ctx, func() (*foundRun, error) {
+		if err := os.Mkdir(filepath.Join(e.runDir(), name), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return nil, err
 		}
-		rec.Status, rec.Reason, rec.FinishedAt = task.Interrupted, task.ReasonInterrupted, w.At
-		rec.Message = "interrupted: its run directory is gone, so what it did last is not known"
-		rec.CostUncertain = true
-		for st, size := range map[task.Stream]*int64{task.Stdout: &rec.StdoutBytes, task.Stderr: &rec.StderrBytes} {
-			if *size, err = e.store.Sealed(t.ID, rec.N, st); err != nil {
-				return err
-			}
-		}
-		if !rec.StartedAt.IsZero() {
-			rec.DurationMS = max(0, w.At.Sub(rec.StartedAt).Milliseconds())
-		}
-		w.Attempts, w.DropEnv = []task.Attempt{rec}, true
-		take(t, rec)
-		return t.Become(task.Interrupted, w.At, rec.Message)
+		return e.findRun(name)
 	})
-	return err
+	if err != nil {
+		e.log.Error().Err(err).Str("task", string(t.ID)).Msg("look after a task without a run directory")
+		return
+	}
+	e.adopt(t, fr, false)
 }
 
 // sealRest is for a directory whose attempt has its outcome already.
@@ -295,12 +307,17 @@ func (e *Engine) sealRest(fr *foundRun) {
 	a.attach(fr.run)
 	f, err := a.newFollower()
 	if err == nil {
-		var chunks []task.Blob
-		if chunks, err = retry(e.ctx, f.rest); err == nil {
-			err = e.store.Apply(task.Write{At: time.Now(), Chunks: chunks})
-		}
+		_, err = retry(e.ctx, func() (struct{}, error) {
+			chunks, err := f.rest()
+			if err == nil {
+				err = e.store.Apply(task.Write{At: time.Now(), Chunks: chunks})
+			}
+			return struct{}{}, err
+		})
 	}
-	if err != nil {
+	// A removal that was cut short leaves a directory without its files: all
+	// of them were in the store before it began. So was a task that is gone.
+	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, task.ErrNotFound) {
 		// Kept: the next owner tries again.
 		e.log.Error().Err(err).Str("task", string(fr.id)).Msg("seal the rest of an output")
 		return
@@ -311,9 +328,7 @@ func (e *Engine) sealRest(fr *foundRun) {
 // cleanUp is step 8.
 func (a *attempt) cleanUp() {
 	a.spool.close()
-	if err := a.run.Remove(); err != nil {
-		a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("remove the run directory")
-	}
+	a.discard(a.run)
 }
 
 // stopRun ends whatever lives of a run that should not live.

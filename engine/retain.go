@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cctask/engine/task"
@@ -46,12 +47,23 @@ func (e *Engine) retainOnce(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("find expired tasks: %w", err)
 	}
+	if len(ids) == 0 {
+		return false, nil
+	}
+	busy, err := e.busySessions()
+	if err != nil {
+		return false, fmt.Errorf("find the sessions in use: %w", err)
+	}
 	removed := 0
 	for _, id := range ids {
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
-		if e.sessionInUse(id) {
+		used, err := e.inUse(id, busy)
+		if err != nil {
+			return false, fmt.Errorf("look up the sessions of task %s: %w", id, err)
+		}
+		if used {
 			continue
 		}
 		switch err := e.remove(id); {
@@ -64,20 +76,32 @@ func (e *Engine) retainOnce(ctx context.Context) (more bool, err error) {
 	return removed == retainBatch, nil
 }
 
-// sessionInUse tells whether a live task works in a session of this one.
-func (e *Engine) sessionInUse(id task.ID) bool {
-	attempts, err := e.store.Attempts(id)
+// busySessions are those in which a queued or live task works.
+func (e *Engine) busySessions() (map[string]bool, error) {
+	busy := map[string]bool{}
+	list, err := e.store.Live()
 	if err != nil {
-		return true
+		return nil, err
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, l := range e.live {
-		for _, a := range attempts {
-			if l.session == a.SessionID {
-				return true
-			}
+	queued, err := e.store.Queue()
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range queued {
+		t, err := e.store.Task(id)
+		if err != nil && !errors.Is(err, task.ErrNotFound) {
+			return nil, err
 		}
+		list = append(list, t)
 	}
-	return false
+	for _, t := range list {
+		busy[t.SessionID] = true
+	}
+	return busy, nil
+}
+
+// inUse tells whether the task has worked in one of the busy sessions.
+func (e *Engine) inUse(id task.ID, busy map[string]bool) (bool, error) {
+	attempts, err := e.store.Attempts(id)
+	return slices.ContainsFunc(attempts, func(a task.Attempt) bool { return busy[a.SessionID] }), err
 }

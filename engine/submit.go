@@ -34,13 +34,15 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 	if err := t.Become(task.Queued, now, "submitted"); err != nil {
 		return task.Task{}, err
 	}
+	unlock := e.locks.lock(id)
+	defer unlock()
 	err = e.store.Apply(task.Write{
 		At: now, Task: &t,
 		Attempts: []task.Attempt{{
 			N: 1, Kind: task.First, SessionID: t.SessionID, PromptN: 1, Status: task.Queued, CreatedAt: now,
 		}},
 		Prompt: &task.Blob{ID: id, Attempt: 1, Data: []byte(s.Prompt)},
-		Env:    s.Env, Key: s.Key, KeyHash: hashOf(s),
+		Env:    environment(s.Env), Key: s.Key, KeyHash: hashOf(s),
 	})
 	var taken *task.KeyTaken
 	if errors.As(err, &taken) {
@@ -49,10 +51,13 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 	if err != nil {
 		return task.Task{}, fmt.Errorf("record the task: %w", err)
 	}
-	e.publish(t.ID, t.Status.Ended())
-	e.enqueue(&t)
+	e.changed(&t)
 	return e.fill(t), nil
 }
+
+// environment is never nil, which would mean that none is recorded: the task
+// could not be launched.
+func environment(client []string) []string { return append([]string{}, client...) }
 
 // repeated answers a submission whose key is recorded already.
 func (e *Engine) repeated(taken *task.KeyTaken, s Submission) (task.Task, error) {
@@ -63,11 +68,7 @@ func (e *Engine) repeated(taken *task.KeyTaken, s Submission) (task.Task, error)
 			Hint:    "Use a new key for a new task.",
 		}
 	}
-	t, err := e.store.Task(taken.ID)
-	if err != nil {
-		return task.Task{}, err
-	}
-	return e.fill(t), nil
+	return e.get(taken.ID)
 }
 
 // hashOf tells whether two submissions under one key are the same task. The
@@ -137,12 +138,4 @@ func (e *Engine) nextSeq() (uint64, error) {
 	}
 	e.seq++
 	return e.seq, nil
-}
-
-// enqueue puts a task that is recorded as queued where the dispatcher finds it.
-func (e *Engine) enqueue(t *task.Task) {
-	e.mu.Lock()
-	e.queue.push(t.ID, t.Seq)
-	e.mu.Unlock()
-	e.poke()
 }

@@ -1,0 +1,218 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"cctask/engine"
+	"cctask/engine/runner"
+	"cctask/engine/task"
+	"cctask/internal/fakeclaude"
+)
+
+// A full disk at any step costs time, and nothing else.
+func TestFullDiskAtEachStep(t *testing.T) {
+	t.Parallel()
+	for name, fits := range map[string]func(task.Write) bool{
+		"claim": becomes(task.Starting), "running": becomes(task.Running), "chunk": seals, "outcome": ends,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 1)
+			w.store.set(func() { w.store.before = wrote(2, task.ErrNoSpace, fits) })
+			id := w.submit("[[flood 600000]][[text answer]]")
+			w.recovered(id, w.end(id, task.Completed), 1)
+		})
+	}
+}
+
+// What fills the disk may be the task itself: it can be cancelled all the same.
+func TestCancelOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	gate := fakeclaude.NewGate(t)
+	id := w.submit(gate.Directive())
+	defer w.reached(gate)()
+	w.store.set(func() {
+		w.store.before = wrote(3, task.ErrNoSpace, func(w task.Write) bool { return w.Task != nil && w.Task.Status == task.Running })
+	})
+	got, err := w.Cancel(w.ctx, string(id))
+	if err != nil || got.Status != task.Cancelled {
+		t.Errorf("cancel: %s, %v", got.Status, err)
+	}
+}
+
+// The parent of all run directories comes back if somebody removed it.
+func TestRunDirectoriesVanish(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.must(os.RemoveAll(w.dir + "/run"))
+	w.end(w.submit("[[text x]]"), task.Completed)
+}
+
+// A launch that failed without descriptors cannot remove what it made.
+func TestLeftoverOfAFailedLaunch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	gate := fakeclaude.NewGate(t)
+	w.submit(gate.Directive())
+	open := w.reached(gate)
+	id := w.submit("[[text x]]")
+	w.must(os.Mkdir(w.runDir(id, "1"), 0o700))
+	open()
+	w.end(id, task.Completed)
+}
+
+// The spool is gone from under a live task.
+func TestRunDirectoryVanishes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	gate := fakeclaude.NewGate(t)
+	id := w.submit(gate.Directive() + "[[text x]]")
+	open := w.reached(gate)
+	w.must(os.RemoveAll(w.runDir(id, "1")))
+	open()
+	got := w.end(id, task.Interrupted)
+	if !got.CostUncertain || got.FinishedAt.IsZero() {
+		t.Errorf("cost uncertain: %v, finished %v", got.CostUncertain, got.FinishedAt)
+	}
+}
+
+// `echo x > /dev/stderr` in a child of claude's cuts the file.
+func TestSpoolIsCut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	gate := fakeclaude.NewGate(t)
+	id := w.submit("[[flood-stderr 600000]]" + gate.Directive() + "[[text x]]")
+	open := w.reached(gate)
+	w.until("two chunks are sealed", func() bool {
+		n, err := w.store.DB.Sealed(id, 1, task.Stderr)
+		return err == nil && n == 2*engine.ChunkSize
+	})
+	w.must(os.Truncate(w.run(id).Stderr(), 0))
+	open()
+	if got := w.end(id, task.Completed); got.StderrBytes != 2*engine.ChunkSize {
+		t.Errorf("stderr has %d bytes", got.StderrBytes)
+	}
+}
+
+// signalLog tells when a line with a text is logged.
+type signalLog struct {
+	text string
+	once sync.Once
+	seen chan struct{}
+}
+
+func (l *signalLog) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte(l.text)) {
+		l.once.Do(func() { close(l.seen) })
+	}
+	return len(b), nil
+}
+
+// Not parallel: it takes all descriptors of this process.
+func TestOutOfDescriptorsAtTheEnd(t *testing.T) {
+	w := newWorld(t, 1)
+	w.Close()
+	log := &signalLog{text: "trying again", seen: make(chan struct{})}
+	w.cfg.Log = zerolog.New(log)
+	w.open()
+	gate := fakeclaude.NewGate(t)
+	id := w.submit("[[text answer]]" + gate.Directive())
+	open := w.reached(gate)
+	w.until("its output is followed", func() bool {
+		t, err := w.Get(w.ctx, string(id))
+		return err == nil && t.Progress != nil && t.Progress.Events > 0
+	})
+	ended := w.Subscribe(id)
+	defer ended.Close()
+	var was syscall.Rlimit
+	w.must(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was))
+	w.must(syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 0, Max: was.Max}))
+	open()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			evs, err := ended.Next(w.ctx)
+			if err != nil || evs[0].Ended {
+				return
+			}
+		}
+	}()
+	select {
+	case <-log.seen:
+	case <-done:
+	}
+	w.must(syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was))
+	w.end(id, task.Completed)
+}
+
+// A launch that fails for want of processes is made again, in its turn, with
+// its environment.
+func TestLaunchThatTheMachineRefuses(t *testing.T) {
+	t.Parallel()
+	for name, refusal := range map[string]error{
+		"no runner": runner.ErrNotStarted,
+		"no claude": &runner.SpawnError{Op: "fork", Path: "claude", Err: "resource temporarily unavailable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 2)
+			var once sync.Once
+			refused := make(chan struct{})
+			w.runs.start = func(ctx context.Context, r *runner.Run, env []string) (runner.Record, error) {
+				err := error(nil)
+				once.Do(func() { err = refusal; close(refused) })
+				if err != nil {
+					return runner.Record{}, err
+				}
+				return w.runs.Launcher.Start(ctx, r, env)
+			}
+			first := w.submit("[[text a]]")
+			<-refused
+			w.until("it waits", func() bool {
+				t, err := w.Get(w.ctx, string(first))
+				return err == nil && t.Status == task.Queued && t.QueuePosition == 1
+			})
+			second := w.submit("[[text b]]")
+			a, b := w.end(first, task.Completed), w.end(second, task.Completed)
+			if b.StartedAt.Before(a.StartedAt) {
+				t.Errorf("the second started at %v, the first at %v", b.StartedAt, a.StartedAt)
+			}
+			if !strings.Contains(a.History[2].Reason, "waits for the machine") {
+				t.Errorf("history %+v", a.History)
+			}
+		})
+	}
+}
+
+// An owner that leaves while the pool rests does not wait for it.
+func TestCloseWhileThePoolRests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	refused := make(chan struct{}, 10)
+	w.runs.start = func(context.Context, *runner.Run, []string) (runner.Record, error) {
+		refused <- struct{}{}
+		return runner.Record{}, runner.ErrNotStarted
+	}
+	id := w.submit("[[text a]]")
+	<-refused
+	w.Drain()
+	begin := time.Now()
+	w.Close()
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("Close took %v", took)
+	}
+	w.runs.start = nil
+	w.open()
+	w.end(id, task.Completed)
+}

@@ -1,0 +1,200 @@
+package engine_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"cctask/engine"
+	"cctask/engine/runner"
+	"cctask/engine/task"
+	"cctask/internal/fakeclaude"
+)
+
+// lose makes a task whose session claude has forgotten.
+func (w *world) lose() task.ID {
+	w.Helper()
+	id := w.submit("[[error error_max_turns]]")
+	w.end(id, task.Failed)
+	w.must(os.RemoveAll(filepath.Join(w.home, ".fakeclaude")))
+	return id
+}
+
+// A cancel that comes as claude finds its session gone is not forgotten by the
+// fresh start.
+func TestCancelOfALostSession(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	id := w.lose()
+	followed, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	w.store.set(func() {
+		w.store.sealed = func(n int) {
+			if n == 2 {
+				once.Do(func() { close(followed); <-goOn })
+			}
+		}
+	})
+	_, err := w.Resume(w.ctx, engine.Again{Ref: string(id), Env: w.env()})
+	w.must(err)
+	<-followed
+	r, err := runner.Open(w.runDir(id, "2"))
+	w.must(err)
+	w.must(r.Wait(w.ctx))
+	cancelled := make(chan task.Task, 1)
+	go func() {
+		got, err := w.Cancel(w.ctx, string(id))
+		if err != nil {
+			t.Error(err)
+		}
+		cancelled <- got
+	}()
+	w.until("the wish is recorded", func() bool { t, err := w.Get(w.ctx, string(id)); return err == nil && t.CancelRequested })
+	close(goOn)
+	if got := <-cancelled; got.Attempt != 2 || !got.Status.Ended() {
+		t.Errorf("attempt %d is %s", got.Attempt, got.Status)
+	}
+	w.starts(2)
+}
+
+// A resume whose answer was lost is repeated: it starts nothing, even if the
+// attempt that it made is no longer the last one.
+func TestRepeatedResumeAfterAFreshStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	id := w.lose()
+	again := engine.Again{Ref: string(id), Env: w.env(), Key: "same"}
+	_, err := w.Resume(w.ctx, again)
+	w.must(err)
+	w.until("the fresh attempt has ended", func() bool {
+		t, err := w.Get(w.ctx, string(id))
+		return err == nil && t.Attempt == 3 && t.Status.Ended()
+	})
+	got, err := w.Resume(w.ctx, again)
+	if err != nil || got.Attempt != 3 || !got.Status.Ended() {
+		t.Errorf("attempt %d is %s, %v", got.Attempt, got.Status, err)
+	}
+	w.starts(3)
+}
+
+// A record is never older than the version that it is shown with.
+func TestVersionIsNotNewerThanItsRecord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	one, two := fakeclaude.NewGate(t), fakeclaude.NewGate(t)
+	w.submit(one.Directive())
+	open := w.reached(one)
+	id := w.submit(two.Directive())
+	looked, goOn := make(chan struct{}), make(chan struct{})
+	var once atomic.Bool
+	w.store.set(func() {
+		w.store.task = func(got task.ID) {
+			if got == id && !once.Swap(true) {
+				close(looked)
+				<-goOn
+			}
+		}
+	})
+	shown := make(chan task.Task, 1)
+	go func() {
+		t, _ := w.Get(w.ctx, string(id))
+		shown <- t
+	}()
+	<-looked
+	open()
+	defer w.reached(two)()
+	w.until("running", func() bool { t, err := w.Get(w.ctx, string(id)); return err == nil && t.Status == task.Running })
+	close(goOn)
+	old := <-shown
+	ctx, cancel := context.WithTimeout(w.ctx, 5*time.Second)
+	defer cancel()
+	if got, err := w.Wait(ctx, string(id), old.Version); err != nil || old.Status == task.Queued && got.Status != task.Running {
+		t.Errorf("shown as %s; then %s, %v", old.Status, got.Status, err)
+	}
+}
+
+// While all is cancelled, no slot that frees is taken again.
+func TestCancelAllStartsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	gate := fakeclaude.NewGate(t)
+	w.submit(gate.Directive())
+	for range 40 {
+		w.submit("[[text x]]")
+	}
+	defer w.reached(gate)()
+	w.must(w.CancelAll(w.ctx))
+	if st := w.Stats(); st.Queued != 0 {
+		t.Errorf("%+v", st)
+	}
+	w.starts(1)
+}
+
+// A thousand tasks wait in order and can be cancelled, retried and removed
+// while the pool takes them.
+func TestManyQueued(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	gate := fakeclaude.NewGate(t)
+	w.submit(gate.Directive())
+	w.submit(gate.Directive())
+	var ids []task.ID
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			for range 100 {
+				id := w.submit("[[text x]]")
+				mu.Lock()
+				ids = append(ids, id)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if st := w.Stats(); st.Queued != 1000 {
+		t.Errorf("%+v", st)
+	}
+	defer w.reached(gate)()
+	for i, id := range ids[:30] {
+		wg.Go(func() {
+			_, err := w.Cancel(w.ctx, string(id))
+			if err == nil && i%2 == 0 {
+				_, err = w.Retry(w.ctx, engine.Again{Ref: string(id), Env: w.env()})
+			} else if err == nil {
+				err = w.Remove(w.ctx, string(id), true)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if st := w.Stats(); st.Queued != 985 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// Readers and claims at once, for the race detector.
+func TestReadersWhileTasksAreClaimed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	ids := []task.ID{w.submit("[[error error_max_turns]]"), w.submit("[[error error_max_turns]]")}
+	ctx, stop := context.WithCancel(w.ctx)
+	var wg sync.WaitGroup
+	for _, id := range ids {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = w.Output(ctx, engine.OutputQuery{Ref: string(id), Stream: task.Stdout})
+				_, _ = w.Retry(ctx, engine.Again{Ref: string(id), Env: w.env()})
+			}
+		})
+	}
+	w.until("several attempts", func() bool { t, err := w.Get(w.ctx, string(ids[0])); return err == nil && t.Attempt > 3 })
+	stop()
+	wg.Wait()
+}

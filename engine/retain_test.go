@@ -1,0 +1,94 @@
+package engine_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"cctask/engine/task"
+	"cctask/internal/fakeclaude"
+)
+
+// ended makes tasks of which one was interrupted.
+func (w *world) ended() (ids []task.ID) {
+	w.Helper()
+	for _, prompt := range []string{"[[text a]]", "[[kill 9]]", "[[flood 300000]]", "[[error error_max_turns]]"} {
+		id := w.submit(prompt)
+		ids = append(ids, id)
+		t, err := w.Wait(w.ctx, string(id), ^uint64(0))
+		w.must(err)
+		if !t.Status.Ended() {
+			w.Errorf("%s is %s", id, t.Status)
+		}
+	}
+	return ids
+}
+
+func (w *world) kept(ids []task.ID) (kept []task.ID) {
+	for _, id := range ids {
+		_, err := w.Get(w.ctx, string(id))
+		switch {
+		case err == nil:
+			kept = append(kept, id)
+		case !errors.Is(err, task.ErrNotFound):
+			w.Error(err)
+		}
+	}
+	return kept
+}
+
+// The oldest go first, and an interrupted task is an ended one.
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		keep task.KeepPolicy
+		want int // how many of the four stay
+	}{
+		"nothing is let go": {task.KeepPolicy{}, 4},
+		"age":               {task.KeepPolicy{Age: time.Nanosecond}, 0},
+		"not old enough":    {task.KeepPolicy{Age: time.Hour, Count: 10, Size: 1 << 30}, 4},
+		"count":             {task.KeepPolicy{Count: 2}, 2},
+		"size":              {task.KeepPolicy{Size: 1}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 1)
+			ids := w.ended()
+			w.Close()
+			w.cfg.Keep = c.keep
+			w.open()
+			w.until("as many are left as are kept", func() bool { return len(w.kept(ids)) == c.want })
+			for i, id := range w.kept(ids) {
+				if want := ids[len(ids)-c.want+i]; id != want {
+					t.Errorf("%s is kept, want %s", id, want)
+				}
+			}
+		})
+	}
+}
+
+// A task stays as long as another one works, or waits to work, in its session.
+func TestRetentionSparesSessionsInUse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	ids := w.ended()
+	gate := fakeclaude.NewGate(t)
+	running := w.submit(gate.Directive())
+	open := w.reached(gate)
+	defer open()
+	queued := w.submit("[[text later]]")
+	w.until("running", func() bool { t, err := w.Get(w.ctx, string(running)); return err == nil && t.Status == task.Running })
+	w.Close()
+	for user, of := range map[task.ID]task.ID{running: ids[1], queued: ids[2]} {
+		u, err := w.store.DB.Task(user)
+		w.must(err)
+		u.SessionID = of.UUID()
+		w.must(w.store.DB.Apply(task.Write{At: time.Now(), Task: &u}))
+	}
+	w.cfg.Keep = task.KeepPolicy{Age: time.Nanosecond}
+	w.open()
+	w.until("the others are gone", func() bool { return len(w.kept(ids)) <= 2 })
+	if kept := w.kept(ids); len(kept) != 2 || kept[0] != ids[1] || kept[1] != ids[2] {
+		t.Errorf("kept %v of %v", kept, ids)
+	}
+}
