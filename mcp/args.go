@@ -91,6 +91,8 @@ func (s *schema) fits(raw json.RawMessage) bool {
 			return false
 		}
 		return !slices.ContainsFunc(v, func(item json.RawMessage) bool { return !s.Items.fits(item) })
+	case "object":
+		return raw[0] == '{'
 	}
 	return false
 }
@@ -116,10 +118,12 @@ func (s *schema) allowed() string {
 		return kind
 	case "boolean":
 		return "true or false"
+	case "object":
+		return "a JSON object"
 	case "array":
 		return fmt.Sprintf("a list of at most %d items, each %s", s.MaxItems, s.Items.allowed())
 	}
-	return "a value of type " + s.Type
+	panic("schema of type " + s.Type) // embedded at build time
 }
 
 // quoted shows a value in a line.

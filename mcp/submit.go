@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"cctask/engine"
@@ -13,15 +14,12 @@ import (
 
 // runArgs are the arguments of the two tools that start a task.
 type runArgs struct {
-	Prompt          string   `json:"prompt"`
-	WorkingDir      string   `json:"working_dir"`
-	Model           string   `json:"model"`
-	SkipPermissions *bool    `json:"skip_permissions"`
-	Timeout         float64  `json:"timeout"`
-	Name            string   `json:"name"`
-	Labels          []string `json:"labels"`
-	MaxWaitSeconds  float64  `json:"max_wait_seconds"`
-	IdempotencyKey  string   `json:"idempotency_key"`
+	task.Spec              // the parameters have the names of its fields
+	MaxTurns       float64 `json:"max_turns"` // 1e1 is a whole number, but no int to encoding/json
+	MaxOutput      float64 `json:"max_output"`
+	Prompt         string  `json:"prompt"`
+	MaxWaitSeconds float64 `json:"max_wait_seconds"`
+	IdempotencyKey string  `json:"idempotency_key"`
 }
 
 // submit records the task that the request asks for.
@@ -58,10 +56,7 @@ func (s *Server) submission(r *request, a *runArgs) (engine.Submission, error) {
 	if err != nil {
 		return engine.Submission{}, err
 	}
-	spec := task.Spec{
-		WorkingDir: resolve(client.WorkingDir, a.WorkingDir), Claude: client.Claude, Model: a.Model,
-		SkipPermissions: a.SkipPermissions, TimeoutSeconds: a.Timeout, Name: a.Name, Labels: a.Labels,
-	}
+	spec := a.spec(client)
 	if err := spec.Check(); err != nil {
 		return engine.Submission{}, err
 	}
@@ -73,12 +68,31 @@ func (s *Server) submission(r *request, a *runArgs) (engine.Submission, error) {
 	return engine.Submission{Spec: spec, Prompt: a.Prompt, Env: client.Env, Key: key}, nil
 }
 
-// resolve makes a directory absolute, from where the client works.
-func resolve(base, dir string) string {
-	if filepath.IsAbs(dir) {
-		return filepath.Clean(dir)
+// spec is the task's specification as the owner, which works elsewhere, needs it.
+func (a *runArgs) spec(client Client) task.Spec {
+	s := a.Spec
+	s.Claude, s.MaxTurns, s.MaxOutput = client.Claude, int(a.MaxTurns), int64(a.MaxOutput)
+	s.WorkingDir = resolve(client.WorkingDir, s.WorkingDir)
+	for i, dir := range s.AddDirs {
+		s.AddDirs[i] = resolve(client.WorkingDir, dir)
 	}
-	return filepath.Join(base, dir)
+	for i, config := range s.MCPConfig {
+		if !strings.HasPrefix(strings.TrimSpace(config), "{") {
+			s.MCPConfig[i] = resolve(client.WorkingDir, config)
+		}
+	}
+	if string(s.JSONSchema) == "null" { // absent, which a RawMessage does not take it for
+		s.JSONSchema = nil
+	}
+	return s
+}
+
+// resolve makes a path absolute, from where the client works.
+func resolve(base, path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(base, path)
 }
 
 func (s *Server) startAsync(ctx context.Context, r *request) (any, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -85,6 +86,28 @@ func TestEveryPathOfEveryTool(t *testing.T) {
 	}
 }
 
+// Each option reaches the Service as it was given, paths from the root.
+func TestEveryTaskOption(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	p.ask("start_cc_task_async", strings.ReplaceAll(`{"prompt":"x","permission_mode":"plan","allowed_tools":["Read","Bash(a b:*)"],"disallowed_tools":["-x"],
+"append_system_prompt":"more","max_turns":1e1,"max_budget_usd":0.5,"json_schema":{"type":"object"},"add_dirs":["a","/b/"],"literal":true,
+"mcp_config":["m.json"," {\"mcpServers\":{}}"],"strict_mcp_config":false,"max_output":65536}`, "\n", ""))
+	loose := false
+	want := task.Spec{
+		WorkingDir: "/work/dir", Claude: "/usr/bin/claude", PermissionMode: "plan", AllowedTools: []string{"Read", "Bash(a b:*)"}, DisallowedTools: []string{"-x"},
+		AppendSystemPrompt: "more", MaxTurns: 10, MaxBudgetUSD: 0.5, JSONSchema: json.RawMessage(`{"type":"object"}`), AddDirs: []string{"/work/dir/a", "/b"}, Literal: true,
+		MCPConfig: []string{"/work/dir/m.json", ` {"mcpServers":{}}`}, StrictMCPConfig: &loose, MaxOutput: 65536,
+	}
+	if got := f.subs[0].Spec; !reflect.DeepEqual(got, want) {
+		t.Errorf("submitted %+v\nwant      %+v", got, want)
+	}
+	p.ask("start_cc_task_async", `{"prompt":"x","json_schema":null,"strict_mcp_config":null,"add_dirs":null}`)
+	if got, want := f.subs[1].Spec, (task.Spec{WorkingDir: "/work/dir", Claude: "/usr/bin/claude"}); !reflect.DeepEqual(got, want) {
+		t.Errorf("submitted %+v\nwant      %+v", got, want)
+	}
+}
+
 func TestExecuteWaitsForTheAnswer(t *testing.T) {
 	f := newFake()
 	p := newPeer(t, f)
@@ -127,7 +150,7 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 		{"execute_cc_task", `{"prompt":7,"prompt":"x"}`, "the same argument is given twice"},
 		{"execute_cc_task", `{"prompt":"  \n"}`, "prompt: is blank"},
 		{"execute_cc_task", `{"prompt":"a\u0000b"}`, "prompt: contains a NUL byte"},
-		{"execute_cc_task", `{"Prompt":"x"}`, "Prompt: no such argument, allowed are idempotency_key, labels, max_wait_seconds, model, name, prompt, skip_permissions, timeout, working_dir"},
+		{"execute_cc_task", `{"Prompt":"x"}`, "Prompt: no such argument, allowed are add_dirs, allowed_tools, append_system_prompt, "},
 		{"execute_cc_task", `{"prompt":"x","timeout":-1}`, "timeout: given -1, allowed is a number from 0 to 2592000"},
 		{"execute_cc_task", `{"prompt":"x","timeout":"5"}`, `timeout: given "5", allowed is a number`},
 		{"execute_cc_task", `{"prompt":"x","timeout":1e999}`, "timeout: given 1e999"},
@@ -135,6 +158,11 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 		{"execute_cc_task", `{"prompt":"x","model":"a b"}`, `model: "a b" is not a model name`},
 		{"execute_cc_task", `{"prompt":"x","labels":["a",1]}`, `labels: given ["a",1], allowed is a list of at most 32 items, each a string of 1 to 100 characters`},
 		{"execute_cc_task", `{"prompt":"x","name":"` + strings.Repeat("é", 101) + `"}`, "name: given"},
+		{"execute_cc_task", `{"prompt":"x","json_schema":"{}"}`, `json_schema: given "{}", allowed is a JSON object`},
+		{"execute_cc_task", `{"prompt":"x","permission_mode":"yolo"}`, "permission_mode: given \"yolo\", allowed is one of default, acceptEdits,"},
+		{"execute_cc_task", `{"prompt":"x","max_turns":1.5}`, "max_turns: given 1.5, allowed is a whole number from 0 to 100000"},
+		{"execute_cc_task", `{"prompt":"x","skip_permissions":true,"allowed_tools":["Read"]}`, "skip_permissions: true contradicts permission_mode and allowed_tools"},
+		{"execute_cc_task", `{"prompt":"x","claude":"/bin/sh"}`, "claude: no such argument"},
 		{"check_task_status", `{"task_id":"x","wait_seconds":3601}`, "wait_seconds: given 3601, allowed is a number from 0 to 3600"},
 		{"check_task_status", `{"task_id":"x","output":"all"}`, `output: given "all", allowed is one of none, tail, full`},
 		{"check_task_status", `{"task_id":"x","offset":1.5}`, "offset: given 1.5, allowed is a whole number from 0 to"},
@@ -233,7 +261,9 @@ func TestToolTable(t *testing.T) {
 			t.Errorf("%s: %s", tl.name, data)
 		}
 		for name, p := range d.InputSchema.Properties {
-			if p.Description == "" || p.Type == "" || (p.Default == nil) != slices.Contains(d.InputSchema.Required, name) {
+			// What has no default is required, or means something by being left out.
+			bare := slices.Contains(d.InputSchema.Required, name) || name == "permission_mode" || name == "json_schema"
+			if p.Description == "" || p.Type == "" || (p.Default == nil) != bare {
 				t.Errorf("%s: argument %s lacks a description, a type or a default", tl.name, name)
 			}
 		}
