@@ -67,7 +67,7 @@ func (a *app) daemon(ctx context.Context, detached bool) error {
 	}
 	// A log that nobody reads any more must not end the owner.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, cancel := untilSignal(ctx)
+	ctx, cancel := notify().until(ctx)
 	defer cancel()
 	s, err := a.settings()
 	if err != nil {

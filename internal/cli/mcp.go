@@ -24,7 +24,7 @@ that needs one.`,
 		Args:        arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// A client kills its server half a second after it asked it to leave.
-			ctx, stop := untilSignal(cmd.Context())
+			ctx, stop := notify().until(cmd.Context())
 			defer stop()
 			return a.mcp(ctx)
 		},

@@ -49,7 +49,7 @@ func (a *app) again(ctx context.Context, asJSON bool, call againCall, again engi
 		return err
 	}
 	again.Env, again.Claude = a.Environ(), claude
-	return a.submitAndTell(ctx, asJSON,
+	return a.recordAndTell(ctx, asJSON,
 		func(ctx context.Context, svc engine.Service) (task.Task, error) { return call(svc, ctx, again) },
 		func(t task.Task) string {
 			return fmt.Sprintf("%s %s as attempt %d", t.ID, t.Status.Public(), t.Attempt)

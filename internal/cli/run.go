@@ -41,31 +41,22 @@ terminal is, leave the task running and print its id; cctask wait ID waits for i
 }
 
 func (a *app) run(ctx context.Context, sub engine.Submission, asJSON bool) error {
-	sigs, stopSignals := notify()
-	defer stopSignals()
-	svc, err := a.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer svc.close()
-	t, err := settled(ctx, sigs, func(ctx context.Context) (task.Task, error) { return svc.Submit(ctx, sub) })
-	if err != nil {
-		return err
-	}
-	t, err = a.watch(ctx, svc, t, sigs)
-	if err != nil {
-		return err
-	}
-	if asJSON {
-		if err := a.printJSON(view(t)); err != nil {
+	submit := func(ctx context.Context, svc engine.Service) (task.Task, error) { return svc.Submit(ctx, sub) }
+	return a.record(ctx, submit, func(svc *service, t task.Task, sigs signals) error {
+		t, err := a.watch(ctx, svc, t, sigs)
+		switch {
+		case err != nil:
+			return err
+		case asJSON:
+			err = a.printJSON(view(t))
+		case t.Status == task.Completed:
+			err = a.printAnswer(ctx, svc, t)
+		}
+		if err != nil {
 			return err
 		}
 		return outcome(t)
-	}
-	if t.Status != task.Completed {
-		return outcome(t)
-	}
-	return a.printAnswer(ctx, svc, t)
+	})
 }
 
 // printAnswer writes claude's answer, with a newline at its end.

@@ -12,34 +12,34 @@ import (
 	"cctask/engine/task"
 )
 
-// notify collects the signals that end a front. One that was ignored from the
-// start, as under nohup or in a shell's background job, stays ignored.
-func notify() (sigs chan os.Signal, stop func()) {
-	sigs = make(chan os.Signal, 8)
+// signals are those that end a front.
+type signals chan os.Signal
+
+// notify collects the signals. One that was ignored from the start, as under
+// nohup or in a shell's background job, stays ignored.
+func notify() signals {
+	sigs := make(signals, 8)
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		if !signal.Ignored(s) {
 			signal.Notify(sigs, s)
 		}
 	}
-	return sigs, func() { signal.Stop(sigs) }
+	return sigs
 }
 
-// untilSignal ends its context at the first signal. A second one kills the
-// process, should nobody listen to the context.
-func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
-	sigs, stop := notify()
-	return until(ctx, sigs, stop)
-}
+// stop lets signals kill the process again.
+func (sigs signals) stop() { signal.Stop(sigs) }
 
-// until ends its context, and calls stop, at the first of the signals.
-func until(ctx context.Context, sigs <-chan os.Signal, stop func()) (context.Context, context.CancelFunc) {
+// until ends its context at the first signal. A second one kills the process,
+// should nobody listen to the context.
+func (sigs signals) until(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
 		select {
 		case <-sigs:
 		case <-ctx.Done():
 		}
-		stop()
+		sigs.stop()
 		cancel()
 	}()
 	return ctx, cancel
@@ -50,7 +50,7 @@ type verb func(cmd *cobra.Command, args []string) error
 // interruptible makes the first signal end the verb's context.
 func (a *app) interruptible(f func(ctx context.Context, args []string) error) verb {
 	return func(cmd *cobra.Command, args []string) error {
-		ctx, cancel := untilSignal(cmd.Context())
+		ctx, cancel := notify().until(cmd.Context())
 		defer cancel()
 		err := f(ctx, args)
 		// A write or a call that the signal cut short may name another cause.
@@ -75,7 +75,7 @@ func (a *app) connected(f func(ctx context.Context, svc engine.Service, args []s
 
 // settled makes a call that records something. A signal meanwhile waits for the
 // answer, so that the task's id can still be told; a second one gives up.
-func settled(ctx context.Context, sigs chan os.Signal, call func(context.Context) (task.Task, error)) (task.Task, error) {
+func (sigs signals) settled(ctx context.Context, call func(context.Context) (task.Task, error)) (task.Task, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan ended, 1)

@@ -27,7 +27,7 @@ With --embedded the command stays until the task has ended, as nobody else would
 			if err != nil {
 				return err
 			}
-			return a.submitAndTell(cmd.Context(), asJSON,
+			return a.recordAndTell(cmd.Context(), asJSON,
 				func(ctx context.Context, svc engine.Service) (task.Task, error) { return svc.Submit(ctx, sub) },
 				func(t task.Task) string { return string(t.ID) })
 		},

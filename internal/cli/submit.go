@@ -78,40 +78,47 @@ func (a *app) prompt(args []string) (string, error) {
 	return b.String(), nil
 }
 
-// submitAndTell records a new attempt, prints what tell makes of it, and, when
-// the engine ends with this process, stays until the task has ended.
-func (a *app) submitAndTell(ctx context.Context, asJSON bool,
-	call func(context.Context, engine.Service) (task.Task, error), tell func(task.Task) string,
-) error {
-	sigs, stopSignals := notify()
-	defer stopSignals()
+type call func(context.Context, engine.Service) (task.Task, error)
+
+// record makes a call that records a task's new attempt, and goes on with then.
+func (a *app) record(ctx context.Context, f call, then func(*service, task.Task, signals) error) error {
+	sigs := notify()
+	defer sigs.stop()
 	svc, err := a.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer svc.close()
-	t, err := settled(ctx, sigs, func(ctx context.Context) (task.Task, error) { return call(ctx, svc) })
+	t, err := sigs.settled(ctx, func(ctx context.Context) (task.Task, error) { return f(ctx, svc) })
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		err = a.printJSON(view(t))
-	} else {
-		_, err = fmt.Fprintln(a.Stdout, tell(t))
-	}
-	if err != nil {
-		return fmt.Errorf("task %s is recorded, but it could not be told: %w", t.ID, err)
-	}
-	if !svc.embedded {
-		return nil
-	}
-	ctx, cancel := until(ctx, sigs, stopSignals)
-	defer cancel()
-	_, err = svc.Wait(ctx, string(t.ID), engine.UntilEnd)
-	if errors.Is(err, context.Canceled) {
-		return left(t)
-	}
-	return err
+	return then(svc, t, sigs)
+}
+
+// recordAndTell prints what tell makes of a new attempt, and, when the engine
+// ends with this process, stays until the task has ended.
+func (a *app) recordAndTell(ctx context.Context, asJSON bool, f call, tell func(task.Task) string) error {
+	return a.record(ctx, f, func(svc *service, t task.Task, sigs signals) (err error) {
+		if asJSON {
+			err = a.printJSON(view(t))
+		} else {
+			_, err = fmt.Fprintln(a.Stdout, tell(t))
+		}
+		if err != nil {
+			return fmt.Errorf("task %s is recorded, but it could not be told: %w", t.ID, err)
+		}
+		if !svc.embedded {
+			return nil
+		}
+		ctx, cancel := sigs.until(ctx)
+		defer cancel()
+		_, err = svc.Wait(ctx, string(t.ID), engine.UntilEnd)
+		if errors.Is(err, context.Canceled) {
+			return left(t)
+		}
+		return err
+	})
 }
 
 // left says that a task goes on without us.

@@ -50,38 +50,41 @@ func (w *waiter) run(ctx context.Context, refs []string) error {
 		limited, cancel = context.WithTimeout(ctx, w.timeout)
 	}
 	defer cancel()
-	ends := make(chan ended, len(tasks))
-	for _, t := range tasks {
+	errs := make([]error, len(tasks))
+	done := make(chan int, len(tasks))
+	for i, t := range tasks {
 		go func() {
-			e, err := w.svc.Wait(limited, string(t.ID), engine.UntilEnd)
-			if err != nil {
-				e = t
+			if t, errs[i] = w.svc.Wait(limited, string(t.ID), engine.UntilEnd); errs[i] == nil {
+				tasks[i] = t
 			}
-			ends <- ended{e, err}
+			done <- i
 		}()
 	}
-	last := map[task.ID]task.Task{}
 	code, late := exitDone, 0
 	for range tasks {
-		e := <-ends
+		i := <-done
 		switch {
-		case e.err == nil:
-			if err := w.tell(e.t); err != nil {
+		case errs[i] == nil:
+			if err := w.tell(tasks[i]); err != nil {
 				return err
 			}
-			if e.t.Status != task.Completed {
+			if tasks[i].Status != task.Completed {
 				code = exitEnded
 			}
 		// A client may turn the end of its context into an error of its own.
 		case limited.Err() != nil && ctx.Err() == nil:
 			late++
+			if tasks[i], err = w.now(ctx, tasks[i]); err != nil {
+				return err
+			}
 		default:
-			return fmt.Errorf("wait for task %s: %w", e.t.ID, e.err)
+			return fmt.Errorf("wait for task %s: %w", tasks[i].ID, errs[i])
 		}
-		last[e.t.ID] = e.t
 	}
-	if err := w.print(ctx, tasks, last, late); err != nil {
-		return err
+	if w.asJSON {
+		if err := w.printTasks(tasks, w.one); err != nil {
+			return err
+		}
 	}
 	if late > 0 {
 		return &stop{exitTimeout, &task.Error{
@@ -93,6 +96,18 @@ func (w *waiter) run(ctx context.Context, refs []string) error {
 		return &stop{code: code}
 	}
 	return nil
+}
+
+// now is a task that has not ended, as it is; one that was removed stays as it was.
+func (w *waiter) now(ctx context.Context, t task.Task) (task.Task, error) {
+	if !w.asJSON {
+		return t, nil
+	}
+	now, err := w.svc.Get(ctx, string(t.ID))
+	if errors.Is(err, task.ErrNotFound) {
+		return t, nil
+	}
+	return now, err
 }
 
 // tasks are the named ones, or all that have not ended.
@@ -126,27 +141,6 @@ func (w *waiter) tell(t task.Task) error {
 	}
 	_, err := fmt.Fprintln(w.Stdout, summary(t))
 	return err
-}
-
-// print writes the JSON of all, with the late ones as they are now.
-func (w *waiter) print(ctx context.Context, tasks []task.Task, last map[task.ID]task.Task, late int) error {
-	if !w.asJSON {
-		return nil
-	}
-	for i, t := range tasks {
-		tasks[i] = last[t.ID]
-		if late == 0 || tasks[i].Status.Ended() {
-			continue
-		}
-		now, err := w.svc.Get(ctx, string(t.ID))
-		switch {
-		case err == nil:
-			tasks[i] = now
-		case !errors.Is(err, task.ErrNotFound):
-			return err
-		}
-	}
-	return w.printTasks(tasks, w.one)
 }
 
 // summary is one line about a task.

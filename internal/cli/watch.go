@@ -37,7 +37,7 @@ type watcher struct {
 
 // watch waits for the task's end. A signal that leaves the task running, or a
 // cancellation, ends it with exit code 130.
-func (a *app) watch(ctx context.Context, svc engine.Service, t task.Task, sigs <-chan os.Signal) (task.Task, error) {
+func (a *app) watch(ctx context.Context, svc engine.Service, t task.Task, sigs signals) (task.Task, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w := &watcher{a: a, svc: svc, id: t.ID, show: newProgress(a.Stderr), end: make(chan ended, 1)}
@@ -67,7 +67,7 @@ func (a *app) watch(ctx context.Context, svc engine.Service, t task.Task, sigs <
 		case s := <-sigs:
 			if leave := w.signalled(ctx, s); leave {
 				w.show.clear()
-				return t, left(t)
+				return t, w.left(t)
 			}
 		}
 	}
@@ -86,6 +86,17 @@ func (w *watcher) finished(r ended) (task.Task, error) {
 		}}
 	}
 	return r.t, nil
+}
+
+// left is what a person learns of a task that is not waited for any more.
+func (w *watcher) left(t task.Task) error {
+	if !w.cancelling {
+		return left(t)
+	}
+	return &stop{exitInterrupted, &task.Error{
+		Code: task.CodeInternal, Message: fmt.Sprintf("interrupted while task %s is being cancelled", t.ID),
+		Hint: fmt.Sprintf("`cctask cancel %s` waits until it is dead.", t.ID),
+	}}
 }
 
 // signalled tells whether the task is to be left running. On a terminal the
