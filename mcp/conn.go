@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -35,6 +36,8 @@ type conn struct {
 	srv  *Server
 	base context.Context
 	out  *writer
+
+	clientName atomic.Pointer[string] // from initialize; nil before it, and in the modern era
 
 	mu       sync.Mutex
 	room     sync.Cond           // signalled when held shrinks

@@ -138,13 +138,26 @@ func (r *request) takeParams(text []byte, m envelope) []byte {
 	return short
 }
 
+// greet notes who initializes.
+func (c *conn) greet(params json.RawMessage) {
+	var p struct {
+		ClientInfo struct{ Name string }
+	}
+	if json.Unmarshal(params, &p) == nil {
+		c.clientName.Store(&p.ClientInfo.Name)
+	}
+}
+
 func (r *request) run(ctx context.Context, text []byte, m envelope) {
 	start := time.Now()
 	defer r.conn.end(r)
 	defer r.cancel(nil)
 	defer r.conn.recovered(r.method, r)
-	if r.method == string(mcpgo.MethodToolsCall) {
+	switch mcpgo.MCPMethod(r.method) {
+	case mcpgo.MethodToolsCall:
 		text = r.takeParams(text, m)
+	case mcpgo.MethodInitialize:
+		r.conn.greet(m.Params)
 	}
 	r.answer(responseOf(r.conn.srv.mcp.HandleMessage(ctx, text)))
 	r.conn.srv.log.Debug().Str("method", r.method).Dur("took", time.Since(start)).Msg("request")

@@ -81,8 +81,10 @@ func New(c Config) *Server {
 
 // handle runs a tool and turns its outcome into MCP's terms.
 func (t *tool) handle(ctx context.Context, _ mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
-	result, err := t.call(ctx, requestFrom(ctx))
-	if err != nil && stopping(ctx) && task.AsError(err).Code == task.CodeInternal {
+	r := requestFrom(ctx)
+	result, err := t.call(ctx, r)
+	// A submission learns of the end before ctx does.
+	if err != nil && stopping(r.conn.base) && task.AsError(err).Code == task.CodeInternal {
 		err = errLeft
 	}
 	if err != nil {

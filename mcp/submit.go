@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mark3labs/mcp-go/server"
+
 	"cctask/engine"
 	"cctask/engine/task"
 )
@@ -18,8 +20,9 @@ type runArgs struct {
 	MaxTurns       float64 `json:"max_turns"` // 1e1 is a whole number, but no int to encoding/json
 	MaxOutput      float64 `json:"max_output"`
 	Prompt         string  `json:"prompt"`
-	MaxWaitSeconds float64 `json:"max_wait_seconds"`
 	IdempotencyKey string  `json:"idempotency_key"`
+
+	MaxWaitSeconds *float64 `json:"max_wait_seconds"` // nil: the client decides, by patience
 }
 
 // submit records the task that the request asks for.
@@ -113,7 +116,11 @@ func (s *Server) execute(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err = s.watch(ctx, r, t, seconds(a.MaxWaitSeconds))
+	limit := r.patience(ctx)
+	if a.MaxWaitSeconds != nil {
+		limit = seconds(*a.MaxWaitSeconds)
+	}
+	t, err = s.watch(ctx, r, t, limit)
 	if wantsTaskStopped(ctx) {
 		s.cancelFor(ctx, t.ID)
 	}
@@ -121,6 +128,24 @@ func (s *Server) execute(ctx context.Context, r *request) (any, error) {
 		return nil, err
 	}
 	return s.show(ctx, t, outputArgs{Output: "tail", TailBytes: defaultTail})
+}
+
+// patience is how long execute_cc_task waits where max_wait_seconds is left out;
+// 0: to the end. Claude Code lets a call take hours. Most other clients drop one
+// after 60 s, some without a word, and the answer is lost: they get what there is
+// after 50 s. A client that would have waited on pays with a check_task_status.
+// So the long wait is for clients that are known by name.
+func (r *request) patience(ctx context.Context) time.Duration {
+	var name string
+	if info := server.RequestProtocolInfoFromContext(ctx); info != nil && info.ClientInfo != nil {
+		name = info.ClientInfo.Name
+	} else if init := r.conn.clientName.Load(); init != nil {
+		name = *init
+	}
+	if name == "claude-code" {
+		return 0
+	}
+	return 50 * time.Second
 }
 
 // cancelFor stops the task of a call that the client has cancelled. The wish

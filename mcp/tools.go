@@ -33,7 +33,7 @@ func (s *Server) tools() []*tool {
 			name: "execute_cc_task", title: "Run a Claude Code task and wait for its answer",
 			description: `Start a Claude Code task and wait until it ends; the answer is in "result". Use it for one task whose answer you need now. For several tasks, or one that may take long, use start_cc_task_async and check_task_status instead: calls of this tool may run one after the other.
 
-The task is recorded before it starts and outlives this call: if the call is cut off by a time limit, list_active_tasks finds the task and check_task_status gets its answer. max_wait_seconds returns early with status "running" while the task goes on. Cancelling the call cancels the task.
+The task is recorded before it starts and outlives this call: if the call is cut off by a time limit, list_active_tasks finds the task and check_task_status gets its answer. After max_wait_seconds (left out: no limit in Claude Code, 50 in other clients) it returns with status "running" while the task goes on. Cancelling the call cancels the task.
 
 A task that ended badly is a normal answer with status failed, timeout, cancelled or interrupted, a failure_reason and an error. Results and output are kept (by default for 30 days after the end).`,
 			input: "run.json", output: "task.out.json", destructive: true, openWorld: true,

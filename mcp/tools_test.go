@@ -139,6 +139,48 @@ func TestExecuteWaitsForTheAnswer(t *testing.T) {
 	}
 }
 
+// Clients that are not known to wait get an answer before they give up.
+func TestPatience(t *testing.T) {
+	for _, c := range []struct {
+		client, args string
+		modern       bool
+		limit        time.Duration // 0: to the end
+	}{
+		{"claude-code", `{"prompt":"x"}`, false, 0},
+		{"claude-code", `{"prompt":"x"}`, true, 0},
+		{"other", `{"prompt":"x"}`, false, 50 * time.Second},
+		{"other", `{"prompt":"x","max_wait_seconds":null}`, true, 50 * time.Second},
+		{"other", `{"prompt":"x","max_wait_seconds":0}`, true, 0},
+		{"claude-code", `{"prompt":"x","max_wait_seconds":70}`, true, 70 * time.Second},
+	} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				p := newPeer(t, f)
+				info, meta := fmt.Sprintf(`{"name":%q,"version":"1"}`, c.client), ""
+				if c.modern {
+					meta = `,"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":` + info + `}`
+				} else {
+					p.send(`{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":%s}}`, info)
+					p.next()
+				}
+				start := time.Now()
+				p.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"execute_cc_task","arguments":%s%s}}`, c.args, meta)
+				time.Sleep(time.Hour)
+				if c.limit == 0 {
+					f.end(fakeID(1), task.Completed, "late")
+				}
+				r := (<-p.msgs).tool(t)
+				if took := r.view.DurationMS; c.limit > 0 && (r.view.Status != task.Running || *took != c.limit.Milliseconds()) || c.limit == 0 && r.view.Status != task.Completed {
+					t.Errorf("after %v: %s", time.Since(start), r.Data)
+				}
+				p.in.Close()
+				<-p.served
+			})
+		})
+	}
+}
+
 func TestBadArgumentsAreNamed(t *testing.T) {
 	f := newFake()
 	p := newPeer(t, f)
@@ -262,7 +304,7 @@ func TestToolTable(t *testing.T) {
 		}
 		for name, p := range d.InputSchema.Properties {
 			// What has no default is required, or means something by being left out.
-			bare := slices.Contains(d.InputSchema.Required, name) || name == "permission_mode" || name == "json_schema"
+			bare := slices.Contains(d.InputSchema.Required, name) || slices.Contains([]string{"permission_mode", "json_schema", "max_wait_seconds"}, name)
 			if p.Description == "" || p.Type == "" || (p.Default == nil) != bare {
 				t.Errorf("%s: argument %s lacks a description, a type or a default", tl.name, name)
 			}
