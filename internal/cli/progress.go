@@ -56,7 +56,9 @@ func (p *progress) draw() {
 	if p.held {
 		return
 	}
-	fmt.Fprintf(p.w, "\r\x1b[K%s", shorten(p.line(time.Now()), columns(p.w)-1))
+	// There must be room for the ^C that the terminal shows: a line that wraps
+	// cannot be cleared.
+	fmt.Fprintf(p.w, "\r\x1b[K%s", shorten(p.line(time.Now()), columns(p.w)-3))
 	p.drawn = true
 }
 
