@@ -27,7 +27,8 @@ const (
 	doFollow action = "follow"
 	// doStop: as doFollow, and tell the runner to stop.
 	doStop action = "stop"
-	// doInterrupt: the directory is gone, so what claude did is not known.
+	// doInterrupt: the directory is gone, so what claude did is not known; what
+	// still carries its mark is swept.
 	doInterrupt action = "interrupt"
 	// doSeal: the outcome stands; the rest of the output is sealed, and the
 	// directory goes. A runner that still lives is stopped first.

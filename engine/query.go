@@ -142,7 +142,9 @@ func (e *Engine) Output(_ context.Context, q OutputQuery) (task.Output, error) {
 	e.mu.Lock()
 	a := e.live[id]
 	e.mu.Unlock()
-	if a != nil {
+	// An ended attempt may be cleaning up still, but only the store says that
+	// its stream is whole.
+	if a != nil && t.Status.Live() && n == t.Attempt {
 		// A spool that was closed meanwhile is in the store; for any other
 		// error the store would answer with less than was read before.
 		out, err := a.output(n, q)

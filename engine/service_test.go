@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"testing"
@@ -19,6 +20,11 @@ func TestMain(m *testing.M) {
 	}
 	if fakeclaude.Called() {
 		os.Exit(fakeclaude.Main())
+	}
+	// Most tests wait for processes and for time limits, not for a core.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
