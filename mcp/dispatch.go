@@ -159,7 +159,11 @@ func (r *request) run(ctx context.Context, text []byte, m envelope) {
 	case mcpgo.MethodInitialize:
 		r.conn.greet(m.Params)
 	}
-	r.answer(responseOf(r.conn.srv.mcp.HandleMessage(ctx, text)))
+	answer := responseOf(r.conn.srv.mcp.HandleMessage(ctx, text))
+	if answer.Error != nil && r.fault != nil {
+		answer.Error = r.fault
+	}
+	r.answer(answer)
 	r.conn.srv.log.Debug().Str("method", r.method).Dur("took", time.Since(start)).Msg("request")
 }
 

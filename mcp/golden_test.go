@@ -75,12 +75,18 @@ func transcript(t *testing.T, meta string) string {
 		ask("server/discover", "")
 	}
 	ask("ping", "")
-	ask("tools/list", "")
+	for _, list := range []string{"tools/list", "resources/list", "resources/templates/list", "prompts/list"} {
+		ask(list, "")
+	}
 	ask("tools/call", `"name":"start_cc_task_async","arguments":{"prompt":"Say <hello> & leave.","name":"greeter"}`)
 	ask("tools/call", `"name":"check_task_status","arguments":{"task_id":"greeter"}`)
 	f.end(fakeID(1), task.Completed, "hello")
 	ask("tools/call", `"name":"check_task_status","arguments":{"task_id":"greeter","wait_seconds":60}`)
 	ask("tools/call", `"name":"check_task_status","arguments":{"task_id":"greeter","output":"full"}`)
+	ask("resources/read", `"uri":"task://greeter/stdout?limit=2"`)
+	ask("resources/read", `"uri":"task://nobody"`)
+	ask("prompts/get", `"name":"fan_out","arguments":{"job":"Port it."}`)
+	ask("completion/complete", `"ref":{"type":"ref/resource","uri":"task://{id}"},"argument":{"name":"id","value":"gre"}`)
 	send("tools/call", `"name":"execute_cc_task","arguments":{"prompt":"Fail."}`)
 	receive() // progress
 	synctest.Wait()

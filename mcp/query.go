@@ -138,6 +138,11 @@ func (s *Server) list(ctx context.Context, r *request) (any, error) {
 		}
 		f.WorkingDir = resolve(client.WorkingDir, a.WorkingDir)
 	}
+	return s.page(ctx, f)
+}
+
+// page gives as many of the tasks as fit into one answer.
+func (s *Server) page(ctx context.Context, f task.Filter) (any, error) {
 	for {
 		page, err := s.svc.List(ctx, f)
 		if err != nil {

@@ -57,6 +57,7 @@ type request struct {
 	method string
 	args   json.RawMessage // the arguments of tools/call
 	token  json.RawMessage // of progress notifications; nil: none are wanted
+	fault  *responseError  // what a handler wants answered instead of mcp-go's error
 	cancel context.CancelCauseFunc
 
 	state atomic.Int32

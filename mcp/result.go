@@ -44,15 +44,7 @@ func success(v any) (*mcpgo.CallToolResult, error) {
 // refusal gives an error that the caller can do something about as a result
 // for the model, and a fault of ours as a protocol error.
 func refusal(err error) (*mcpgo.CallToolResult, error) {
-	e := task.AsError(err)
-	text := fmt.Sprintf("%s: %s.", e.Code, clip(e.Message, 4000))
-	if e.Code == task.CodeNotFound {
-		// The engine's hint names a shell's command; a model has tools.
-		e.Hint = "Call list_active_tasks with include_finished to see the tasks."
-	}
-	if e.Hint != "" {
-		text += " " + e.Hint
-	}
+	e, text := explain(err)
 	switch e.Code {
 	case task.CodeInternal, task.CodeCorrupt, task.CodeOwnerGone:
 		return nil, protocolError(text)
@@ -60,6 +52,20 @@ func refusal(err error) (*mcpgo.CallToolResult, error) {
 		task.CodeSessionBusy, task.CodeOwnerStarting, task.CodeLocked, task.CodeClosing, task.CodeVersion, task.CodeNoSpace:
 	}
 	return &mcpgo.CallToolResult{Content: []mcpgo.Content{mcpgo.NewTextContent(text)}, IsError: true}, nil
+}
+
+// explain says an error to a model: code, message, next step.
+func explain(err error) (e *task.Error, text string) {
+	e = task.AsError(err)
+	text = fmt.Sprintf("%s: %s.", e.Code, clip(e.Message, 4000))
+	if e.Code == task.CodeNotFound {
+		// The engine's hint names a shell's command; a model has tools.
+		e.Hint = "Call list_active_tasks with include_finished to see the tasks."
+	}
+	if e.Hint != "" {
+		text += " " + e.Hint
+	}
+	return e, text
 }
 
 // protocolError reaches the client as the message of a JSON-RPC error.

@@ -1,5 +1,5 @@
-// Package mcp is the MCP face of cctask: five tools over engine.Service, on an
-// own line transport. It serves both protocol eras at once: clients that
+// Package mcp is the MCP face of cctask: five tools, resources and prompts over
+// engine.Service, on an own line transport. It serves both protocol eras at once: clients that
 // initialize (2024-11-05 to 2025-11-25) and stateless ones (2026-07-28).
 //
 // It may import engine, engine/task, zerolog and mcp-go, and is the only
@@ -58,8 +58,8 @@ Several at once:
 
 Tasks outlive this session and this server: a task_id stays valid, and list_active_tasks (include_finished) finds it again. Every result has a status and a "next" that says what to do. Only "completed" is success; else read failure_reason and error. cleanup_task stops a task and deletes it.`
 
-// cacheTime is how long a client may keep the tool list and the discovery, in
-// milliseconds: neither changes while the process lives.
+// cacheTime is how long a client may keep the lists and the discovery, in
+// milliseconds: none changes while the process lives.
 const cacheTime = 3_600_000
 
 // New makes a Server. It does not touch the Service.
@@ -70,9 +70,19 @@ func New(c Config) *Server {
 		server.WithDescription("Runs Claude Code tasks in parallel and keeps their results."),
 		server.WithInstructions(instructions),
 		server.WithToolCapabilities(false),
-		server.WithMethodCacheHints(mcpgo.MethodToolsList, cacheTime, mcpgo.CacheScopePrivate),
-		server.WithMethodCacheHints(mcpgo.MethodServerDiscover, cacheTime, mcpgo.CacheScopePrivate),
+		server.WithResourceCapabilities(false, false),
+		server.WithPromptCapabilities(false),
+		server.WithCompletions(),
+		server.WithResourceCompletionProvider(s),
+		server.WithPromptCompletionProvider(s),
 	)
+	for _, m := range []mcpgo.MCPMethod{
+		mcpgo.MethodToolsList, mcpgo.MethodServerDiscover, mcpgo.MethodResourcesList, mcpgo.MethodResourcesTemplatesList, mcpgo.MethodPromptsList,
+	} {
+		server.WithMethodCacheHints(m, cacheTime, mcpgo.CacheScopePrivate)(s.mcp)
+	}
+	s.addResources()
+	s.addPrompts()
 	for _, t := range s.tools() {
 		s.mcp.AddTool(t.describe(), t.handle)
 	}

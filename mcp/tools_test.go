@@ -262,7 +262,7 @@ func TestHandshakeAndListsDoNotTouchTheService(t *testing.T) {
 	for i, call := range []string{
 		`"method":"server/discover","params":{` + modern + `}`, `"method":"tools/list","params":{` + modern + `}`,
 		`"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}`,
-		`"method":"tools/list"`, `"method":"ping"`,
+		`"method":"tools/list"`, `"method":"resources/list"`, `"method":"resources/templates/list"`, `"method":"prompts/list"`, `"method":"ping"`,
 	} {
 		p.send(`{"jsonrpc":"2.0","id":%d,%s}`, i, call)
 		if m := p.next(); m.Error != nil {

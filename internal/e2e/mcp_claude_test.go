@@ -162,3 +162,31 @@ func TestRealClaudeAbortsACall(t *testing.T) {
 	must(t, in.Close())
 	_ = cmd.Wait()
 }
+
+func quoted(s string) string {
+	b, _ := json.Marshal(s)
+	return string(b)
+}
+
+// A session reads the whole of a long answer, which a tool's result cuts, piece
+// by piece as a resource.
+func TestRealClaudeReadsAResource(t *testing.T) {
+	w := newWorld(t)
+	id := w.start("[[lines 6000]]")
+	whole := *w.wait(id)[0].Result
+	read := func(query string) string {
+		return fmt.Sprintf(`[[tool ReadMcpResourceTool {"server":"cctask","uri":"task://%s/result%s"}]]`, id, query)
+	}
+	last := len(whole) - 20
+	answer := w.says(read(fmt.Sprintf("?offset=%d", last)) + read("?limit=20") + `[[tool ReadMcpResourceTool {"server":"cctask","uri":"task://nobody"}]]` +
+		`[[text ${result.0} | ${result.1} | ${result.2}]]`)
+	// What Claude Code makes of the code for a resource that is not there.
+	for _, want := range []string{quoted(whole[last:]), quoted(whole[:20]), "Resource not found: task://nobody"} {
+		if !strings.Contains(answer, want) {
+			t.Errorf("%s is not in what the model read: %s", want, answer)
+		}
+	}
+	if len(whole) < 50_000 {
+		t.Errorf("an answer of %d bytes is not long", len(whole))
+	}
+}

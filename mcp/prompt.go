@@ -1,0 +1,120 @@
+package mcp
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	mcpgo "github.com/mark3labs/mcp-go/mcp"
+
+	"cctask/engine/task"
+)
+
+// prompt is one row of the prompt table. text has {name} for each argument.
+type prompt struct {
+	name, title, description, text string
+	required, optional             []argument
+}
+
+type argument struct{ name, description, absent string } // absent: what an optional one is when left out
+
+var prompts = []prompt{
+	{
+		name: "fan_out", title: "Do a job with parallel tasks", description: "Split a job into Claude Code tasks that run in parallel, and put their results together.",
+		required: []argument{{"job", "What is to be done.", ""}},
+		optional: []argument{{"tasks", "How many tasks at most.", "as many as it has independent parts"}},
+		text: `Do this job with Claude Code tasks that run in parallel: {job}
+
+1. Split it into independent parts; the number of tasks: {tasks}. Tasks that change files must not touch the same ones.
+2. Call start_cc_task_async once for each part. A task sees only its prompt and its working directory: write down everything that it needs, and what its answer should look like. Give each a name and all of them the same label.
+3. Call check_task_status for all of them in one message, each with wait_seconds 600, until all have ended.
+4. Read failure_reason and error of those that did not complete; start a corrected task where that helps.
+5. Put the results together and say what is missing.`,
+	},
+	{
+		name: "resume_task", title: "Go on with a task", description: "Find out why a task ended and go on with it.",
+		required: []argument{{"task_id", "The task's id or name.", ""}},
+		optional: []argument{{"prompt", "What to say to it.", "that it should go on after verifying what its last tool did"}},
+		text: `Go on with the Claude Code task {task_id}.
+
+1. Call check_task_status with task_id {task_id}. If it is still running or queued, wait with wait_seconds instead. If it is completed, report its result and stop.
+2. Read failure_reason, error and next, and the end of its output, and say why it ended.
+3. If what stopped it is put right, run in a shell: cctask resume {task_id} PROMPT, which goes on in the same session. What to say in PROMPT: {prompt}.
+4. Wait for it with check_task_status and wait_seconds, and report the result.`,
+	},
+	{
+		name: "review_results", title: "Review what tasks have done", description: "Read the results of ended tasks and judge them.",
+		optional: []argument{{"label", "Only tasks with this label.", "any"}},
+		text: `Review what Claude Code tasks have done. Label of the tasks: {label}.
+
+1. Call list_active_tasks with include_finished, and with label unless it is any.
+2. Call check_task_status with output="none" for each that has ended, several in one message.
+3. For each: what was asked, what the answer claims, and whether the files bear it out; check, do not believe.
+4. End with a table of task, status, cost and verdict, and with what should be done next.`,
+	},
+}
+
+func (s *Server) addPrompts() {
+	for _, p := range prompts {
+		opts := []mcpgo.PromptOption{mcpgo.WithPromptTitle(p.title), mcpgo.WithPromptDescription(p.description)}
+		for _, a := range p.required {
+			opts = append(opts, mcpgo.WithArgument(a.name, mcpgo.ArgumentDescription(a.description), mcpgo.RequiredArgument()))
+		}
+		for _, a := range p.optional {
+			opts = append(opts, mcpgo.WithArgument(a.name, mcpgo.ArgumentDescription(a.description)))
+		}
+		s.mcp.AddPrompt(mcpgo.NewPrompt(p.name, opts...), p.get)
+	}
+}
+
+func (p prompt) get(ctx context.Context, q mcpgo.GetPromptRequest) (*mcpgo.GetPromptResult, error) {
+	var pairs []string
+	for _, a := range p.required {
+		if strings.TrimSpace(q.Params.Arguments[a.name]) == "" {
+			return nil, requestFrom(ctx).fail(ctx, &task.Error{
+				Code: task.CodeInvalid, Message: fmt.Sprintf("%s: missing, required is a string that is not empty", a.name), Hint: a.description,
+			}, nil)
+		}
+		pairs = append(pairs, "{"+a.name+"}", q.Params.Arguments[a.name])
+	}
+	for _, a := range p.optional {
+		value := q.Params.Arguments[a.name]
+		if strings.TrimSpace(value) == "" {
+			value = a.absent
+		}
+		pairs = append(pairs, "{"+a.name+"}", value)
+	}
+	text := mcpgo.NewTextContent(strings.NewReplacer(pairs...).Replace(p.text))
+	return mcpgo.NewGetPromptResult(p.description, []mcpgo.PromptMessage{mcpgo.NewPromptMessage(mcpgo.RoleUser, text)}), nil
+}
+
+// CompleteResourceArgument offers ids and names of tasks, newest first.
+func (s *Server) CompleteResourceArgument(ctx context.Context, _ string, a mcpgo.CompleteArgument, _ mcpgo.CompleteContext) (*mcpgo.Completion, error) {
+	if a.Name != "id" && a.Name != "task_id" {
+		return &mcpgo.Completion{}, nil
+	}
+	page, err := s.svc.List(ctx, task.Filter{Limit: 1000})
+	if err != nil {
+		return nil, requestFrom(ctx).fail(ctx, fmt.Errorf("list the tasks: %w", err), nil)
+	}
+	c := &mcpgo.Completion{}
+	seen := map[string]bool{"": true}
+	for _, t := range page.Tasks {
+		for _, v := range []string{string(t.ID), t.Spec.Name} {
+			if !seen[v] && strings.HasPrefix(strings.ToLower(v), strings.ToLower(a.Value)) {
+				seen[v] = true
+				c.Values = append(c.Values, v)
+			}
+		}
+	}
+	const most = 100 // by the specification
+	c.Total = len(c.Values)
+	c.HasMore = c.Total > most || page.NextCursor != ""
+	c.Values = c.Values[:min(c.Total, most)]
+	return c, nil
+}
+
+// CompletePromptArgument does the same for the prompts.
+func (s *Server) CompletePromptArgument(ctx context.Context, _ string, a mcpgo.CompleteArgument, more mcpgo.CompleteContext) (*mcpgo.Completion, error) {
+	return s.CompleteResourceArgument(ctx, "", a, more)
+}

@@ -1,0 +1,194 @@
+package mcp
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	mcpgo "github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+
+	"cctask/engine"
+	"cctask/engine/task"
+)
+
+const (
+	uriScheme  = "task://"
+	jsonType   = "application/json"
+	recentSize = 50 // tasks in task://recent and, at most, in task://active
+)
+
+// The keys of _meta that go with a piece of a stream.
+const (
+	metaOffset = "cctask/offset"      // of its first byte
+	metaNext   = "cctask/next_offset" // where to go on; absent at the end of a stream that no longer grows
+	metaBytes  = "cctask/bytes"       // of the whole stream as of now
+)
+
+// addResources lists what can be read. mcp-go finds the handler by the URI; there
+// is one for all of them.
+func (s *Server) addResources() {
+	add := func(name, title, description string) {
+		s.mcp.AddResource(mcpgo.NewResource(uriScheme+name, name, mcpgo.WithResourceTitle(title),
+			mcpgo.WithResourceDescription(description), mcpgo.WithMIMEType(jsonType)), s.readResource)
+	}
+	add("active", "Queued and running tasks", "The newest queued and running tasks, newest first, as list_active_tasks gives them.")
+	add("recent", "Newest tasks", "The newest tasks, ended ones too, newest first.")
+
+	template := func(path, name, title, description, mime string) {
+		s.mcp.AddResourceTemplate(mcpgo.NewResourceTemplate(uriScheme+"{id}"+path, name, mcpgo.WithTemplateTitle(title),
+			mcpgo.WithTemplateDescription(description), mcpgo.WithTemplateMIMEType(mime)), s.readResource)
+	}
+	template("", "task", "A task", "A task as check_task_status gives it, without its output. id: a task_id, a unique part of it, or a name.", jsonType)
+	for _, st := range []struct {
+		stream      task.Stream
+		title, what string
+	}{
+		{task.Stdout, "A task's stdout", "claude's event stream"},
+		{task.Stderr, "A task's stderr", "what claude wrote to stderr"},
+		{task.Result, "A task's answer", "the whole answer"},
+		{task.Prompt, "A task's prompt", "the whole prompt"},
+	} {
+		template("/"+string(st.stream)+"{?offset,limit}", string(st.stream), st.title,
+			fmt.Sprintf("Of the last attempt: %s, from byte offset on (0), at most limit bytes (1048576, which is also the most). _meta has %s to go on with.", st.what, metaNext), "text/plain")
+	}
+}
+
+func (s *Server) readResource(ctx context.Context, q mcpgo.ReadResourceRequest) ([]mcpgo.ResourceContents, error) {
+	r := requestFrom(ctx)
+	content, err := s.resource(ctx, q.Params.URI)
+	if err != nil {
+		return nil, r.fail(ctx, err, map[string]any{"uri": q.Params.URI})
+	}
+	return []mcpgo.ResourceContents{content}, nil
+}
+
+func (s *Server) resource(ctx context.Context, uri string) (mcpgo.ResourceContents, error) {
+	path, query, _ := strings.Cut(strings.TrimPrefix(uri, uriScheme), "?")
+	ref, stream, isStream := strings.Cut(path, "/")
+	ref, err := url.PathUnescape(ref) // a name may have any characters
+	if err != nil {
+		return nil, &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("the URI is malformed: %v", err), Hint: "Escape a name as in any URI."}
+	}
+	if isStream {
+		return s.stream(ctx, uri, engine.OutputQuery{Ref: ref, Stream: task.Stream(stream)}, query)
+	}
+	v, err := s.object(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	data, err := encode(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", uri, err)
+	}
+	return mcpgo.TextResourceContents{URI: uri, MIMEType: jsonType, Text: string(data)}, nil
+}
+
+// object gives what a URI without a stream names.
+func (s *Server) object(ctx context.Context, ref string) (any, error) {
+	switch ref {
+	case "active":
+		return s.page(ctx, task.Filter{Statuses: listArgs{}.statuses(), Limit: recentSize})
+	case "recent":
+		return s.page(ctx, task.Filter{Limit: recentSize})
+	}
+	t, err := s.svc.Get(ctx, ref)
+	if err != nil {
+		return nil, fmt.Errorf("read task %s: %w", clip(ref, 100), err)
+	}
+	return s.show(ctx, t, outputArgs{Output: "none"})
+}
+
+// stream reads a piece of a stream: as text if it is UTF-8, not counting a
+// character that is cut off at its end, which then comes with the next piece;
+// else as a blob, to the byte.
+func (s *Server) stream(ctx context.Context, uri string, q engine.OutputQuery, query string) (mcpgo.ResourceContents, error) {
+	offset, limit, err := rangeOf(query)
+	if err != nil {
+		return nil, err
+	}
+	q.Offset, q.Limit = offset, int(limit)
+	out, err := s.svc.Output(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("read %s of task %s: %w", q.Stream, clip(q.Ref, 100), err)
+	}
+	data := out.Data
+	last := out.Done && out.Offset+int64(len(data)) >= out.Size
+	if whole := data[:len(data)-partial(data)]; !last && len(whole) > 0 && utf8.Valid(whole) {
+		data = whole
+	}
+	meta := map[string]any{metaOffset: out.Offset, metaBytes: out.Size}
+	if !last {
+		meta[metaNext] = out.Offset + int64(len(data))
+	}
+	if !utf8.Valid(data) {
+		return mcpgo.BlobResourceContents{URI: uri, MIMEType: "application/octet-stream", Blob: base64.StdEncoding.EncodeToString(data), Meta: meta}, nil
+	}
+	return mcpgo.TextResourceContents{URI: uri, MIMEType: "text/plain", Text: string(data), Meta: meta}, nil
+}
+
+// partial is the number of bytes of a character that data ends in the middle of.
+func partial(data []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(data); n++ {
+		if end := data[len(data)-n:]; utf8.RuneStart(end[0]) {
+			if utf8.FullRune(end) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
+}
+
+// rangeOf reads offset and limit from a URI's query.
+func rangeOf(query string) (offset, limit int64, err error) {
+	limit = engine.MaxOutputPiece
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return 0, 0, &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("the URI's query is malformed: %v", err), Hint: "Write ?offset=N&limit=N."}
+	}
+	for _, p := range []struct {
+		name   string
+		dst    *int64
+		lo, hi int64
+	}{{"offset", &offset, 0, 1<<53 - 1}, {"limit", &limit, 1, engine.MaxOutputPiece}} {
+		if !values.Has(p.name) {
+			continue
+		}
+		n, err := strconv.ParseInt(values.Get(p.name), 10, 64)
+		if err != nil || n < p.lo || n > p.hi {
+			return 0, 0, &task.Error{
+				Code: task.CodeInvalid, Message: fmt.Sprintf("%s: given %q, allowed is a whole number from %d to %d", p.name, clip(values.Get(p.name), 80), p.lo, p.hi),
+				Hint: "Correct the URI and read again.",
+			}
+		}
+		*p.dst = n
+	}
+	return offset, limit, nil
+}
+
+// fail makes err the answer of a method that is no tool: mcp-go would give every
+// error the same code.
+func (r *request) fail(ctx context.Context, err error, data any) error {
+	if stopping(r.conn.base) && task.AsError(err).Code == task.CodeInternal {
+		err = errLeft
+	}
+	code := codeInternal
+	switch e, _ := explain(err); e.Code {
+	case task.CodeNotFound, task.CodeAmbiguous:
+		code = mcpgo.RESOURCE_NOT_FOUND
+		if server.IsModernRequest(ctx) {
+			code = mcpgo.INVALID_PARAMS
+		}
+	case task.CodeInvalid:
+		code = mcpgo.INVALID_PARAMS
+	default:
+	}
+	_, text := explain(err)
+	r.fault = &responseError{Code: code, Message: text, Data: data}
+	return err
+}
