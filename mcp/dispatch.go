@@ -153,10 +153,10 @@ func (r *request) run(ctx context.Context, text []byte, m envelope) {
 	defer r.conn.end(r)
 	defer r.cancel(nil)
 	defer r.conn.recovered(r.method, r)
-	switch mcpgo.MCPMethod(r.method) {
-	case mcpgo.MethodToolsCall:
+	switch r.method {
+	case string(mcpgo.MethodToolsCall):
 		text = r.takeParams(text, m)
-	case mcpgo.MethodInitialize:
+	case string(mcpgo.MethodInitialize):
 		r.conn.greet(m.Params)
 	}
 	answer := responseOf(r.conn.srv.mcp.HandleMessage(ctx, text))

@@ -177,18 +177,15 @@ func (r *request) fail(ctx context.Context, err error, data any) error {
 	if stopping(r.conn.base) && task.AsError(err).Code == task.CodeInternal {
 		err = errLeft
 	}
+	e, text := explain(err)
 	code := codeInternal
-	switch e, _ := explain(err); e.Code {
-	case task.CodeNotFound, task.CodeAmbiguous:
-		code = mcpgo.RESOURCE_NOT_FOUND
-		if server.IsModernRequest(ctx) {
-			code = mcpgo.INVALID_PARAMS
-		}
-	case task.CodeInvalid:
+	unknown := e.Code == task.CodeNotFound || e.Code == task.CodeAmbiguous
+	switch {
+	case e.Code == task.CodeInvalid, unknown && server.IsModernRequest(ctx):
 		code = mcpgo.INVALID_PARAMS
-	default:
+	case unknown:
+		code = mcpgo.RESOURCE_NOT_FOUND
 	}
-	_, text := explain(err)
 	r.fault = &responseError{Code: code, Message: text, Data: data}
 	return err
 }
