@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"cctask/engine"
 	"cctask/engine/runner"
@@ -52,7 +53,10 @@ func TestEngineIsAService(t *testing.T) {
 		}
 		e, db := openEngine(t, dir, engine.Config{Jobs: jobs})
 		t.Cleanup(func() {
-			if err := e.CancelAll(t.Context()); err != nil && t.Context().Err() == nil {
+			// The test's own context has ended by now.
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			if err := e.CancelAll(ctx); err != nil {
 				t.Error(err)
 			}
 			e.Close()
