@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"flag"
 	"os"
 	"path/filepath"
