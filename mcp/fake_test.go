@@ -297,7 +297,7 @@ func (f *fake) Remove(_ context.Context, ref string, force bool) error {
 // seed records a task without going through the server.
 func (f *fake) seed(t testing.TB) task.ID {
 	t.Helper()
-	done, err := f.Submit(context.Background(), engine.Submission{Prompt: "seed", Spec: task.Spec{WorkingDir: "/work/dir", Claude: "/usr/bin/claude"}, Key: fmt.Sprint("seed", len(f.order))})
+	done, err := f.Submit(context.Background(), engine.Submission{Prompt: "seed", Spec: task.Spec{WorkingDir: "/project/dir", Claude: "/usr/bin/claude"}, Key: fmt.Sprint("seed", len(f.order))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 }
 
 func defaults() (Client, error) {
-	return Client{WorkingDir: "/work/dir", Env: []string{"HOME=/home/u"}, Claude: "/usr/bin/claude"}, nil
+	return Client{WorkingDir: "/project/dir", Env: []string{"HOME=/home/u"}, Claude: "/usr/bin/claude"}, nil
 }
 
 // message is what a client reads.

@@ -21,15 +21,15 @@ func TestEveryTaskOption(t *testing.T) {
 "mcp_config":["m.json"," {\"mcpServers\":{}}"],"strict_mcp_config":false,"max_output":65536}`, "\n", ""))
 	loose := false
 	want := task.Spec{
-		WorkingDir: "/work/dir", Claude: "/usr/bin/claude", PermissionMode: "plan", AllowedTools: []string{"Read", "Bash(a b:*)"}, DisallowedTools: []string{"-x"},
-		AppendSystemPrompt: "more", MaxTurns: 10, MaxBudgetUSD: 0.5, JSONSchema: json.RawMessage(`{"type":"object"}`), AddDirs: []string{"/work/dir/a", "/b"}, Literal: true,
-		MCPConfig: []string{"/work/dir/m.json", ` {"mcpServers":{}}`}, StrictMCPConfig: &loose, MaxOutput: 65536,
+		WorkingDir: "/project/dir", Claude: "/usr/bin/claude", PermissionMode: "plan", AllowedTools: []string{"Read", "Bash(a b:*)"}, DisallowedTools: []string{"-x"},
+		AppendSystemPrompt: "more", MaxTurns: 10, MaxBudgetUSD: 0.5, JSONSchema: json.RawMessage(`{"type":"object"}`), AddDirs: []string{"/project/dir/a", "/b"}, Literal: true,
+		MCPConfig: []string{"/project/dir/m.json", ` {"mcpServers":{}}`}, StrictMCPConfig: &loose, MaxOutput: 65536,
 	}
 	if got := f.subs[0].Spec; !reflect.DeepEqual(got, want) {
 		t.Errorf("submitted %+v\nwant      %+v", got, want)
 	}
 	p.ask("start_cc_task_async", `{"prompt":"x","json_schema":null,"strict_mcp_config":null,"add_dirs":null}`)
-	if got, want := f.subs[1].Spec, (task.Spec{WorkingDir: "/work/dir", Claude: "/usr/bin/claude"}); !reflect.DeepEqual(got, want) {
+	if got, want := f.subs[1].Spec, (task.Spec{WorkingDir: "/project/dir", Claude: "/usr/bin/claude"}); !reflect.DeepEqual(got, want) {
 		t.Errorf("submitted %+v\nwant      %+v", got, want)
 	}
 }

@@ -49,7 +49,7 @@ func TestEveryPathOfEveryTool(t *testing.T) {
 	}
 	skip := false
 	want := task.Spec{
-		WorkingDir: "/work/dir/sub", Claude: "/usr/bin/claude", Model: "opus", SkipPermissions: &skip,
+		WorkingDir: "/project/dir/sub", Claude: "/usr/bin/claude", Model: "opus", SkipPermissions: &skip,
 		TimeoutSeconds: 1.5, Name: "n", Labels: []string{"a", "b"},
 	}
 	if got := f.subs[0]; fmt.Sprint(got.Spec.SkipsPermissions(), got.Spec.WorkingDir, got.Spec.Model, got.Spec.TimeoutSeconds, got.Spec.Name, got.Spec.Labels, got.Spec.Claude, got.Prompt, got.Key, got.Env) !=

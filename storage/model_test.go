@@ -181,7 +181,7 @@ func (m *model) compareList(t *testing.T, db *storage.DB) {
 		}
 	}
 	if m.r.IntN(2) == 0 {
-		f.WorkingDir = "/work/1"
+		f.WorkingDir = "/project/1"
 	}
 	var want, got []task.ID
 	for id, mt := range m.tasks {

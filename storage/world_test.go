@@ -23,7 +23,7 @@ func queued(i int, prompt string) task.Write {
 	t := task.Task{
 		ID: idAt(i), Seq: uint64(i + 1), Attempt: 1, CreatedAt: at,
 		PromptBytes: len(prompt), PromptHead: task.Head(prompt),
-		Spec: task.Spec{WorkingDir: "/work/" + fmt.Sprint(i%3), Claude: "/bin/claude"},
+		Spec: task.Spec{WorkingDir: "/project/" + fmt.Sprint(i%3), Claude: "/bin/claude"},
 	}
 	t.SessionID = t.ID.UUID()
 	if err := t.Become(task.Queued, at, ""); err != nil {

@@ -383,27 +383,3 @@ func TestDirectoriesThatAreRefused(t *testing.T) {
 		}
 	}
 }
-
-func TestLongPath(t *testing.T) {
-	dir := filepath.Join(stateDir(t), strings.Repeat("long/", 30)+"s")
-	runtime := t.TempDir()
-	if err := os.Chmod(runtime, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("XDG_RUNTIME_DIR", runtime)
-	serve(t, dir)
-	// Another front has another environment: the lock file names the socket.
-	t.Setenv("XDG_RUNTIME_DIR", "")
-	t.Setenv("TMPDIR", t.TempDir())
-	h := hello(t, front(t, dir))
-	if h.PID != os.Getpid() || !strings.HasPrefix(h.Socket, runtime) || len(h.Socket) > maxSocketPath {
-		t.Errorf("%+v", h)
-	}
-	fi, err := os.Stat(h.Socket)
-	if err != nil || fi.Mode().Perm() != 0o600 {
-		t.Errorf("%v %v", fi, err)
-	}
-	if fi, err = os.Stat(filepath.Dir(h.Socket)); err != nil || fi.Mode().Perm() != 0o700 {
-		t.Errorf("%v %v", fi, err)
-	}
-}
