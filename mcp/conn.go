@@ -89,11 +89,14 @@ func (c *conn) read(in io.Reader) error {
 	lines := newLineReader(in, c.srv.bounds.line)
 	for {
 		line, err := lines.next()
+		var skipped *longLine
 		switch {
 		case err == nil:
 			c.accept(line)
-		case errors.Is(err, errLineTooLong):
-			c.respond(failure(codeInvalidRequest, "message of more than %d bytes was skipped", c.srv.bounds.line))
+		case errors.As(err, &skipped):
+			f := failure(codeInvalidRequest, "message of more than %d bytes was skipped", c.srv.bounds.line)
+			f.ID = skipped.id()
+			c.respond(f)
 		case errors.Is(err, io.EOF):
 			return nil
 		default:

@@ -337,15 +337,16 @@ func TestLineReader(t *testing.T) {
 		var got []string
 		for {
 			line, err := r.next()
+			var tooLong *longLine
 			switch {
-			case errors.Is(err, errLineTooLong):
+			case errors.As(err, &tooLong):
 				got = append(got, "too long")
 			case err != nil:
 				got = append(got, err.Error())
 			default:
 				got = append(got, string(line))
 			}
-			if err != nil && !errors.Is(err, errLineTooLong) {
+			if err != nil && tooLong == nil {
 				break
 			}
 		}

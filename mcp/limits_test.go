@@ -42,7 +42,7 @@ func TestLongLines(t *testing.T) {
 		return strings.Replace(frame, `"prompt":""`, `"prompt":"`+strings.Repeat("x", n-len(frame))+`"`, 1)
 	}
 	p.send("%s", long(defaultBounds.line+1))
-	if m := p.next(); m.Error == nil || m.Error.Code != codeInvalidRequest || strings.Contains(m.raw, `"id"`) {
+	if m := p.next(); m.Error == nil || m.Error.Code != codeInvalidRequest || string(m.ID) != "1" {
 		t.Errorf("got %.300s", m.raw)
 	}
 	p.send("%s", long(task.MaxPrompt))
@@ -52,6 +52,32 @@ func TestLongLines(t *testing.T) {
 	p.send("%s", long(task.MaxPrompt+1000))
 	if m := p.next(); !m.tool(t).IsError || !strings.Contains(m.raw, "at most 4194304 are allowed") {
 		t.Errorf("got %.300s", m.raw)
+	}
+}
+
+// TestLongLinesAreAnsweredWithTheirID: without it the call would hang until the
+// client's patience ends.
+func TestLongLinesAreAnsweredWithTheirID(t *testing.T) {
+	s := New(Config{Service: newFake(), Defaults: defaults})
+	s.bounds.line = 100 << 10 // more than the reader's buffer
+	p := servePeer(t, newFake(), s)
+	pad := strings.Repeat("x", s.bounds.line)
+	for _, c := range []struct{ id, line string }{
+		{"1", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"pad":"` + pad + `"}}`},
+		{"2", `{"id": 2 ,"jsonrpc":"2.0","method":"ping","params":{"pad":"` + pad + `"}}`},
+		{`"3"`, `{"method":"ping","params":{"pad":"` + pad + `"},"jsonrpc":"2.0","id":"3"}`},
+		{"4", `{"method":"ping","params":{"pad":"` + pad + `"}, "id" : 4 } ` + "\r"},
+		{"5", `{"method":"ping","params":{"pad":"` + strings.Repeat("x", 128<<10-50) + `"},"jsonrpc":"2.0","id":5}`}, // across the buffer's end
+		{"", `{"method":"ping","params":{"pad":"` + pad + `","id":5}}`},
+		{"", `{"method":"ping","params":{"pad":"` + pad + `,\"id\":5"}}`},
+		{"", `[{"method":"ping","params":{"pad":"` + pad + `"},"id":5}]`},
+		{"", `{"method":"ping","params":{"pad":"` + pad + `"},"id":5.5}`},
+		{"", `{"method":"ping","params":{"pad":"` + pad + `"},"id":"` + "\x01" + `"}`},
+	} {
+		p.send("%s", c.line)
+		if m := p.next(); m.Error == nil || m.Error.Code != codeInvalidRequest || string(m.ID) != c.id {
+			t.Errorf("got %.300s, want id %q", m.raw, c.id)
+		}
 	}
 }
 
