@@ -160,11 +160,31 @@ func (r *request) run(ctx context.Context, text []byte, m envelope) {
 		r.conn.greet(m.Params)
 	}
 	answer := responseOf(r.conn.srv.mcp.HandleMessage(ctx, text))
-	if answer.Error != nil && r.fault != nil {
-		answer.Error = r.fault
+	if answer.Error != nil {
+		answer.Error = r.mend(answer.Error, m.Params)
 	}
 	r.answer(answer)
 	r.conn.srv.log.Debug().Str("method", r.method).Dur("took", time.Since(start)).Msg("request")
+}
+
+// mend gives the error that the client gets in place of mcp-go's.
+func (r *request) mend(e *responseError, params json.RawMessage) *responseError {
+	switch {
+	case r.fault != nil:
+		return r.fault
+	case r.method == string(mcpgo.MethodSubscriptionsListen) && e.Code == codeInternal:
+		// mcp-go misses a session of its own kind. We announce no notifications.
+		return failure(mcpgo.METHOD_NOT_FOUND, "%s: this server has nothing to listen to; check_task_status with wait_seconds waits for a task", r.method).Error
+	case r.method == string(mcpgo.MethodResourcesRead) && e.Data == nil:
+		// A URI that no handler is for, so that readResource did not see it.
+		var p struct {
+			URI string `json:"uri"`
+		}
+		if json.Unmarshal(params, &p) == nil {
+			e.Data = p
+		}
+	}
+	return e
 }
 
 // recovered keeps a fault in one request from ending the server, and answers

@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
@@ -88,8 +89,28 @@ func (p prompt) get(ctx context.Context, q mcpgo.GetPromptRequest) (*mcpgo.GetPr
 	return mcpgo.NewGetPromptResult(p.description, []mcpgo.PromptMessage{mcpgo.NewPromptMessage(mcpgo.RoleUser, text)}), nil
 }
 
-// CompleteResourceArgument offers ids and names of tasks, newest first.
-func (s *Server) CompleteResourceArgument(ctx context.Context, _ string, a mcpgo.CompleteArgument, _ mcpgo.CompleteContext) (*mcpgo.Completion, error) {
+// CompleteResourceArgument completes the id in a template.
+func (s *Server) CompleteResourceArgument(ctx context.Context, uri string, a mcpgo.CompleteArgument, _ mcpgo.CompleteContext) (*mcpgo.Completion, error) {
+	if !strings.HasPrefix(uri, uriScheme) {
+		return nil, requestFrom(ctx).fail(ctx, &task.Error{
+			Code: task.CodeInvalid, Message: fmt.Sprintf("ref: there is no resource %q", clip(uri, 100)), Hint: "resources/templates/list has those that there are.",
+		}, nil)
+	}
+	return s.complete(ctx, a)
+}
+
+// CompletePromptArgument completes the task_id of a prompt.
+func (s *Server) CompletePromptArgument(ctx context.Context, name string, a mcpgo.CompleteArgument, _ mcpgo.CompleteContext) (*mcpgo.Completion, error) {
+	if !slices.ContainsFunc(prompts, func(p prompt) bool { return p.name == name }) {
+		return nil, requestFrom(ctx).fail(ctx, &task.Error{
+			Code: task.CodeInvalid, Message: fmt.Sprintf("ref: there is no prompt %q", clip(name, 100)), Hint: "prompts/list has those that there are.",
+		}, nil)
+	}
+	return s.complete(ctx, a)
+}
+
+// complete offers ids and names of tasks, newest first.
+func (s *Server) complete(ctx context.Context, a mcpgo.CompleteArgument) (*mcpgo.Completion, error) {
 	if a.Name != "id" && a.Name != "task_id" {
 		return &mcpgo.Completion{}, nil
 	}
@@ -112,9 +133,4 @@ func (s *Server) CompleteResourceArgument(ctx context.Context, _ string, a mcpgo
 	c.HasMore = c.Total > most || page.NextCursor != ""
 	c.Values = c.Values[:min(c.Total, most)]
 	return c, nil
-}
-
-// CompletePromptArgument does the same for the prompts.
-func (s *Server) CompletePromptArgument(ctx context.Context, _ string, a mcpgo.CompleteArgument, more mcpgo.CompleteContext) (*mcpgo.Completion, error) {
-	return s.CompleteResourceArgument(ctx, "", a, more)
 }

@@ -135,6 +135,9 @@ func TestUnreadableResources(t *testing.T) {
 			if m.Error == nil || m.Error.Code != code || !strings.Contains(m.Error.Message, c.text) {
 				t.Errorf("%s%s\nwas answered %s\nwant %d", c.uri, meta, m.raw, code)
 			}
+			if want := fmt.Sprintf(`"data":{"uri":%q}`, c.uri); !strings.Contains(m.raw, want) {
+				t.Errorf("%s%s\nwas answered %s\nwant %s", c.uri, meta, m.raw, want)
+			}
 		}
 	}
 	p = servePeer(t, nil, New(Config{Service: absent{}, Defaults: defaults}))
@@ -174,6 +177,23 @@ func TestCompletion(t *testing.T) {
 	}
 	if c := complete(resource, "offset", ""); len(c.Values) != 0 {
 		t.Errorf("got %v", c)
+	}
+	for _, ref := range []string{`{"type":"ref/prompt","name":"nope"}`, `{"type":"ref/resource","uri":"file:///{id}"}`} {
+		if m := p.rpc("completion/complete", `"ref":`+ref+`,"argument":{"name":"id","value":""}`); m.Error == nil || m.Error.Code != -32602 {
+			t.Errorf("%s gave %s", ref, m.raw)
+		}
+	}
+}
+
+// TestListen: the server promises no notifications, so there is nothing to listen to.
+func TestListen(t *testing.T) {
+	p := newPeer(t, newFake())
+	if m := p.rpc("subscriptions/listen", modernMeta+`,"notifications":{"toolsListChanged":true}`); m.Error == nil || m.Error.Code != -32601 {
+		t.Errorf("got %s", m.raw)
+	}
+	future := strings.Replace(modernMeta, "2026", "2036", 1)
+	if m := p.rpc("subscriptions/listen", future+`,"notifications":{}`); m.Error == nil || m.Error.Code != -32022 {
+		t.Errorf("got %s", m.raw)
 	}
 }
 
