@@ -24,7 +24,7 @@ help: ## Show this list
 
 .PHONY: build
 build: ## Build bin/cctask
-	go build -trimpath -o $(BIN) .
+	CGO_ENABLED=0 go build -trimpath -o $(BIN) .
 
 .PHONY: install
 install: build ## Copy cctask to PREFIX (default: GOBIN, else ~/.local/bin)
