@@ -57,6 +57,51 @@ func (w *world) killOwners(stop <-chan struct{}) int {
 	}
 }
 
+// killAnything kills a process of the world, whichever, until stopped.
+func (w *world) killAnything(stop <-chan struct{}) int {
+	kills := 0
+	for {
+		select {
+		case <-stop:
+			return kills
+		case <-time.After(time.Duration(rand.IntN(100)) * time.Millisecond):
+		}
+		all := w.processes()
+		if len(all) == 0 {
+			continue
+		}
+		if p, err := os.FindProcess(all[rand.IntN(len(all))].pid); err == nil && p.Kill() == nil {
+			kills++
+		}
+	}
+}
+
+// startAll starts tasks from four fronts at once and returns the acknowledged
+// ids. A front that is killed, or whose owners are, has acknowledged nothing and
+// is run again.
+func (w *world) startAll(tasks int, prompt func(i int) string) []string {
+	w.t.Helper()
+	ids := make([]string, tasks)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(tasks); i = next.Add(1) - 1 {
+				for try := 0; ids[i] == ""; try++ {
+					r := w.cctask("start", "--", prompt(int(i)))
+					ids[i] = strings.TrimSpace(r.stdout)
+					if try == 20 {
+						w.t.Error(r)
+						return
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return ids
+}
+
 // Owners die at random moments, in starts, launches, ends and commits alike.
 // No acknowledged task may be lost, run twice, or end otherwise than it did.
 func chaosOfOwners(t *testing.T, tasks int) {
@@ -64,23 +109,9 @@ func chaosOfOwners(t *testing.T, tasks int) {
 	w.env = append(w.env, fakeclaude.LogEnv+"="+w.fakeLog())
 	stop, killed := make(chan struct{}), make(chan int)
 	go func() { killed <- w.killOwners(stop) }()
-	ids := make([]string, tasks)
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(tasks); i = next.Add(1) - 1 {
-				prompt := fmt.Sprintf("[[text begin %d]][[flood %d]][[delay %dms]][[text answer %d]]", i, rand.IntN(600_000), rand.IntN(100), i)
-				r := w.cctask("start", "--", prompt)
-				if r.code != 0 {
-					t.Error(r)
-					return
-				}
-				ids[i] = strings.TrimSpace(r.stdout)
-			}
-		})
-	}
-	wg.Wait()
+	ids := w.startAll(tasks, func(i int) string {
+		return fmt.Sprintf("[[text begin %d]][[flood %d]][[delay %dms]][[text answer %d]]", i, rand.IntN(600_000), rand.IntN(100), i)
+	})
 	close(stop)
 	kills := <-killed
 	if t.Failed() {
@@ -131,24 +162,13 @@ func (w *world) waitAll() {
 func chaosOfAll(t *testing.T, tasks int) {
 	w := newChaos(t, "CCTASK_JOBS=8")
 	w.env = append(w.env, fakeclaude.LogEnv+"="+w.fakeLog())
-	var ids []string
-	for i := range tasks {
-		ids = append(ids, w.start(fmt.Sprintf("[[text begin]][[orphan plain]][[orphan setsid]][[flood %d]][[delay %dms]][[text answer %d]]", rand.IntN(300_000), rand.IntN(200), i)))
-	}
-	kills := 0
-	for end := time.Now().Add(time.Duration(tasks) * 40 * time.Millisecond); time.Now().Before(end); {
-		all := w.processes()
-		if len(all) > 0 {
-			if p, err := os.FindProcess(all[rand.IntN(len(all))].pid); err == nil && p.Kill() == nil {
-				kills++
-			}
-		}
-		// With the last runner and the owner dead nobody goes on by himself.
-		if kills%10 == 0 {
-			w.cctask("list")
-		}
-		time.Sleep(time.Duration(rand.IntN(30)) * time.Millisecond) // the moment is random, not awaited
-	}
+	stop, killed := make(chan struct{}), make(chan int)
+	go func() { killed <- w.killAnything(stop) }()
+	ids := w.startAll(tasks, func(i int) string {
+		return fmt.Sprintf("[[text begin]][[orphan plain]][[orphan setsid]][[flood %d]][[delay %dms]][[text answer %d]]", rand.IntN(300_000), rand.IntN(200), i)
+	})
+	close(stop)
+	kills := <-killed
 	ends := map[task.Status]int{}
 	w.waitAll()
 	for i, id := range ids {
