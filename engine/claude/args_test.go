@@ -1,12 +1,12 @@
 package claude
 
 import (
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"cctask/internal/realclaude"
 )
 
 func TestArgs(t *testing.T) {
@@ -99,13 +99,7 @@ func TestStdin(t *testing.T) {
 // before any request.
 func TestRealClaudeKnowsTheOptions(t *testing.T) {
 	t.Parallel()
-	claude, err := filepath.Abs("../../.cache/claude/node_modules/.bin/claude")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(claude); err != nil {
-		t.Skip("no real claude: make test installs it")
-	}
+	claude := realclaude.Require(t)
 	home := t.TempDir()
 	const session = "01939f5e-0000-4000-8000-00000000dead"
 	cmd := exec.Command(claude, Args(Options{
@@ -115,10 +109,7 @@ func TestRealClaudeKnowsTheOptions(t *testing.T) {
 		MCPConfig: []string{`{"mcpServers":{}}`}, StrictMCPConfig: true,
 	})...)
 	cmd.Dir = home
-	cmd.Env = []string{
-		"HOME=" + home, "PATH=" + os.Getenv("PATH"), "ANTHROPIC_API_KEY=sk-test", "ANTHROPIC_BASE_URL=http://127.0.0.1:1",
-		"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1", "DISABLE_TELEMETRY=1", "DISABLE_AUTOUPDATER=1", "CLAUDE_CODE_MAX_RETRIES=0",
-	}
+	cmd.Env = realclaude.Env(home, "", "CLAUDE_CODE_MAX_RETRIES=0")
 	cmd.Stdin = strings.NewReader("Hello")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
