@@ -52,7 +52,7 @@ var hints = map[FailureReason]string{
 	ReasonMaxTurns:         "The turn limit was reached: resume to go on in the same session.",
 	ReasonMaxBudget:        "The budget was reached: resume, or start again with a higher one.",
 	ReasonStructuredOutput: "The answer did not fit the JSON schema: loosen the schema or say the format in the prompt, then retry.",
-	ReasonPermissionRoot:   "claude refuses to skip permissions as root: run as another user, start with --skip-permissions=false, or set IS_SANDBOX=1 if this is a sandbox.",
+	ReasonPermissionRoot:   "Run as another user, start with skip_permissions false, or set IS_SANDBOX=1 if this is a sandbox.",
 	ReasonSpawnFailed:      "claude could not be started: check that its path and the working directory still exist, then retry.",
 	ReasonDeadline:         "The deadline passed: resume to go on in the same session, or start a new task with a longer timeout.",
 	ReasonCancelled:        "Resume to go on in the same session, or retry from the start.",
