@@ -21,13 +21,16 @@ func (a *attempt) conclude(f *follower, rec runner.Record, chunks []task.Blob) e
 	if chunks == nil {
 		size = f.sealed
 	}
-	stderr := f.stderrTail()
+	end := claude.End{Stderr: f.stderrTail(), NoRecord: !rec.Exited}
+	if end.NoRecord && rec.State != runner.StateSpawnFailed {
+		end.RunnerSignal = a.run.Killed()
+	}
 	_, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
 		n, err := a.e.store.Attempt(t.ID, a.n)
 		if err != nil {
 			return err
 		}
-		out := judge(f.parser, t, rec, stderr)
+		out := judge(f.parser, t, rec, end)
 		w.Chunks, w.DropEnv = chunks, true
 		a.settle(&n, &out, rec, w)
 		if chunks == nil { // what is lost may have cost something
@@ -82,16 +85,16 @@ func (a *attempt) afresh(t *task.Task, w *task.Write) error {
 }
 
 // judge asks the three witnesses: our own intent, claude's last result, and
-// the exit status that the runner wrote.
-func judge(p *claude.Parser, t *task.Task, rec runner.Record, stderr []byte) claude.Outcome {
+// the exit status that the runner wrote. end is what is known beside them.
+func judge(p *claude.Parser, t *task.Task, rec runner.Record, end claude.End) claude.Outcome {
 	if rec.State == runner.StateSpawnFailed {
 		spawn := &runner.SpawnError{Op: "start claude", Path: rec.SpawnPath, Err: rec.SpawnError}
 		return claude.Outcome{Status: string(task.Failed), Reason: string(task.ReasonSpawnFailed), Message: spawn.Error()}
 	}
-	return p.Judge(claude.End{
-		ExitCode: rec.ExitCode, Signal: rec.Signal, Stopped: rec.Stopped, NoRecord: !rec.Exited, Stderr: stderr,
-		WantStructured: len(t.Spec.JSONSchema) > 0, MaxTurns: t.Spec.MaxTurns, Deadline: t.Spec.Timeout(), Root: os.Geteuid() == 0,
-	})
+	end.ExitCode, end.Signal, end.Stopped = rec.ExitCode, rec.Signal, rec.Stopped
+	end.WantStructured, end.MaxTurns, end.Deadline = len(t.Spec.JSONSchema) > 0, t.Spec.MaxTurns, t.Spec.Timeout()
+	end.Root = os.Geteuid() == 0
+	return p.Judge(end)
 }
 
 // settle writes an outcome into the attempt's record. claude's cost is

@@ -34,6 +34,7 @@ func TestWitnesses(t *testing.T) {
 		{"runner asked to end", initLine, End{Stopped: "terminated", ExitCode: 143}, interrupted, "interrupted", "stopped because its runner was asked to end", noAnswer},
 
 		{"no record", initLine, End{NoRecord: true}, interrupted, "interrupted", "the runner died, so how claude ended is unknown", noAnswer},
+		{"no record, runner killed", initLine, End{NoRecord: true, RunnerSignal: "SIGKILL"}, interrupted, "interrupted", "the runner was killed by signal 9 (SIGKILL), so how claude ended is unknown", noAnswer},
 		{"no record, answered", answered, End{NoRecord: true}, interrupted, "interrupted", "the runner died, so how claude ended is unknown; the answer that it had given is kept", "Yes."},
 
 		// The last result counts.

@@ -33,6 +33,8 @@ type End struct {
 	// asked to end).
 	Stopped  string
 	NoRecord bool   // the runner died: the exit status is unknown
+	// RunnerSignal is the signal that ended the runner, where somebody saw it.
+	RunnerSignal string
 	Stderr   []byte // the last 64 KiB
 
 	WantStructured bool          // a JSON schema was given
@@ -85,7 +87,11 @@ func (p *Parser) Judge(e End) Outcome {
 	case e.Stopped != "":
 		p.judgeStopped(&o, e)
 	case e.NoRecord:
-		o.end(interrupted, "interrupted", "the runner died, so how claude ended is unknown"+p.unfinished(o))
+		died := "died"
+		if e.RunnerSignal != "" {
+			died = "was " + killedBy(e.RunnerSignal)
+		}
+		o.end(interrupted, "interrupted", "the runner "+died+", so how claude ended is unknown"+p.unfinished(o))
 	case p.lost(e):
 		o.SessionLost = true
 		o.end(failed, "session_lost", "claude has no conversation with this session id")
@@ -193,14 +199,18 @@ func (p *Parser) judgeError(o *Outcome, e End, ev *event, text string) {
 	o.end(failed, reason, oneLine(text, maxMessage))
 }
 
+func killedBy(sig string) string {
+	if n := signals[sig]; n != 0 {
+		return fmt.Sprintf("killed by signal %d (%s)", n, sig)
+	}
+	return "killed by signal " + oneLine(sig, maxTool)
+}
+
 // judgeSignal is for a signal that we did not send. A crash is claude's own
 // failure; everything else came from outside.
 func (p *Parser) judgeSignal(o *Outcome, e End) {
 	sig := e.signal()
-	text := "killed by signal " + oneLine(sig, maxTool)
-	if n := signals[sig]; n != 0 {
-		text = fmt.Sprintf("killed by signal %d (%s)", n, sig)
-	}
+	text := killedBy(sig)
 	switch {
 	case crashes[sig]:
 		o.end(failed, "process_failed", "claude crashed: "+text+p.unfinished(*o))

@@ -3,6 +3,9 @@ package runner
 import (
 	"os"
 	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // family are the children of this process, as an owner.
@@ -26,7 +29,12 @@ func (f *children) start(self string, argv []string, attr *os.ProcAttr) (*child,
 	f.own[p.Pid] = struct{}{}
 	c := &child{proc: p, done: make(chan struct{})}
 	go func() {
-		_, _ = p.Wait() // the record tells how the run ended
+		// The record tells how the run ended; this, how the runner did.
+		if state, err := p.Wait(); err == nil {
+			if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+				c.killed = unix.SignalName(ws.Signal())
+			}
+		}
 		f.mu.Lock()
 		delete(f.own, p.Pid)
 		f.mu.Unlock()

@@ -30,8 +30,9 @@ type Run struct {
 	dir  string
 	lock *os.File // ours from Prepare to Start
 
-	mu   sync.Mutex
-	gone chan struct{} // closed when the lock was found free; nil: nobody has asked yet
+	mu    sync.Mutex
+	child *child        // the runner, if it was forked here
+	gone  chan struct{} // closed when the lock was found free; nil: nobody has asked yet
 	err  error         // of the wait, set before gone is closed
 }
 

@@ -60,6 +60,9 @@ func (l *Launcher) Start(ctx context.Context, r *Run, env []string) (Record, err
 	if err != nil {
 		return Record{}, fmt.Errorf("%w: %w", ErrNotStarted, err)
 	}
+	r.mu.Lock()
+	r.child = c
+	r.mu.Unlock()
 	if rec, ok := await(ctx, ready); ok {
 		return rec, rec.spawnError()
 	}
@@ -70,6 +73,25 @@ func (l *Launcher) Start(ctx context.Context, r *Run, env []string) (Record, err
 type child struct {
 	proc *os.Process
 	done chan struct{} // closed when it was waited for
+	// killed names the signal that ended it; set before done is closed.
+	killed string
+}
+
+// Killed names the signal that ended the runner, such as "SIGKILL"; "" if none
+// did, or if the runner was another process's child.
+func (r *Run) Killed() string {
+	r.mu.Lock()
+	c := r.child
+	r.mu.Unlock()
+	if c == nil {
+		return ""
+	}
+	select {
+	case <-c.done:
+		return c.killed
+	case <-time.After(readyGrace): // it let go of its lock and lives on
+		return ""
+	}
 }
 
 func (l *Launcher) fork(r *Run, env []string, answer *os.File) (*child, error) {
