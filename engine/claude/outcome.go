@@ -32,10 +32,10 @@ type End struct {
 	// "cancel", "deadline", "output_limit" or "terminated" (the runner itself was
 	// asked to end).
 	Stopped  string
-	NoRecord bool   // the runner died: the exit status is unknown
+	NoRecord bool // the runner died: the exit status is unknown
 	// RunnerSignal is the signal that ended the runner, where somebody saw it.
 	RunnerSignal string
-	Stderr   []byte // the last 64 KiB
+	Stderr       []byte // the last 64 KiB
 
 	WantStructured bool          // a JSON schema was given
 	MaxTurns       int           // for the message; 0: none

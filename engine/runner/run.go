@@ -33,7 +33,7 @@ type Run struct {
 	mu    sync.Mutex
 	child *child        // the runner, if it was forked here
 	gone  chan struct{} // closed when the lock was found free; nil: nobody has asked yet
-	err  error         // of the wait, set before gone is closed
+	err   error         // of the wait, set before gone is closed
 }
 
 // Prepare makes a new run directory and takes its lock. Everything in it is

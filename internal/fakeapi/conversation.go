@@ -1,9 +1,11 @@
 package fakeapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -21,7 +23,7 @@ const (
 type Conversation struct {
 	Prompt      string       // the newest prompt, to the byte
 	Turn        int          // assistant messages since that prompt
-	ToolResults []ToolResult // since that prompt, oldest first
+	ToolResults []ToolResult // since that prompt, in the order in which the tools were asked for
 	Session     string       // the CLI's session id
 	Kind        Kind
 	Model       string
@@ -30,7 +32,8 @@ type Conversation struct {
 	Stream      bool
 	Raw         json.RawMessage // the whole body
 
-	messages int // tells a repeated request from a resumed prompt with the same words
+	calls    []string // ids of the tools asked for since the prompt
+	messages int      // tells a repeated request from a resumed prompt with the same words
 }
 
 // ToolResult is the outcome of a tool that an earlier turn asked for.
@@ -58,6 +61,7 @@ type wireMessage struct {
 type wireBlock struct {
 	Type      string          `json:"type"`
 	Text      string          `json:"text"`
+	ID        string          `json:"id"` // of a tool_use
 	ToolUseID string          `json:"tool_use_id"`
 	Content   json.RawMessage `json:"content"`
 	IsError   bool            `json:"is_error"`
@@ -83,6 +87,10 @@ func parseConversation(header http.Header, body []byte) (Conversation, error) {
 			return c, fmt.Errorf("parse message %d: %w", i, err)
 		}
 	}
+	// The CLI sends the results of parallel tools as they came in.
+	slices.SortStableFunc(c.ToolResults, func(a, b ToolResult) int {
+		return cmp.Compare(slices.Index(c.calls, a.ID), slices.Index(c.calls, b.ID))
+	})
 	c.Kind = kindOf(header, w)
 	return c, nil
 }
@@ -107,20 +115,22 @@ func (c *Conversation) add(m wireMessage) error {
 	case "assistant":
 		c.Turn++
 	case "user":
-		list, err := blocks(m.Content)
-		if err != nil {
+	default:
+		return nil
+	}
+	list, err := blocks(m.Content)
+	if err != nil {
+		return err
+	}
+	for _, b := range list {
+		if err := c.addBlock(b, m.Role == "user"); err != nil {
 			return err
-		}
-		for _, b := range list {
-			if err := c.addBlock(b); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
-func (c *Conversation) addBlock(b wireBlock) error {
+func (c *Conversation) addBlock(b wireBlock, user bool) error {
 	switch {
 	case b.Type == "tool_result":
 		text, err := flatten(b.Content)
@@ -128,8 +138,10 @@ func (c *Conversation) addBlock(b wireBlock) error {
 			return err
 		}
 		c.ToolResults = append(c.ToolResults, ToolResult{ID: b.ToolUseID, Text: text, IsError: b.IsError})
-	case b.Type == "text" && !injected(b.Text):
-		c.Prompt, c.Turn, c.ToolResults = b.Text, 0, nil
+	case b.Type == "tool_use":
+		c.calls = append(c.calls, b.ID)
+	case b.Type == "text" && user && !injected(b.Text):
+		c.Prompt, c.Turn, c.ToolResults, c.calls = b.Text, 0, nil, nil
 	}
 	return nil
 }
