@@ -124,6 +124,7 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Record, error) {
 		return runner.Record{}, errCancelled
 	}
 	a.env = env
+	a.show(r)
 	// Not e.ctx: a launch that has begun is finished even when the owner leaves.
 	started, err := e.runs.Start(context.Background(), r, environ(t, env))
 	var spawn *runner.SpawnError
@@ -167,8 +168,23 @@ func (a *attempt) prepare(n int, l runner.Launch, prompt []byte) (*runner.Run, e
 	return a.e.runs.Prepare(dir, l, prompt)
 }
 
+// show lets readers see the spool. It comes before the launch: claude may have
+// written much before the runner's answer is here.
+func (a *attempt) show(r *runner.Run) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.spool == nil {
+		a.spool = newSpool(r)
+	}
+}
+
 // discard removes a run directory that is no longer needed.
 func (a *attempt) discard(r *runner.Run) {
+	a.mu.Lock()
+	if a.spool != nil {
+		a.spool.close()
+	}
+	a.mu.Unlock()
 	if _, err := retry(a.e.ctx, func() (struct{}, error) { return struct{}{}, r.Remove() }); err != nil {
 		a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("remove the run directory")
 	}
@@ -177,8 +193,9 @@ func (a *attempt) discard(r *runner.Run) {
 // attach makes the runner reachable for a cancel, and tells it of one that
 // came before.
 func (a *attempt) attach(r *runner.Run) {
+	a.show(r)
 	a.mu.Lock()
-	a.run, a.spool = r, newSpool(r)
+	a.run = r
 	cancelled := a.cancelled
 	a.mu.Unlock()
 	if cancelled {

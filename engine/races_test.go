@@ -213,3 +213,26 @@ func TestReadersWhileTasksAreClaimed(t *testing.T) {
 	stop()
 	wg.Wait()
 }
+
+// claude may have written much before the owner has heard that it runs.
+func TestOutputBeforeTheRunnersAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	answered := make(chan struct{})
+	w.runs.start = func(ctx context.Context, r *runner.Run, env []string) (runner.Record, error) {
+		rec, err := w.runs.Launcher.Start(ctx, r, env)
+		<-answered
+		return rec, err
+	}
+	gate := fakeclaude.NewGate(t)
+	id := w.submit("[[flood 1000]]" + gate.Directive())
+	open, err := gate.Reached(w.ctx)
+	w.must(err)
+	out, err := w.Output(w.ctx, engine.OutputQuery{Ref: string(id), Stream: task.Stdout})
+	if err != nil || len(out.Data) < 1000 || out.Done {
+		t.Errorf("%d bytes of %d, done %v, %v", len(out.Data), out.Size, out.Done, err)
+	}
+	close(answered)
+	open()
+	w.end(id, task.Completed)
+}
