@@ -15,6 +15,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"cctask/engine/task"
+	"cctask/internal/statedir"
 	"cctask/migrations"
 )
 
@@ -60,7 +61,7 @@ func Open(dir string, o Options) (*DB, error) {
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
 	}
-	if err := prepareDir(dir); err != nil {
+	if err := statedir.Make(dir); err != nil {
 		return nil, err
 	}
 	path := filepath.Join(dir, FileName)

@@ -5,55 +5,16 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 
-	"cctask/engine/task"
 	"cctask/migrations"
 )
 
 // lockPoll is how often a held lock is tried again: flock has no timeout.
 const lockPoll = 20 * time.Millisecond
-
-// prepareDir makes the state directory, or refuses one that others could
-// write or read: whoever may do so could run commands as us, or read prompts.
-func prepareDir(dir string) error {
-	if err := makeDir(dir); err != nil {
-		return fmt.Errorf("make the state directory: %w", err)
-	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return fmt.Errorf("look at the state directory: %w", err)
-	}
-	refuse := func(what, hint string) error {
-		return &task.Error{Code: task.CodeInvalid, Message: "state directory " + dir + ": " + what, Hint: hint}
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	switch {
-	case info.Mode()&fs.ModeSymlink != 0:
-		return refuse("is a symbolic link", "Set CCTASK_DIR to the directory itself.")
-	case !info.IsDir():
-		return refuse("is not a directory", "Set CCTASK_DIR to a directory.")
-	case !ok || int(st.Uid) != os.Geteuid():
-		return refuse("belongs to another user", "Set CCTASK_DIR to a directory of your own.")
-	case info.Mode().Perm()&0o077 != 0:
-		return refuse(fmt.Sprintf("is open to others (mode %04o)", info.Mode().Perm()), "Close it with `chmod 700 "+dir+"`.")
-	}
-	return nil
-}
-
-func makeDir(dir string) error {
-	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(dir))
-}
 
 // create makes an empty database at path. It comes to its name whole: bbolt's
 // own initialisation is not safe against a power cut. The lock on the directory

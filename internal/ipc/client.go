@@ -14,6 +14,7 @@ import (
 
 	"cctask/engine"
 	"cctask/engine/task"
+	"cctask/internal/statedir"
 )
 
 // Config says which owner a client talks to, and how it may start one.
@@ -176,7 +177,7 @@ func (c *Client) resolve(ctx context.Context, ref string) (string, error) {
 // Ended reports the end of a run directory's attempt to the owner; it starts
 // one if there is none, but never makes a state directory.
 func (c *Client) Ended(ctx context.Context, run string) error {
-	if err := checkDir(c.cfg.Dir); err != nil {
+	if err := statedir.Check(c.cfg.Dir); err != nil {
 		return fmt.Errorf("report the end of an attempt: %w", err)
 	}
 	_, err := call[none](ctx, c, http.MethodPost, "ended", endedRequest{Run: run})

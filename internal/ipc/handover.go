@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cctask/engine/task"
+	"cctask/internal/statedir"
 )
 
 // start starts an owner, if this is the front to do it. False: another front is
@@ -29,12 +30,12 @@ func (c *Client) start(ctx context.Context, deadline time.Time) (bool, error) {
 
 // lockStart takes start.lock; free is nil if another front holds it.
 func (c *Client) lockStart() (free func(), err error) {
-	if err := makeDir(c.cfg.Dir); err != nil {
+	if err := statedir.Make(c.cfg.Dir); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(filepath.Join(c.cfg.Dir, startName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return nil, dirError(err)
+		return nil, statedir.Refused(err)
 	}
 	got, err := flock(f, unix.LOCK_EX)
 	if err != nil || !got {

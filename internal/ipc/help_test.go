@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"cctask/engine/task"
+	"cctask/internal/statedir"
 )
 
 // stateDir is an empty place for a state directory. What daemon is left there
@@ -45,7 +46,7 @@ func stateDir(t testing.TB) string {
 
 func configure(t testing.TB, dir string, c daemonConfig) {
 	t.Helper()
-	if err := makeDir(dir); err != nil {
+	if err := statedir.Make(dir); err != nil {
 		t.Fatal(err)
 	}
 	b, err := json.Marshal(c)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cctask/engine/task"
+	"cctask/internal/statedir"
 )
 
 // Protocol is the number of the language between front and owner. It grows
@@ -80,7 +81,7 @@ func (l Lock) String() string {
 // directory that is open to others is not to be believed. A record that cannot be
 // read comes back as the zero Lock.
 func Inspect(dir string) (l Lock, held bool, err error) {
-	if err := checkDir(dir); errors.Is(err, fs.ErrNotExist) {
+	if err := statedir.Check(dir); errors.Is(err, fs.ErrNotExist) {
 		return Lock{}, false, nil
 	} else if err != nil {
 		return Lock{}, false, err
@@ -95,7 +96,7 @@ func Holder(dir string) (l Lock, held bool, err error) {
 		return Lock{}, false, nil
 	}
 	if err != nil {
-		return Lock{}, false, dirError(err)
+		return Lock{}, false, statedir.Refused(err)
 	}
 	defer func() { _ = unlock(f) }()
 	// A shared lock, so that those who look do not see each other as an owner.
@@ -183,7 +184,7 @@ type Owner struct {
 // Protocol of l are filled in; its Phase is PhaseStarting if empty.
 func Acquire(ctx context.Context, dir string, l Lock) (*Owner, error) {
 	keepReadyFromChildren()
-	if err := makeDir(dir); err != nil {
+	if err := statedir.Make(dir); err != nil {
 		return nil, err
 	}
 	f, err := lockOwner(ctx, dir)
@@ -213,7 +214,7 @@ func lockOwner(ctx context.Context, dir string) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
-			return nil, dirError(err)
+			return nil, statedir.Refused(err)
 		}
 		got, err := flock(f, unix.LOCK_EX)
 		// Somebody may have removed the directory since: a lock on a file that

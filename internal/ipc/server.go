@@ -16,6 +16,7 @@ import (
 
 	"cctask/engine"
 	"cctask/engine/task"
+	"cctask/internal/statedir"
 )
 
 // Backend is what an owner serves.
@@ -112,7 +113,7 @@ func (o *Owner) listen() (net.Listener, string, error) {
 	path := filepath.Join(dir, fmt.Sprintf("sock.%d", os.Getpid()))
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return nil, "", dirError(err)
+		return nil, "", statedir.Refused(err)
 	}
 	ln.SetUnlinkOnClose(false)
 	if err := os.Chmod(path, 0o600); err != nil {

@@ -1,0 +1,80 @@
+// Package statedir makes and checks directories that nobody else may look or
+// write into: whoever could write there could run commands as us, and whoever
+// could read there would read prompts. It may import engine/task for its
+// errors, and must never know what lies in such a directory.
+package statedir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"cctask/engine/task"
+)
+
+// Check refuses a directory in which somebody else could plant or read
+// files. A missing one is fs.ErrNotExist.
+func Check(dir string) error {
+	fi, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err != nil {
+		return Refused(err)
+	}
+	refuse := func(what, hint string) error {
+		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("the directory %s %s", dir, what), Hint: hint}
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	switch {
+	case fi.Mode()&fs.ModeSymlink != 0:
+		return refuse("is a symbolic link", "Give the directory that it leads to with --dir or CCTASK_DIR.")
+	case !fi.IsDir():
+		return refuse("is not a directory", "Choose another one with --dir or CCTASK_DIR.")
+	case !ok || int(st.Uid) != os.Geteuid():
+		return refuse("belongs to another user", "Choose one of your own with --dir or CCTASK_DIR.")
+	case fi.Mode().Perm()&0o077 != 0:
+		return refuse(fmt.Sprintf("is open to other users (mode %04o)", fi.Mode().Perm()), fmt.Sprintf("Close it: chmod 700 %q", dir))
+	}
+	return nil
+}
+
+// Make makes a private directory that survives a power cut, or checks the one
+// that is there.
+func Make(dir string) error {
+	err := os.MkdirAll(filepath.Dir(dir), 0o700)
+	if err == nil {
+		err = os.Mkdir(dir, 0o700)
+	}
+	if err == nil {
+		err = sync(filepath.Dir(dir))
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return Refused(err)
+	}
+	return Check(dir)
+}
+
+func sync(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// Refused is the error of a directory that its user cannot work in, and
+// another one of a disk that is full.
+func Refused(err error) error {
+	e := &task.Error{
+		Code: task.CodeInvalid, Message: "the state directory cannot be used", Err: err,
+		Hint: "See who may do what there, or choose another one with --dir or CCTASK_DIR.",
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		e.Code, e.Hint = task.CodeNoSpace, "Free some space on its disk, then try again."
+	}
+	return e
+}
