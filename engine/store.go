@@ -17,8 +17,8 @@ type Store interface {
 	Remove(id task.ID) error
 
 	Task(id task.ID) (task.Task, error) // task.ErrNotFound
-	// Resolve turns an id, a unique prefix or suffix, or a name into an id.
-	// A name that several tasks carry means the newest of them.
+	// Resolve turns an id, a unique prefix or suffix, a name or `last` into an
+	// id. A name that several tasks carry means the newest of them.
 	Resolve(ref string) (task.ID, error) // task.ErrNotFound, task.ErrAmbiguous
 	Attempt(id task.ID, n int) (task.Attempt, error)
 	Attempts(id task.ID) ([]task.Attempt, error)

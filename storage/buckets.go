@@ -34,6 +34,12 @@ var (
 	keyEndedBytes = []byte("ended_bytes")
 )
 
+// buckets are all of the schema's.
+var buckets = [][]byte{
+	bucketMeta, bucketTasks, bucketAttempts, bucketPrompts, bucketResults, bucketOutput, bucketByStatus, bucketQueue,
+	bucketEnded, bucketNames, bucketSuffixes, bucketKeys, bucketSessions, bucketEnv, bucketRemoving,
+}
+
 // present is the value of a key that says all by itself. It is not nil, which a
 // Get in the same transaction could not tell from a missing key.
 var present = []byte{}

@@ -189,7 +189,9 @@ func admit(f *os.File, readOnly bool, timeout time.Duration) (info fs.FileInfo, 
 func (db *DB) checkSchema(readOnly bool) error {
 	err := guard(db.path, func() error {
 		if !readOnly {
-			return migrations.Run(db.bolt)
+			if err := migrations.Run(db.bolt); err != nil {
+				return err
+			}
 		}
 		return db.bolt.View(func(tx *bolt.Tx) error {
 			v, err := migrations.Version(tx)
@@ -197,6 +199,11 @@ func (db *DB) checkSchema(readOnly bool) error {
 				err = fmt.Errorf("%w: version %d, this program knows %d", migrations.ErrNewer, v, migrations.Latest())
 			} else if err == nil && v < migrations.Latest() {
 				err = errOlder
+			}
+			for _, name := range buckets {
+				if err == nil && tx.Bucket(name) == nil {
+					err = corrupt(db.path, fmt.Errorf("it has no bucket %q", name))
+				}
 			}
 			return err
 		})

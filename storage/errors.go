@@ -12,7 +12,7 @@ import (
 	"cctask/engine/task"
 )
 
-func notFound(ref string) error {
+func notFound(ref string) *task.Error {
 	return &task.Error{
 		Code: task.CodeNotFound, Message: fmt.Sprintf("no task %q", ref),
 		Hint: "List the tasks with `cctask list --all`.",

@@ -188,6 +188,27 @@ func TestNewerOrForeignFileIsRefusedUntouched(t *testing.T) {
 	refused(t, dir, "foreign", task.ErrCorrupt)
 }
 
+// A file without one of its buckets, such as a copy that another program made,
+// would be a panic at the first use.
+func TestMissingBucketIsRefusedUntouched(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"tasks", "env", "removing"} {
+		dir := filled(t)
+		raw, err := bolt.Open(filepath.Join(dir, storage.FileName), 0o600, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = raw.Update(func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(name)) })
+		if err := errors.Join(err, raw.Close()); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, dir, name, task.ErrCorrupt)
+		if _, err := storage.Open(dir, storage.Options{}); !strings.Contains(err.Error(), fmt.Sprintf("no bucket %q", name)) {
+			t.Errorf("without %s: %v", name, err)
+		}
+	}
+}
+
 func TestLockedFileNamesItsHolder(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")

@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -64,6 +65,12 @@ func asked(t *testing.T, db *storage.DB, ids []task.ID) {
 		return err
 	})
 	timed(t, "Resolve by suffix", func() error { _, err := db.Resolve(string(ids[len(ids)/2][14:])); return err })
+	timed(t, "Resolve of none", func() error {
+		if _, err := db.Resolve(string(ids[len(ids)/2][:20]) + "ZZZZZZ"); !errors.Is(err, task.ErrNotFound) {
+			return fmt.Errorf("it was found: %w", err)
+		}
+		return nil
+	})
 	timed(t, "Expired", func() error { _, err := db.Expired(task.KeepPolicy{Age: time.Hour}, now, 10); return err })
 	timed(t, "Counts", func() error { _, err := db.Counts(); return err })
 	timed(t, "Live", func() error { _, err := db.Live(); return err })

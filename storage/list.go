@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -155,68 +154,4 @@ func newest(lines []*line) int {
 		}
 	}
 	return best
-}
-
-// minPart is the least of an id that Resolve completes.
-const minPart = 4
-
-// maxCandidates is how many ids an ambiguous reference's error names.
-const maxCandidates = 5
-
-// Resolve finds a task by its id in any case, its name (the newest that has
-// it), or at least four characters from the begin or the end of its id.
-// ErrNotFound, ErrAmbiguous.
-func (db *DB) Resolve(ref string) (task.ID, error) {
-	return read(db, func(tx *bolt.Tx) (task.ID, error) { return resolve(tx, ref) })
-}
-
-func resolve(tx *bolt.Tx, ref string) (task.ID, error) {
-	if ref == "" {
-		return "", notFound(ref)
-	}
-	tasks := tx.Bucket(bucketTasks)
-	part := strings.ToUpper(ref)
-	if len(part) == task.IDLength && tasks.Get([]byte(part)) != nil {
-		return task.ID(part), nil
-	}
-	name := keyName(ref, "")
-	if k, _ := lastBefore(tx.Bucket(bucketNames).Cursor(), name, keyName(ref, "\xff")); k != nil {
-		return task.ID(k[len(name):]), nil
-	}
-	if len(part) < minPart || len(part) > task.IDLength {
-		return "", notFound(ref)
-	}
-	found := withPrefix(tasks, part)
-	if len(found) == 0 {
-		found = withPrefix(tx.Bucket(bucketSuffixes), backwards(part))
-		for i, id := range found {
-			found[i] = task.ID(backwards(string(id)))
-		}
-	}
-	switch len(found) {
-	case 0:
-		return "", notFound(ref)
-	case 1:
-		return found[0], nil
-	}
-	return "", ambiguous(ref, found)
-}
-
-func ambiguous(ref string, found []task.ID) error {
-	names := fmt.Sprint(found[:min(len(found), maxCandidates)])
-	if len(found) > maxCandidates {
-		names += " and more"
-	}
-	return &task.Error{
-		Code: task.CodeAmbiguous, Message: fmt.Sprintf("%q fits several tasks: %s", ref, names),
-		Hint: "Give more characters of the id.",
-	}
-}
-
-func withPrefix(index *bolt.Bucket, part string) (found []task.ID) {
-	c := index.Cursor()
-	for k, _ := c.Seek([]byte(part)); bytes.HasPrefix(k, []byte(part)) && len(found) <= maxCandidates; k, _ = c.Next() {
-		found = append(found, task.ID(k))
-	}
-	return found
 }

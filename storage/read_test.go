@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +40,7 @@ func TestResolve(t *testing.T) {
 		"01AAAA":                     c, // a name goes before a prefix
 		"01aaab":                     b,
 		"01AAAA0":                    a,
+		"last":                       d,
 		"east":                       c,
 		"0EAST":                      c,
 		"01AAA":                      "", // two
@@ -55,7 +57,7 @@ func TestResolve(t *testing.T) {
 		got, err := db.Resolve(ref)
 		switch want {
 		case "":
-			if !errors.Is(err, task.ErrAmbiguous) || !strings.Contains(err.Error(), string(a)) || task.HintOf(err) == "" {
+			if !errors.Is(err, task.ErrAmbiguous) || !strings.Contains(err.Error(), string(a)+" (nightly)") || task.HintOf(err) == "" {
 				t.Errorf("Resolve(%q) = %q, %v, want several", ref, got, err)
 			}
 		case "-":
@@ -66,6 +68,54 @@ func TestResolve(t *testing.T) {
 			if got != want || err != nil {
 				t.Errorf("Resolve(%q) = %q, %v, want %q", ref, got, err, want)
 			}
+		}
+	}
+}
+
+// last is the newest task, until a task has that name.
+func TestResolveLast(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	if id, err := db.Resolve("last"); !errors.Is(err, task.ErrNotFound) {
+		t.Errorf("without tasks: %q, %v", id, err)
+	}
+	named := withID(t, db, 0, "01AAAA0000000000000000KEEP", "last")
+	submit(t, db, 1)
+	if id, err := db.Resolve("last"); id != named || err != nil {
+		t.Errorf("with a name: %q, %v", id, err)
+	}
+}
+
+// A mistyped reference gets what is nearest to it.
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	const first, second = "01AAAA0000000000000000KEEP", "01CCCC0000000000000000EAST"
+	withID(t, db, 0, first, "nightly")
+	withID(t, db, 1, second, "nightly")
+	withID(t, db, 2, "01DDDD00000000000000001AAA", "Größe 7")
+	withID(t, db, 3, "01EEEE00000000000000002BBB", "survey of the sources")
+	withID(t, db, 4, "01FFFF00000000000000003CCC", "survey")
+	for ref, want := range map[string]string{
+		"nigthly":                    "nightly", // once, though two have it
+		"Nightly":                    "nightly",
+		"grösse 7":                   "Größe 7",
+		"surveys":                    "survey",
+		"surve":                      "survey, survey of the sources",
+		"01AAAA00000000000000OOKEEP": first,
+		"01cccd":                     second,
+		"FAST":                       second,
+		"nothing like it":            "",
+		"\xff":                       "",
+		"":                           "",
+	} {
+		_, err := db.Resolve(ref)
+		text := fmt.Sprintf("no task %q", ref)
+		if want != "" {
+			text += "; nearest: " + want
+		}
+		if !errors.Is(err, task.ErrNotFound) || err.Error() != text {
+			t.Errorf("Resolve(%q): %v, want %s", ref, err, text)
 		}
 	}
 }

@@ -269,14 +269,18 @@ func (s *suite) namesAndPrefixes() {
 	t, err := s.Submit(s.ctx, b)
 	s.must(err)
 	id := string(t.ID)
-	for _, ref := range []string{id, strings.ToLower(id), id[:12], id[20:], "nightly build"} {
+	for _, ref := range []string{id, strings.ToLower(id), id[:12], id[20:], "nightly build", "last"} {
 		if got, err := s.Get(s.ctx, ref); err != nil || got.ID != t.ID {
 			s.Errorf("%q: %s, %v", ref, got.ID, err)
 		}
 	}
 	s.submit("[[text y]]")
-	if _, err := s.Get(s.ctx, id[:4]); !errors.Is(err, task.ErrAmbiguous) {
+	if _, err := s.Get(s.ctx, id[:4]); !errors.Is(err, task.ErrAmbiguous) || !strings.Contains(err.Error(), id+" (nightly build)") {
 		s.Errorf("a prefix of two: %v", err)
+	}
+	_, err = s.Get(s.ctx, "nihgtly build")
+	if !errors.Is(err, task.ErrNotFound) || !strings.Contains(err.Error(), "nearest: nightly build") || task.HintOf(err) == "" {
+		s.Errorf("a mistyped name: %v, hint %q", err, task.HintOf(err))
 	}
 	s.end(t.ID)
 }
