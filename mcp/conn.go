@@ -14,38 +14,37 @@ import (
 	"time"
 )
 
-// bounds of what one client can make us hold. Waiting costs little, so a
-// thousand waiting calls are normal; a client that sends without reading is not.
-type bounds struct {
-	line     int // bytes of a message
-	requests int
-	held     int // bytes of messages in work and of answers not yet written
-}
-
-// The longest message that makes sense is a prompt of 4 MiB, escaped.
-var defaultBounds = bounds{line: 16 << 20, requests: 4096, held: 64 << 20}
-
 // How long the end may take. A client's SIGKILL comes 300 ms after its wish.
 const (
 	drainTime   = 200 * time.Millisecond // for what is in work when the input ends
 	goodbyeTime = 50 * time.Millisecond  // for waiting calls to say how far they came
 )
 
-// conn is one client on a pair of streams.
+// outlet takes messages to a client, each whole and in order. Once the client
+// is gone they are dropped.
+type outlet interface {
+	send(message []byte)
+	// answer sends the response to the request that the outlet belongs to; code
+	// is that of its error, or 0.
+	answer(message []byte, code int)
+}
+
+// conn is one client: what its requests share. Where a message goes is said by
+// each request, because over HTTP each has a stream of its own.
 type conn struct {
 	srv  *Server
-	base context.Context
-	out  *writer
+	base context.Context // of its requests
+	load *load
+	out  outlet // for what belongs to no request
 
 	clientName atomic.Pointer[string] // from initialize; nil before it, and in the modern era
 
-	mu       sync.Mutex
-	room     sync.Cond           // signalled when held shrinks
-	byID     map[string]*request // by the raw id; a cancelled request is not in it
-	running  int                 // requests with a goroutine, cancelled ones included
-	held     int
-	stopped  bool
-	whenIdle chan struct{} // closed when running reaches 0, if somebody waits for it
+	mu   sync.Mutex
+	byID map[string]*request // by the raw id; a cancelled request is not in it
+}
+
+func (s *Server) newConn(base context.Context, l *load, out outlet) *conn {
+	return &conn{srv: s, base: base, load: l, out: out, byID: map[string]*request{}}
 }
 
 // Serve speaks MCP over in and out, one message a line, until in ends, out
@@ -58,24 +57,24 @@ func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	catchSIGPIPE()
 	// The requests outlive ctx by a moment: they are told to stop in order.
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	c := &conn{srv: s, base: base, out: newWriter(out), byID: map[string]*request{}}
-	c.room.L = &c.mu
+	w, work := newWriter(out), newLoad(s.bounds)
+	c := s.newConn(base, work, w)
 	read := make(chan error, 1)
 	go func() { read <- c.read(in) }()
 
 	var err error
 	select {
 	case err = <-read:
-		c.drain(drainTime)
-	case <-c.out.gone:
+		work.drain(drainTime, w.gone)
+	case <-w.gone:
 		s.log.Debug().Msg("the client no longer reads")
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	c.stop()
+	work.stop()
 	cancel(errStopping)
-	c.drain(goodbyeTime)
-	c.out.close()
+	work.drain(goodbyeTime, w.gone)
+	w.close()
 	return err
 }
 
@@ -96,7 +95,7 @@ func (c *conn) read(in io.Reader) error {
 		case errors.As(err, &skipped):
 			f := failure(codeInvalidRequest, "message of more than %d bytes was skipped", c.srv.bounds.line)
 			f.ID = skipped.id()
-			c.respond(f)
+			c.respond(c.out, f)
 		case errors.Is(err, io.EOF):
 			return nil
 		default:
@@ -105,30 +104,19 @@ func (c *conn) read(in io.Reader) error {
 	}
 }
 
-// start registers a request, or says why it cannot be taken. It waits while
-// too many bytes are in work: the client then feels it in its own writes.
-func (c *conn) start(r *request, size int) (refusal *response) {
+// start registers a request whose message of size bytes is counted already, or
+// says why it cannot be taken.
+func (c *conn) start(r *request, size int) (refusal *responseError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.held > 0 && c.held+size > c.srv.bounds.held && !c.stopped {
-		c.room.Wait()
-	}
-	if c.stopped {
-		r.state.Store(dropped)
-		return &response{}
-	}
 	if c.byID[string(r.id)] != nil {
-		f := failure(codeInvalidRequest, "id %s is in use by a request that is not answered", clip(string(r.id), 80))
-		return &f
+		return failure(codeInvalidRequest, "id %s is in use by a request that is not answered", clip(string(r.id), 80)).Error
 	}
-	if c.running >= c.srv.bounds.requests {
-		f := failure(codeInternal, "%d requests are in work; wait for one to end", c.running)
-		return &f
+	if !c.load.begin() {
+		return failure(codeInternal, "%d requests are in work; wait for one to end", c.load.bounds.requests).Error
 	}
 	c.byID[string(r.id)] = r
-	c.running++
-	c.held += size
-	r.held = size
+	r.held.Store(int64(size))
 	return nil
 }
 
@@ -139,27 +127,6 @@ func (c *conn) free(r *request) {
 	if c.byID[string(r.id)] == r {
 		delete(c.byID, string(r.id))
 	}
-}
-
-// end forgets a request whose answer, if any, is written.
-func (c *conn) end(r *request) {
-	c.settle(r)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.running--
-	if c.running == 0 && c.whenIdle != nil {
-		close(c.whenIdle)
-		c.whenIdle = nil
-	}
-}
-
-// settle gives back the bytes of a request's message.
-func (c *conn) settle(r *request) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.held -= r.held
-	r.held = 0
-	c.room.Broadcast()
 }
 
 // cancelRequest ends a request for the client. The id is free at once.
@@ -173,23 +140,22 @@ func (c *conn) cancelRequest(id json.RawMessage, reason string) {
 	}
 }
 
-func (c *conn) respond(m response) {
+// respond sends a response. What out is no longer interested in is dropped.
+func (c *conn) respond(out outlet, m response) {
 	m.JSONRPC = "2.0"
 	data, err := encode(m)
 	if err != nil {
 		c.srv.log.Error().Err(err).Msg("encode a response")
-		data, _ = encode(response{JSONRPC: "2.0", ID: m.ID, Error: &responseError{Code: codeInternal, Message: "internal: the result could not be encoded"}})
+		m.Result, m.Error = nil, failure(codeInternal, "internal: the result could not be encoded").Error
+		data, _ = encode(m)
 	}
-	c.hold(len(data))
-	c.out.send(data)
-	c.hold(-len(data))
-}
-
-func (c *conn) hold(n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.held += n
-	c.room.Broadcast()
+	code := 0
+	if m.Error != nil {
+		code = m.Error.Code
+	}
+	c.load.hold(len(data))
+	out.answer(data, code)
+	c.load.hold(-len(data))
 }
 
 type notification struct {
@@ -198,38 +164,13 @@ type notification struct {
 	Params  any    `json:"params"`
 }
 
-func (c *conn) notify(method string, params any) {
+// notify sends a notification: on c.out what belongs to no request. What belongs
+// to one goes through request.notify.
+func (c *conn) notify(out outlet, method string, params any) {
 	data, err := encode(notification{JSONRPC: "2.0", Method: method, Params: params})
 	if err != nil {
 		c.srv.log.Error().Err(err).Str("method", method).Msg("encode a notification")
 		return
 	}
-	c.out.send(data)
-}
-
-// stop lets no new request start.
-func (c *conn) stop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stopped = true
-	c.room.Broadcast()
-}
-
-// drain waits until no request is in work, at most d.
-func (c *conn) drain(d time.Duration) {
-	c.mu.Lock()
-	if c.running == 0 {
-		c.mu.Unlock()
-		return
-	}
-	idle := make(chan struct{})
-	c.whenIdle = idle
-	c.mu.Unlock()
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-idle:
-	case <-timer.C:
-	case <-c.out.gone:
-	}
+	out.send(data)
 }

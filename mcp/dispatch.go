@@ -37,79 +37,103 @@ func handle(raw json.RawMessage) json.RawMessage {
 // accept takes one line of the client. It runs on the reading goroutine and
 // must not wait for a task or for the owner.
 func (c *conn) accept(line []byte) {
-	text := bytes.TrimSpace(line)
-	if len(text) == 0 {
-		return
-	}
-	var m envelope
+	m, refusal := parse(line)
 	switch {
-	case !json.Valid(text):
-		c.respond(failure(codeParse, "not a JSON message"))
-		return
-	case text[0] == '[':
-		c.respond(failure(codeInvalidRequest, "batches are not part of this protocol: send one message a line"))
-		return
-	case json.Unmarshal(text, &m) != nil:
-		c.respond(failure(codeInvalidRequest, "a message is a JSON object"))
-		return
-	}
-	var method string
-	isCall := json.Unmarshal(m.Method, &method) == nil && method != ""
-	refuse := func(why string) {
-		f := failure(codeInvalidRequest, "%s", why)
-		f.ID = handle(m.ID)
-		c.respond(f)
-	}
-	switch {
-	case m.Method == nil && m.ID != nil && (m.Result != nil || m.Error != nil):
-		// A response; we ask nothing of the client.
-	case string(m.JSONRPC) != `"2.0"`:
-		refuse(`jsonrpc must be "2.0"`)
-	case !isCall:
-		refuse("method must be a string")
-	case m.ID == nil:
-		c.notified(method, text, m.Params)
-	case handle(m.ID) == nil:
-		refuse("id must be a string or an integer")
-	case !utf8.Valid(text):
-		// encoding/json would replace the bytes, and a prompt would not
-		// arrive as it was sent.
-		refuse("the message is not valid UTF-8")
-	default:
-		c.call(method, text, m)
+	case refusal != nil:
+		c.respond(c.out, *refusal)
+	case m.kind == isNotification:
+		c.notified(m)
+	case m.kind == isRequest:
+		if !c.load.take(len(m.text)) {
+			return // the server ends
+		}
+		if f := c.call(c.base, c.out, m); f != nil {
+			c.load.hold(-len(m.text))
+			c.respond(c.out, *f)
+		}
 	}
 }
 
+// The kinds of messages of a client. A response is none: we ask nothing of it.
+const (
+	isNothing = iota
+	isNotification
+	isRequest
+)
+
+// incoming is a message of a client, taken apart.
+type incoming struct {
+	envelope
+	text   []byte
+	method string
+	kind   int
+}
+
+// parse takes a message apart, or says why it is none.
+func parse(line []byte) (m incoming, refusal *response) {
+	m.text = bytes.TrimSpace(line)
+	refuse := func(code int, why string) (incoming, *response) {
+		f := failure(code, "%s", why)
+		f.ID = handle(m.ID)
+		return m, &f
+	}
+	switch {
+	case len(m.text) == 0:
+		return m, nil
+	case !json.Valid(m.text):
+		return refuse(codeParse, "not a JSON message")
+	case m.text[0] == '[':
+		return refuse(codeInvalidRequest, "batches are not part of this protocol: send one message at a time")
+	case json.Unmarshal(m.text, &m.envelope) != nil:
+		return refuse(codeInvalidRequest, "a message is a JSON object")
+	case m.Method == nil && m.ID != nil && (m.Result != nil || m.Error != nil):
+		return m, nil
+	case string(m.JSONRPC) != `"2.0"`:
+		return refuse(codeInvalidRequest, `jsonrpc must be "2.0"`)
+	case json.Unmarshal(m.Method, &m.method) != nil || m.method == "":
+		return refuse(codeInvalidRequest, "method must be a string")
+	case m.ID == nil:
+		m.kind = isNotification
+		return m, nil
+	case handle(m.ID) == nil:
+		return refuse(codeInvalidRequest, "id must be a string or an integer")
+	case !utf8.Valid(m.text):
+		// encoding/json would replace the bytes, and a prompt would not
+		// arrive as it was sent.
+		return refuse(codeInvalidRequest, "the message is not valid UTF-8")
+	}
+	m.kind = isRequest
+	return m, nil
+}
+
 // notified takes a notification, which is never answered.
-func (c *conn) notified(method string, text []byte, params json.RawMessage) {
-	if method == "notifications/cancelled" {
+func (c *conn) notified(m incoming) {
+	if m.method == "notifications/cancelled" {
 		var p struct {
 			RequestID json.RawMessage `json:"requestId"`
 			Reason    string          `json:"reason"`
 		}
 		// A reason of another type is no reason; the id counts all the same.
-		_ = json.Unmarshal(params, &p)
+		_ = json.Unmarshal(m.Params, &p)
 		c.cancelRequest(p.RequestID, p.Reason)
 		return
 	}
-	defer c.recovered(method, nil)
-	c.srv.mcp.HandleMessage(c.base, text)
+	defer c.recovered(m.method, nil)
+	c.srv.mcp.HandleMessage(c.base, m.text)
 }
 
 // call starts a request on a goroutine of its own, so that no waiting call
-// delays another.
-func (c *conn) call(method string, text []byte, m envelope) {
-	ctx, cancel := context.WithCancelCause(c.base)
-	r := &request{conn: c, id: bytes.Clone(m.ID), method: method, cancel: cancel}
-	if f := c.start(r, len(text)); f != nil {
+// delays another. The bytes of its message are counted already. What it sends
+// goes to out.
+func (c *conn) call(base context.Context, out outlet, m incoming) (refusal *response) {
+	ctx, cancel := context.WithCancelCause(base)
+	r := &request{conn: c, out: out, id: bytes.Clone(m.ID), method: m.method, cancel: cancel}
+	if f := c.start(r, len(m.text)); f != nil {
 		cancel(nil)
-		if f.Error != nil {
-			f.ID = r.id
-			c.respond(*f)
-		}
-		return
+		return &response{ID: r.id, Error: f}
 	}
-	go r.run(context.WithValue(ctx, requestKey{}, r), text, m)
+	go r.run(context.WithValue(ctx, requestKey{}, r), m.text, m.envelope)
+	return nil
 }
 
 // takeParams keeps the arguments of a tool call as they were written and
@@ -150,7 +174,8 @@ func (c *conn) greet(params json.RawMessage) {
 
 func (r *request) run(ctx context.Context, text []byte, m envelope) {
 	start := time.Now()
-	defer r.conn.end(r)
+	defer r.conn.load.end()
+	defer r.settle()
 	defer r.cancel(nil)
 	defer r.conn.recovered(r.method, r)
 	switch r.method {

@@ -53,6 +53,7 @@ const (
 // request is one call of the client that has not been answered.
 type request struct {
 	conn   *conn
+	out    outlet
 	id     json.RawMessage // as the client wrote it
 	method string
 	args   json.RawMessage // the arguments of tools/call
@@ -61,9 +62,9 @@ type request struct {
 	cancel context.CancelCauseFunc
 
 	state atomic.Int32
-	mu    sync.Mutex // held while progress is written, so that the answer comes after it
-	steps int
-	held  int // bytes of the message that count as in work
+	mu    sync.Mutex   // held while a notification is written, so that the answer comes after it
+	steps int          // progress messages so far
+	held  atomic.Int64 // bytes of the message that count as in work
 }
 
 type requestKey struct{}
@@ -78,8 +79,11 @@ func requestFrom(ctx context.Context) *request {
 // be megabytes, and is going to wait.
 func (r *request) taken() {
 	r.args = nil
-	r.conn.settle(r)
+	r.settle()
 }
+
+// settle gives back the bytes of the message.
+func (r *request) settle() { r.conn.load.hold(-int(r.held.Swap(0))) }
 
 type progressParams struct {
 	Token    json.RawMessage `json:"progressToken"`
@@ -87,19 +91,24 @@ type progressParams struct {
 	Message  string          `json:"message"`
 }
 
-// progress tells the client what goes on, if it asked to be told. It returns
-// when the message is written, and writes nothing once the request is over.
+// progress tells the client what goes on, if it asked to be told. Only the
+// request's own goroutine calls it.
 func (r *request) progress(message string) {
 	if r.token == nil {
 		return
 	}
+	r.steps++
+	r.notify("notifications/progress", progressParams{Token: r.token, Progress: r.steps, Message: message})
+}
+
+// notify sends a notification that belongs to this request. It returns when the
+// message is written, and writes nothing once the request is over.
+func (r *request) notify(method string, params any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.state.Load() != live {
-		return
+	if r.state.Load() == live {
+		r.conn.notify(r.out, method, params)
 	}
-	r.steps++
-	r.conn.notify("notifications/progress", progressParams{Token: r.token, Progress: r.steps, Message: message})
 }
 
 // answer sends the response unless the request was cancelled.
@@ -112,7 +121,7 @@ func (r *request) answer(m response) {
 		// id again.
 		r.conn.free(r)
 		m.ID = r.id
-		r.conn.respond(m)
+		r.conn.respond(r.out, m)
 	}
 }
 

@@ -314,9 +314,8 @@ func recorder(s *Server) (*request, *[]string) {
 			*lines = append(*lines, fmt.Sprintf("%v %d %s", time.Since(start).Round(time.Millisecond), m.Params.Progress, m.Params.Message))
 		}
 	})
-	c := &conn{srv: s, out: newWriter(out), byID: map[string]*request{}}
-	c.room.L = &c.mu
-	return &request{conn: c, id: json.RawMessage("1"), token: json.RawMessage("1")}, lines
+	c := s.newConn(context.Background(), newLoad(s.bounds), newWriter(out))
+	return &request{conn: c, out: c.out, id: json.RawMessage("1"), token: json.RawMessage("1")}, lines
 }
 
 type writeFunc func([]byte)

@@ -40,6 +40,8 @@ func (w *writer) send(message []byte) {
 	}
 }
 
+func (w *writer) answer(message []byte, _ int) { w.send(message) }
+
 // close drops every later message. It takes no lock: a write to a client that
 // does not read may hold it for ever.
 func (w *writer) close() { w.closed.Store(true) }
