@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -39,13 +38,7 @@ func TestGoSDKClient(t *testing.T) {
 
 func connect(t *testing.T, f *fake, version string, progress chan<- string) *sdk.ClientSession {
 	t.Helper()
-	inR, inW := io.Pipe()
-	outR, outW := io.Pipe()
-	served := make(chan error, 1)
-	go func() {
-		served <- New(Config{Service: f, Version: "1.2.3", Defaults: defaults}).Serve(context.Background(), inR, outW)
-		_ = outW.Close()
-	}()
+	inW, outR, served := serve(context.Background(), t, New(Config{Service: f, Version: "1.2.3", Defaults: defaults}))
 	client := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, &sdk.ClientOptions{
 		ProgressNotificationHandler: func(_ context.Context, r *sdk.ProgressNotificationClientRequest) { progress <- r.Params.Message },
 	})

@@ -8,8 +8,11 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"cctask/internal/mcpwire"
 )
 
 func TestMain(m *testing.M) {
@@ -19,6 +22,11 @@ func TestMain(m *testing.M) {
 			os.Exit(3)
 		}
 		os.Exit(0)
+	}
+	// Before any synctest bubble, and before anything is timed.
+	if err := mcpwire.Load(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	// Before any synctest bubble: the signal package keeps a goroutine.
 	catchSIGPIPE()
@@ -40,13 +48,34 @@ type message struct {
 	raw     string
 }
 
+// serve runs a server on a pair of pipes. Every message that it writes, in any
+// test, must be as the schema of its revision says.
+func serve(ctx context.Context, t testing.TB, s *Server) (in *io.PipeWriter, out *io.PipeReader, served <-chan error) {
+	inR, in := io.Pipe()
+	out, outW := io.Pipe()
+	var conv mcpwire.Conversation
+	var over atomic.Bool // a goroutine that Serve leaves behind may still write
+	t.Cleanup(func() { over.Store(true) })
+	r, w := conv.Watch(inR, outW, func(err error) {
+		if !over.Load() {
+			t.Error(err)
+		}
+	})
+	end := make(chan error, 1)
+	go func() {
+		end <- s.Serve(ctx, r, w)
+		_ = outW.Close()
+	}()
+	return in, out, end
+}
+
 // peer is a client of a Server over pipes.
 type peer struct {
 	t      testing.TB
 	svc    *fake
 	in     *io.PipeWriter
 	msgs   chan message
-	served chan error
+	served <-chan error
 	cancel context.CancelFunc
 }
 
@@ -57,14 +86,9 @@ func newPeer(t testing.TB, svc *fake) *peer {
 
 func servePeer(t testing.TB, svc *fake, s *Server) *peer {
 	t.Helper()
-	inR, inW := io.Pipe()
-	outR, outW := io.Pipe()
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &peer{t: t, svc: svc, in: inW, msgs: make(chan message, 20_000), served: make(chan error, 1), cancel: cancel}
-	go func() {
-		p.served <- s.Serve(ctx, inR, outW)
-		_ = outW.Close()
-	}()
+	inW, outR, served := serve(ctx, t, s)
+	p := &peer{t: t, svc: svc, in: inW, msgs: make(chan message, 20_000), served: served, cancel: cancel}
 	go p.read(outR)
 	t.Cleanup(func() {
 		cancel()
