@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,20 +18,40 @@ import (
 	"cctask/engine/task"
 )
 
-// taskFlags are the options of a new task: those of the MCP tools, by the same names.
+// taskFlags are the options of a new task: those of the MCP tools, by the same
+// names with dashes.
 type taskFlags struct {
-	workingDir, model, name string
-	skip                    bool
-	timeout                 span
+	task.Spec
+	timeout      span
+	jsonSchema   string
+	skip, strict bool
+	key          string
 }
 
 func (f *taskFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&f.workingDir, "working-dir", "", "`DIR` in which claude works (default: this one)")
-	fl.StringVar(&f.model, "model", "", "`MODEL`: sonnet, opus, haiku or a full name (default: claude's own)")
-	fl.StringVar(&f.name, "name", "", "a `NAME` by which the task can be asked for instead of its id")
-	fl.BoolVar(&f.skip, "skip-permissions", true, "let claude use its tools without asking; with =false it is denied what its settings do not allow")
+	fl.StringVar(&f.WorkingDir, "working-dir", "", "`DIR` in which claude works (default: this one)")
+	fl.StringVar(&f.Model, "model", "", "`MODEL`: sonnet, opus, haiku or a full name (default: claude's own)")
+	fl.StringVar(&f.Name, "name", "", "a `NAME` by which the task can be asked for instead of its id")
+	fl.StringArrayVar(&f.Labels, "label", nil, "a `LABEL` to list tasks by; may be repeated")
+	fl.BoolVar(&f.skip, "skip-permissions", true, "let claude use its tools without asking; with =false it may only what its settings allow")
 	fl.Var(&f.timeout, "timeout", "deadline of the task: seconds, or a `TIME` like 90s or 2h; 0 is none")
+	fl.StringVar(&f.PermissionMode, "permission-mode", "", "`MODE`: "+strings.Join(task.PermissionModes, ", "))
+	fl.StringArrayVar(&f.AllowedTools, "allowed-tools", nil, "a `TOOL` that needs no permission, such as \"Bash(git log:*)\"; may be repeated")
+	fl.StringArrayVar(&f.DisallowedTools, "disallowed-tools", nil, "a `TOOL` that claude must not use; may be repeated")
+	fl.StringVar(&f.AppendSystemPrompt, "append-system-prompt", "", "`TEXT` at the end of claude's system prompt")
+	fl.IntVar(&f.MaxTurns, "max-turns", 0, "stop after this `NUMBER` of turns; 0 is no limit")
+	fl.Float64Var(&f.MaxBudgetUSD, "max-budget-usd", 0, "stop when the task has cost more than this `AMOUNT`; 0 is no limit")
+	fl.StringVar(&f.jsonSchema, "json-schema", "", "a JSON Schema for the answer: `JSON`, or a file with it")
+	fl.StringArrayVar(&f.AddDirs, "add-dirs", nil, "another `DIR` that claude may work in; may be repeated")
+	fl.BoolVar(&f.Literal, "literal", false, "take a prompt that begins with / as text, not as a slash command")
+	fl.StringArrayVar(&f.MCPConfig, "mcp-config", nil, "MCP servers for the task: a `FILE`, or its JSON; may be repeated")
+	fl.BoolVar(&f.strict, "strict-mcp-config", true, "only the MCP servers of --mcp-config; with =false the user's and the project's too")
+	fl.Func("max-output", "stop the task when stdout or stderr is larger than this `SIZE` (default 1GiB)", func(text string) (err error) {
+		f.MaxOutput, err = parseSize(text)
+		return err
+	})
+	fl.StringVar(&f.key, "idempotency-key", "", "a `KEY`: the same command with the same one starts nothing and gives the first one's task")
 }
 
 // submission is the new task that flags and arguments describe. What can be
@@ -43,20 +64,56 @@ func (a *app) submission(cmd *cobra.Command, f *taskFlags, args []string) (engin
 	if err := task.CheckPrompt(prompt); err != nil {
 		return engine.Submission{}, err
 	}
-	claude, err := a.claudePath()
+	spec, err := f.spec(cmd)
 	if err != nil {
 		return engine.Submission{}, err
 	}
-	dir, err := filepath.Abs(f.workingDir)
-	if err != nil {
-		return engine.Submission{}, badInput(fmt.Sprintf("working_dir: %q cannot be found from here: %v", f.workingDir, err), "Give --working-dir as an absolute path.")
+	if spec.Claude, err = a.claudePath(); err != nil {
+		return engine.Submission{}, err
 	}
-	spec := task.Spec{WorkingDir: dir, Claude: claude, Model: f.model, Name: f.name, TimeoutSeconds: time.Duration(f.timeout).Seconds()}
-	if cmd.Flags().Changed("skip-permissions") {
-		spec.SkipPermissions = &f.skip
-	}
-	return engine.Submission{Spec: spec, Prompt: prompt, Env: a.Environ()}, spec.Check()
+	return engine.Submission{Spec: spec, Prompt: prompt, Env: a.Environ(), Key: f.key}, spec.Check()
 }
+
+// spec has what the flags say as the owner, which works elsewhere, needs it.
+func (f *taskFlags) spec(cmd *cobra.Command) (task.Spec, error) {
+	s := f.Spec
+	s.TimeoutSeconds = time.Duration(f.timeout).Seconds()
+	if cmd.Flags().Changed("skip-permissions") {
+		s.SkipPermissions = &f.skip
+	}
+	if cmd.Flags().Changed("strict-mcp-config") {
+		s.StrictMCPConfig = &f.strict
+	}
+	if text := f.jsonSchema; text != "" {
+		if !isJSON(text) {
+			data, err := os.ReadFile(text)
+			if err != nil {
+				return s, badInput(fmt.Sprintf("json_schema: %v", err), "Give the schema itself, or a file that holds it.")
+			}
+			text = string(data)
+		}
+		s.JSONSchema = json.RawMessage(text)
+	}
+	paths := []*string{&s.WorkingDir}
+	for i := range s.AddDirs {
+		paths = append(paths, &s.AddDirs[i])
+	}
+	for i := range s.MCPConfig {
+		if !isJSON(s.MCPConfig[i]) {
+			paths = append(paths, &s.MCPConfig[i])
+		}
+	}
+	for _, path := range paths {
+		abs, err := filepath.Abs(*path)
+		if err != nil {
+			return s, badInput(fmt.Sprintf("%q cannot be found from here: %v", *path, err), "Give an absolute path.")
+		}
+		*path = abs
+	}
+	return s, nil
+}
+
+func isJSON(text string) bool { return strings.HasPrefix(strings.TrimSpace(text), "{") }
 
 // prompt is the argument, or stdin with "-" or without an argument.
 func (a *app) prompt(args []string) (string, error) {

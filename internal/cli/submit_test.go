@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"os"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -36,5 +39,59 @@ func TestPromptFromStdin(t *testing.T) {
 		case err != nil || sub.Prompt != test.stdin:
 			t.Errorf("%s: %d bytes, %v", name, len(sub.Prompt), err)
 		}
+	}
+}
+
+// Every option of a task is a flag of the verbs that make one.
+func TestEveryTaskOptionIsAFlag(t *testing.T) {
+	t.Parallel()
+	for _, verb := range []string{"start", "run"} {
+		flags := verbs()[verb].Flags()
+		for i := range reflect.TypeFor[task.Spec]().NumField() {
+			name, _, _ := strings.Cut(reflect.TypeFor[task.Spec]().Field(i).Tag.Get("json"), ",")
+			switch name = strings.ReplaceAll(name, "_", "-"); name {
+			case "claude": // a flag of every verb
+				continue
+			case "labels": // one at a time
+				name = "label"
+			}
+			if flags.Lookup(name) == nil {
+				t.Errorf("%s has no --%s", verb, name)
+			}
+		}
+	}
+}
+
+func TestTaskFlags(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	schema := filepath.Join(dir, "schema.json")
+	if err := os.WriteFile(schema, []byte(`{"type":"object"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f taskFlags
+	cmd := &cobra.Command{}
+	f.register(cmd)
+	err = cmd.ParseFlags([]string{
+		"--working-dir", dir, "--label", "a,b", "--label=c", "--permission-mode=plan", "--allowed-tools", "Bash(a, b)", "--disallowed-tools=X",
+		"--append-system-prompt=-s", "--max-turns=3", "--max-budget-usd=0.5", "--json-schema", schema, "--add-dirs=sub", "--literal",
+		"--mcp-config", " {}", "--mcp-config=m.json", "--strict-mcp-config=false", "--max-output=1MiB", "--timeout=2m", "--name=n", "--model=opus",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := f.spec(cmd)
+	no := false
+	want := task.Spec{
+		WorkingDir: dir, Labels: []string{"a,b", "c"}, PermissionMode: "plan", AllowedTools: []string{"Bash(a, b)"}, DisallowedTools: []string{"X"},
+		AppendSystemPrompt: "-s", MaxTurns: 3, MaxBudgetUSD: 0.5, JSONSchema: []byte(`{"type":"object"}`), AddDirs: []string{filepath.Join(wd, "sub")}, Literal: true,
+		MCPConfig: []string{" {}", filepath.Join(wd, "m.json")}, StrictMCPConfig: &no, MaxOutput: 1 << 20, TimeoutSeconds: 120, Name: "n", Model: "opus",
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
 	}
 }
