@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	"internal/realclaude":       {},
 	"internal/demo":             {"internal/fakeapi", "internal/realclaude"},
 	"internal/servicetest":      {"engine", "engine/task", "internal/fakeclaude"},
+	"internal/cctest":           {"engine/task", "internal/fakeapi", "internal/fakeclaude", "internal/realclaude", "storage"},
 	"internal/e2e":              {},
 	"internal/mcpwire":          {},
 }

@@ -13,36 +13,37 @@ import (
 	"time"
 
 	"cctask/engine/task"
+	"cctask/internal/cctest"
 )
 
 // started starts n tasks that print and then block at the hold, and waits
 // until they do.
 func (w *world) started(n int, hold string) []string {
-	w.t.Helper()
+	w.T.Helper()
 	var ids []string
 	for i := range n {
-		ids = append(ids, w.start(fmt.Sprintf("Task %d. [[lines 300]][[bash echo run >> ran.%d]][[hold %s]][[text answer %d]]", i, i, hold, i)))
+		ids = append(ids, w.Start(fmt.Sprintf("Task %d. [[lines 300]][[bash echo run >> ran.%d]][[hold %s]][[text answer %d]]", i, i, hold, i)))
 	}
-	w.held(hold, n)
+	w.Held(hold, n)
 	return ids
 }
 
 // ranOnce checks that every started task came through and ran its tool once.
 func (w *world) ranOnce(ids []string) {
-	w.t.Helper()
-	for i, v := range w.wait(ids...) {
+	w.T.Helper()
+	for i, v := range w.Wait(ids...) {
 		if v.Status != task.Completed || v.ExitCode == nil || *v.ExitCode != 0 || v.Result == nil || *v.Result != fmt.Sprintf("answer %d", i) {
-			w.t.Errorf("task %d: %s, exit %v, %v: %s", i, v.Status, deref(v.ExitCode), deref(v.Result), v.StatusMessage)
+			w.T.Errorf("task %d: %s, exit %v, %v: %s", i, v.Status, deref(v.ExitCode), deref(v.Result), v.StatusMessage)
 		}
-		if b, err := os.ReadFile(filepath.Join(w.work, fmt.Sprintf("ran.%d", i))); err != nil || string(b) != "run\n" {
-			w.t.Errorf("task %d ran its tool: %q, %v", i, b, err)
+		if b, err := os.ReadFile(filepath.Join(w.Work, fmt.Sprintf("ran.%d", i))); err != nil || string(b) != "run\n" {
+			w.T.Errorf("task %d ran its tool: %q, %v", i, b, err)
 		}
-		raw := w.cctask("logs", ids[i], "--raw").stdout
+		raw := w.CCTask("logs", ids[i], "--raw").Stdout
 		if n := strings.Count(raw, `"type":"result"`); n != 1 || !strings.HasSuffix(raw, "}\n") {
-			w.t.Errorf("task %d: %d result events in %d bytes of output", i, n, len(raw))
+			w.T.Errorf("task %d: %d result events in %d bytes of output", i, n, len(raw))
 		}
 		if int64(len(raw)) != v.Stdout.Bytes {
-			w.t.Errorf("task %d: logs have %d bytes, the record says %d", i, len(raw), v.Stdout.Bytes)
+			w.T.Errorf("task %d: logs have %d bytes, the record says %d", i, len(raw), v.Stdout.Bytes)
 		}
 	}
 }
@@ -52,7 +53,7 @@ func TestOwnerKilledWhileTasksRun(t *testing.T) {
 		t.Run(fmt.Sprintf("group=%v", group), func(t *testing.T) {
 			w := newWorld(t, "CCTASK_JOBS=4")
 			ids := w.started(4, "go")
-			first := w.owner().PID
+			first := w.Owner().PID
 			if group {
 				pgid, err := syscall.Getpgid(first)
 				must(t, err)
@@ -60,21 +61,21 @@ func TestOwnerKilledWhileTasksRun(t *testing.T) {
 					t.Fatal("the owner is in the test's process group")
 				}
 				must(t, syscall.Kill(-pgid, syscall.SIGKILL))
-				w.eventually(func() bool { return !exists(first) }, "the owner still exists")
+				w.Eventually(func() bool { return !cctest.Exists(first) }, "the owner still exists")
 			} else {
-				w.kill(first)
+				w.Kill(first)
 			}
-			if n := len(w.matching("--session-id=")); n != 4 {
+			if n := len(w.Matching("--session-id=")); n != 4 {
 				t.Errorf("%d claudes live after the owner's death, want 4", n)
 			}
-			second := w.owner().PID // started by no command yet: status does not start one
+			second := w.Owner().PID // started by no command yet: status does not start one
 			if second == first {
 				t.Error("the dead owner is still named")
 			}
-			if v := w.view(ids[0]); v.Status != task.Running {
+			if v := w.View(ids[0]); v.Status != task.Running {
 				t.Errorf("adopted task is %s", v.Status)
 			}
-			w.api.Release("go")
+			w.API.Release("go")
 			w.ranOnce(ids)
 		})
 	}
@@ -84,13 +85,13 @@ func TestOwnerKilledAgainAndAgain(t *testing.T) {
 	w := newWorld(t, "CCTASK_JOBS=2")
 	var ids []string
 	for i := range 6 {
-		ids = append(ids, w.start(fmt.Sprintf("Task %d. [[lines 300]][[bash echo run >> ran.%d]][[stream 20 20ms x]][[bash true]][[text answer %d]]", i, i, i)))
+		ids = append(ids, w.Start(fmt.Sprintf("Task %d. [[lines 300]][[bash echo run >> ran.%d]][[stream 20 20ms x]][[bash true]][[text answer %d]]", i, i, i)))
 	}
 	for range 6 {
-		if o := w.owner(); o.PID > 0 {
-			w.kill(o.PID)
+		if o := w.Owner(); o.PID > 0 {
+			w.Kill(o.PID)
 		}
-		w.view(ids[0])
+		w.View(ids[0])
 	}
 	w.ranOnce(ids)
 }
@@ -99,34 +100,34 @@ func TestClaudeKilled(t *testing.T) {
 	for _, who := range []string{"claude", "runner and claude"} {
 		t.Run(who, func(t *testing.T) {
 			w := newWorld(t)
-			id := w.start("[[text begun]][[bash true]][[hold go]][[text never]]")
-			w.held("go", 1)
-			claude := w.matching("--session-id=" + task.ID(id).UUID())
+			id := w.Start("[[text begun]][[bash true]][[hold go]][[text never]]")
+			w.Held("go", 1)
+			claude := w.Matching("--session-id=" + task.ID(id).UUID())
 			if len(claude) != 1 {
 				t.Fatalf("%d claudes", len(claude))
 			}
 			if who == "claude" {
-				w.kill(claude...)
+				w.Kill(claude...)
 			} else {
-				w.kill(append(w.matching("_run", id), claude...)...)
+				w.Kill(append(w.Matching("_run", id), claude...)...)
 			}
-			w.api.Release("go")
-			v := w.wait(id)[0]
+			w.API.Release("go")
+			v := w.Wait(id)[0]
 			if v.Status != task.Interrupted || v.FailureReason != task.ReasonInterrupted || v.Next == "" {
 				t.Errorf("%s, %s: %s", v.Status, v.FailureReason, v.StatusMessage)
 			}
 			if !strings.Contains(v.StatusMessage, "signal 9") {
 				t.Errorf("the message does not name the signal: %s", v.StatusMessage)
 			}
-			if left := w.matching("--session-id="); len(left) != 0 {
+			if left := w.Matching("--session-id="); len(left) != 0 {
 				t.Errorf("claude is left: %v", left)
 			}
-			w.ok("resume", id, "[[text went on]]")
-			v = w.wait(id)[0]
+			w.OK("resume", id, "[[text went on]]")
+			v = w.Wait(id)[0]
 			if v.Status != task.Completed || *v.Result != "went on" || v.SessionID != task.ID(id).UUID() || v.Attempt != 2 {
 				t.Errorf("resumed: %s, %v, session %s", v.Status, deref(v.Result), v.SessionID)
 			}
-			last := w.api.Requests()[len(w.api.Requests())-1]
+			last := w.API.Requests()[len(w.API.Requests())-1]
 			if !strings.Contains(string(last.Raw), "begun") {
 				t.Error("the resumed session does not know what was said before")
 			}
@@ -139,40 +140,40 @@ func TestDeadlineEndsTheWholeTree(t *testing.T) {
 	// A child in its own session, and one that forked twice and forgot its
 	// environment; both write their pids.
 	script := `(setsid bash -c 'echo $$ > s.pid; exec tail -f /dev/null' &) ; (env -i /bin/bash -c 'setsid bash -c "echo \$\$ > d.pid; exec tail -f /dev/null" & ' &) ; echo started; exec tail -f /dev/null`
-	id := w.start("[[text before]][[bash "+script+"]]", "--timeout", "8")
+	id := w.Start("[[text before]][[bash "+script+"]]", "--timeout", "8")
 	pid := func(name string) int {
-		b, _ := os.ReadFile(filepath.Join(w.work, name))
+		b, _ := os.ReadFile(filepath.Join(w.Work, name))
 		n, _ := strconv.Atoi(strings.TrimSpace(string(b)))
 		return n
 	}
-	w.eventually(func() bool { return pid("s.pid") > 0 && pid("d.pid") > 0 }, "the tool's children did not start")
-	v := w.wait(id)[0]
+	w.Eventually(func() bool { return pid("s.pid") > 0 && pid("d.pid") > 0 }, "the tool's children did not start")
+	v := w.Wait(id)[0]
 	if v.Status != task.Timeout || v.FailureReason != task.ReasonDeadline {
 		t.Errorf("%s, %s: %s", v.Status, v.FailureReason, v.StatusMessage)
 	}
 	for _, name := range []string{"s.pid", "d.pid"} {
-		if exists(pid(name)) {
+		if cctest.Exists(pid(name)) {
 			t.Errorf("process %d of %s lives after the end", pid(name), name)
 			_ = syscall.Kill(pid(name), syscall.SIGKILL)
 		}
 	}
-	if raw := w.ok("logs", id, "--raw"); !strings.Contains(raw, "before") {
+	if raw := w.OK("logs", id, "--raw"); !strings.Contains(raw, "before") {
 		t.Errorf("the partial output is lost: %.200s", raw)
 	}
 }
 
 func TestCancelReturnsWhenTheTreeIsDead(t *testing.T) {
 	w := newWorld(t)
-	id := w.start("[[bash setsid tail -f /dev/null & echo $! > s.pid; exec tail -f /dev/null]]")
-	w.eventually(func() bool { b, _ := os.ReadFile(filepath.Join(w.work, "s.pid")); return len(b) > 1 }, "the tool did not start")
-	w.ok("cancel", id)
-	if left := w.matching("tail"); len(left) > 0 {
+	id := w.Start("[[bash setsid tail -f /dev/null & echo $! > s.pid; exec tail -f /dev/null]]")
+	w.Eventually(func() bool { b, _ := os.ReadFile(filepath.Join(w.Work, "s.pid")); return len(b) > 1 }, "the tool did not start")
+	w.OK("cancel", id)
+	if left := w.Matching("tail"); len(left) > 0 {
 		t.Errorf("cancel returned with %v alive", left)
 	}
-	if left := w.matching("--session-id="); len(left) > 0 {
+	if left := w.Matching("--session-id="); len(left) > 0 {
 		t.Errorf("cancel returned with claude alive: %v", left)
 	}
-	if v := w.view(id); v.Status != task.Cancelled {
+	if v := w.View(id); v.Status != task.Cancelled {
 		t.Errorf("%s: %s", v.Status, v.StatusMessage)
 	}
 }
@@ -183,11 +184,11 @@ func TestTwentyFrontsOneOwner(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range ids {
 		wg.Go(func() {
-			r := w.cctask("start", "--", fmt.Sprintf("Task %d. [[hold go]]", i))
-			if r.code != 0 {
+			r := w.CCTask("start", "--", fmt.Sprintf("Task %d. [[hold go]]", i))
+			if r.Code != 0 {
 				t.Error(r)
 			}
-			ids[i] = strings.TrimSpace(r.stdout)
+			ids[i] = strings.TrimSpace(r.Stdout)
 		})
 	}
 	wg.Wait()
@@ -198,11 +199,11 @@ func TestTwentyFrontsOneOwner(t *testing.T) {
 	if len(distinct) != 20 {
 		t.Errorf("%d distinct ids of 20", len(distinct))
 	}
-	if owners := w.matching("daemon"); len(owners) != 1 {
+	if owners := w.Matching("daemon"); len(owners) != 1 {
 		t.Errorf("%d owners: %v", len(owners), owners)
 	}
-	r := w.cctask("daemon")
-	if r.code == 0 || !strings.Contains(r.stderr, strconv.Itoa(w.owner().PID)) {
+	r := w.CCTask("daemon")
+	if r.Code == 0 || !strings.Contains(r.Stderr, strconv.Itoa(w.Owner().PID)) {
 		t.Errorf("a second owner on a live directory: %s", r)
 	}
 }
@@ -210,21 +211,21 @@ func TestTwentyFrontsOneOwner(t *testing.T) {
 func TestReboot(t *testing.T) {
 	w := newWorld(t, "CCTASK_JOBS=2")
 	ids := w.started(2, "go")
-	third := w.start("[[text third]]")
+	third := w.Start("[[text third]]")
 	// Everything at once: stop it all first, so that nobody sees the others die.
 	var pids []int
-	for _, p := range w.processes() {
-		pids = append(pids, p.pid)
-		must(t, syscall.Kill(p.pid, syscall.SIGSTOP))
+	for _, p := range w.Processes() {
+		pids = append(pids, p.PID)
+		must(t, syscall.Kill(p.PID, syscall.SIGSTOP))
 	}
-	w.kill(pids...)
-	w.api.Release("go")
-	v := w.wait(append(ids, third)...)
+	w.Kill(pids...)
+	w.API.Release("go")
+	v := w.Wait(append(ids, third)...)
 	for i := range ids {
 		if v[i].Status != task.Interrupted || v[i].Stdout.Bytes == 0 {
 			t.Errorf("task %d: %s with %d bytes: %s", i, v[i].Status, v[i].Stdout.Bytes, v[i].StatusMessage)
 		}
-		if raw := w.cctask("logs", ids[i], "--raw").stdout; int64(len(raw)) != v[i].Stdout.Bytes {
+		if raw := w.CCTask("logs", ids[i], "--raw").Stdout; int64(len(raw)) != v[i].Stdout.Bytes {
 			t.Errorf("task %d: %d bytes of %d", i, len(raw), v[i].Stdout.Bytes)
 		}
 	}
@@ -237,42 +238,42 @@ func TestReboot(t *testing.T) {
 // own tree. The task's end must not take it along.
 func TestOwnerBornInATask(t *testing.T) {
 	w := newWorld(t)
-	first := w.start("[[hold ready]][[bash kill -9 $(cat owner.pid) && " + binary + " start '[[hold second]][[text from within]]' > second.id]][[text first done]]")
-	w.held("ready", 1)
-	old := w.owner().PID
-	must(t, os.WriteFile(filepath.Join(w.work, "owner.pid"), []byte(strconv.Itoa(old)), 0o644))
-	w.api.Release("ready")
-	v := w.wait(first)[0]
+	first := w.Start("[[hold ready]][[bash kill -9 $(cat owner.pid) && " + cctest.Binary + " start '[[hold second]][[text from within]]' > second.id]][[text first done]]")
+	w.Held("ready", 1)
+	old := w.Owner().PID
+	must(t, os.WriteFile(filepath.Join(w.Work, "owner.pid"), []byte(strconv.Itoa(old)), 0o644))
+	w.API.Release("ready")
+	v := w.Wait(first)[0]
 	if v.Status != task.Completed || *v.Result != "first done" {
-		t.Fatalf("first: %s %v: %s\n%s", v.Status, deref(v.Result), v.StatusMessage, w.ok("logs", first))
+		t.Fatalf("first: %s %v: %s\n%s", v.Status, deref(v.Result), v.StatusMessage, w.OK("logs", first))
 	}
-	born := w.owner().PID
-	if born == old || !exists(born) {
+	born := w.Owner().PID
+	if born == old || !cctest.Exists(born) {
 		t.Errorf("owner %d, before %d", born, old)
 	}
-	id, err := os.ReadFile(filepath.Join(w.work, "second.id"))
+	id, err := os.ReadFile(filepath.Join(w.Work, "second.id"))
 	must(t, err)
-	w.held("second", 1)
-	w.api.Release("second")
-	if v := w.wait(strings.TrimSpace(string(id)))[0]; v.Status != task.Completed || *v.Result != "from within" {
+	w.Held("second", 1)
+	w.API.Release("second")
+	if v := w.Wait(strings.TrimSpace(string(id)))[0]; v.Status != task.Completed || *v.Result != "from within" {
 		t.Errorf("second: %s %v: %s", v.Status, deref(v.Result), v.StatusMessage)
 	}
-	if now := w.owner().PID; now != born {
+	if now := w.Owner().PID; now != born {
 		t.Errorf("the owner changed from %d to %d", born, now)
 	}
-	w.eventually(func() bool { return len(w.processes()) == 1 }, "more than the owner is left: %v", w.processes())
+	w.Eventually(func() bool { return len(w.Processes()) == 1 }, "more than the owner is left: %v", w.Processes())
 }
 
 func TestFrontKilled(t *testing.T) {
 	w := newWorld(t)
-	run := w.command("run", "[[hold go]][[text came through]]")
+	run := w.Command("run", "[[hold go]][[text came through]]")
 	must(t, run.Start())
-	w.held("go", 1)
+	w.Held("go", 1)
 	must(t, run.Process.Kill())
 	_ = run.Wait()
-	id := string(parse[struct{ Tasks []task.View }](t, w.ok("list", "--json")).Tasks[0].TaskID)
-	w.api.Release("go")
-	if v := w.wait(id)[0]; v.Status != task.Completed || *v.Result != "came through" {
+	id := string(cctest.Parse[struct{ Tasks []task.View }](t, w.OK("list", "--json")).Tasks[0].TaskID)
+	w.API.Release("go")
+	if v := w.Wait(id)[0]; v.Status != task.Completed || *v.Result != "came through" {
 		t.Errorf("%s: %s", v.Status, v.StatusMessage)
 	}
 }
@@ -281,7 +282,7 @@ func TestFrontKilled(t *testing.T) {
 // after that, with stdin still open.
 func TestClaudeCodeStopsTheServer(t *testing.T) {
 	w := newWorld(t)
-	cmd := w.command("mcp")
+	cmd := w.Command("mcp")
 	in, err := cmd.StdinPipe()
 	must(t, err)
 	out, err := cmd.StdoutPipe()
@@ -293,7 +294,7 @@ func TestClaudeCodeStopsTheServer(t *testing.T) {
 	if !bufio.NewScanner(out).Scan() {
 		t.Fatal("no answer to initialize")
 	}
-	w.held("go", 1)
+	w.Held("go", 1)
 	begin := time.Now()
 	must(t, cmd.Process.Signal(syscall.SIGINT))
 	time.AfterFunc(100*time.Millisecond, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
@@ -301,9 +302,9 @@ func TestClaudeCodeStopsTheServer(t *testing.T) {
 	if d := time.Since(begin); d > 300*time.Millisecond {
 		t.Errorf("the front was gone after %v", d)
 	}
-	id := string(parse[struct{ Tasks []task.View }](t, w.ok("list", "--json")).Tasks[0].TaskID)
-	w.api.Release("go")
-	if v := w.wait(id)[0]; v.Status != task.Completed || *v.Result != "unharmed" {
+	id := string(cctest.Parse[struct{ Tasks []task.View }](t, w.OK("list", "--json")).Tasks[0].TaskID)
+	w.API.Release("go")
+	if v := w.Wait(id)[0]; v.Status != task.Completed || *v.Result != "unharmed" {
 		t.Errorf("%s: %s", v.Status, v.StatusMessage)
 	}
 }
@@ -313,18 +314,18 @@ func TestRunLeavesTheTaskOnSIGTERM(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			w := newWorld(t)
 			var stderr strings.Builder
-			run := w.command("run", "[[hold go]][[text still here]]")
+			run := w.Command("run", "[[hold go]][[text still here]]")
 			run.Stderr = &stderr
 			must(t, run.Start())
-			w.held("go", 1)
+			w.Held("go", 1)
 			must(t, run.Process.Signal(sig))
 			_ = run.Wait()
-			id := string(parse[struct{ Tasks []task.View }](t, w.ok("list", "--json")).Tasks[0].TaskID)
+			id := string(cctest.Parse[struct{ Tasks []task.View }](t, w.OK("list", "--json")).Tasks[0].TaskID)
 			if code := run.ProcessState.ExitCode(); code != 130 || !strings.Contains(stderr.String(), id) {
 				t.Errorf("exit %d, stderr %s", code, stderr.String())
 			}
-			w.api.Release("go")
-			if v := w.wait(id)[0]; v.Status != task.Completed {
+			w.API.Release("go")
+			if v := w.Wait(id)[0]; v.Status != task.Completed {
 				t.Errorf("%s: %s", v.Status, v.StatusMessage)
 			}
 		})
@@ -335,19 +336,19 @@ func TestRunLeavesTheTaskOnSIGTERM(t *testing.T) {
 // one ends.
 func TestDaemonStopHandsOver(t *testing.T) {
 	w := newWorld(t, "CCTASK_JOBS=1")
-	first := w.start("[[hold go]][[text first]]")
-	second := w.start("[[text second]]")
-	w.held("go", 1)
-	old := w.owner().PID
-	w.ok("daemon", "stop")
-	if exists(old) || len(w.matching("--session-id="+task.ID(first).UUID())) != 1 {
+	first := w.Start("[[hold go]][[text first]]")
+	second := w.Start("[[text second]]")
+	w.Held("go", 1)
+	old := w.Owner().PID
+	w.OK("daemon", "stop")
+	if cctest.Exists(old) || len(w.Matching("--session-id="+task.ID(first).UUID())) != 1 {
 		t.Error("the owner did not leave alone")
 	}
-	w.api.Release("go")
+	w.API.Release("go")
 	// Nobody is connected: the runner starts an owner, and the queue drains.
-	w.eventually(func() bool { return len(w.api.Prompts()) == 2 }, "the queue did not drain")
-	v := w.wait(first, second)
-	if v[0].Status != task.Completed || v[1].Status != task.Completed || w.owner().PID == old {
+	w.Eventually(func() bool { return len(w.API.Prompts()) == 2 }, "the queue did not drain")
+	v := w.Wait(first, second)
+	if v[0].Status != task.Completed || v[1].Status != task.Completed || w.Owner().PID == old {
 		t.Errorf("%s, %s", v[0].Status, v[1].Status)
 	}
 }

@@ -8,15 +8,15 @@ import (
 
 func TestEmbedded(t *testing.T) {
 	w := newWorld(t)
-	if r := w.cctask("run", "--embedded", "[[text alone]]"); r.code != 0 || r.stdout != "alone\n" {
+	if r := w.CCTask("run", "--embedded", "[[text alone]]"); r.Code != 0 || r.Stdout != "alone\n" {
 		t.Fatal(r)
 	}
-	if owners := w.matching("daemon"); len(owners) != 0 {
+	if owners := w.Matching("daemon"); len(owners) != 0 {
 		t.Errorf("an owner was started: %v", owners)
 	}
-	w.start("[[text shared]]")
-	r := w.cctask("run", "--embedded", "[[text refused]]")
-	if r.code == 0 || !strings.Contains(r.stderr, strconv.Itoa(w.owner().PID)) || !strings.Contains(r.stderr, "hint:") {
+	w.Start("[[text shared]]")
+	r := w.CCTask("run", "--embedded", "[[text refused]]")
+	if r.Code == 0 || !strings.Contains(r.Stderr, strconv.Itoa(w.Owner().PID)) || !strings.Contains(r.Stderr, "hint:") {
 		t.Errorf("embedded beside an owner: %s", r)
 	}
 }

@@ -22,13 +22,13 @@ func newChaos(t *testing.T, extra ...string) *world {
 	return newWorldWith(t, nil, fakeclaude.Binary(t), extra...)
 }
 
-func (w *world) fakeLog() string { return filepath.Join(w.home, "fake.log") }
+func (w *world) fakeLog() string { return filepath.Join(w.Home, "fake.log") }
 
 // starts counts the starts of each session in the fake's log.
 func (w *world) starts() map[string]int {
-	w.t.Helper()
+	w.T.Helper()
 	entries, err := fakeclaude.ReadLog(w.fakeLog(), "start")
-	must(w.t, err)
+	must(w.T, err)
 	n := map[string]int{}
 	for _, e := range entries {
 		for _, arg := range e.Args {
@@ -49,7 +49,7 @@ func (w *world) killOwners(stop <-chan struct{}) int {
 			return kills
 		case <-time.After(time.Duration(rand.IntN(250)) * time.Millisecond):
 		}
-		for _, pid := range w.matching("cctask daemon") {
+		for _, pid := range w.Matching("cctask daemon") {
 			if p, err := os.FindProcess(pid); err == nil && p.Kill() == nil {
 				kills++
 			}
@@ -66,11 +66,11 @@ func (w *world) killAnything(stop <-chan struct{}) int {
 			return kills
 		case <-time.After(time.Duration(rand.IntN(100)) * time.Millisecond):
 		}
-		all := w.processes()
+		all := w.Processes()
 		if len(all) == 0 {
 			continue
 		}
-		if p, err := os.FindProcess(all[rand.IntN(len(all))].pid); err == nil && p.Kill() == nil {
+		if p, err := os.FindProcess(all[rand.IntN(len(all))].PID); err == nil && p.Kill() == nil {
 			kills++
 		}
 	}
@@ -80,7 +80,7 @@ func (w *world) killAnything(stop <-chan struct{}) int {
 // ids. A front that is killed, or whose owners are, has acknowledged nothing and
 // is run again.
 func (w *world) startAll(tasks int, prompt func(i int) string) []string {
-	w.t.Helper()
+	w.T.Helper()
 	ids := make([]string, tasks)
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -88,10 +88,10 @@ func (w *world) startAll(tasks int, prompt func(i int) string) []string {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(tasks); i = next.Add(1) - 1 {
 				for try := 0; ids[i] == ""; try++ {
-					r := w.cctask("start", "--", prompt(int(i)))
-					ids[i] = strings.TrimSpace(r.stdout)
+					r := w.CCTask("start", "--", prompt(int(i)))
+					ids[i] = strings.TrimSpace(r.Stdout)
 					if try == 20 {
-						w.t.Error(r)
+						w.T.Error(r)
 						return
 					}
 				}
@@ -106,7 +106,7 @@ func (w *world) startAll(tasks int, prompt func(i int) string) []string {
 // No acknowledged task may be lost, run twice, or end otherwise than it did.
 func chaosOfOwners(t *testing.T, tasks int) {
 	w := newChaos(t, "CCTASK_JOBS=8")
-	w.env = append(w.env, fakeclaude.LogEnv+"="+w.fakeLog())
+	w.Env = append(w.Env, fakeclaude.LogEnv+"="+w.fakeLog())
 	stop, killed := make(chan struct{}), make(chan int)
 	go func() { killed <- w.killOwners(stop) }()
 	ids := w.startAll(tasks, func(i int) string {
@@ -120,12 +120,12 @@ func chaosOfOwners(t *testing.T, tasks int) {
 	starts := w.starts()
 	w.waitAll()
 	for i, id := range ids {
-		v := w.view(id)
+		v := w.View(id)
 		if v.Status != task.Completed || v.Result == nil || *v.Result != fmt.Sprintf("answer %d", i) {
 			t.Errorf("task %d %s: %s %v: %s", i, ids[i], v.Status, deref(v.Result), v.StatusMessage)
 		}
 		if v.Stdout != nil {
-			if raw := w.cctask("logs", ids[i], "--raw").stdout; int64(len(raw)) != v.Stdout.Bytes || !strings.Contains(raw, fmt.Sprintf("begin %d", i)) {
+			if raw := w.CCTask("logs", ids[i], "--raw").Stdout; int64(len(raw)) != v.Stdout.Bytes || !strings.Contains(raw, fmt.Sprintf("begin %d", i)) {
 				t.Errorf("task %d: %d bytes of %d", i, len(raw), v.Stdout.Bytes)
 			}
 		}
@@ -149,10 +149,10 @@ func TestHeavyChaosOfOwners(t *testing.T) {
 
 // waitAll waits until nothing is queued or running, however long that takes.
 func (w *world) waitAll() {
-	w.t.Helper()
-	for r := w.cctask("wait", "--timeout", "60"); r.code != 0 && r.code != 3; r = w.cctask("wait", "--timeout", "60") {
-		if r.code != 4 {
-			w.t.Fatal(r)
+	w.T.Helper()
+	for r := w.CCTask("wait", "--timeout", "60"); r.Code != 0 && r.Code != 3; r = w.CCTask("wait", "--timeout", "60") {
+		if r.Code != 4 {
+			w.T.Fatal(r)
 		}
 	}
 }
@@ -161,7 +161,7 @@ func (w *world) waitAll() {
 // then, but never lost, never run twice, and nothing may be left of it.
 func chaosOfAll(t *testing.T, tasks int) {
 	w := newChaos(t, "CCTASK_JOBS=8")
-	w.env = append(w.env, fakeclaude.LogEnv+"="+w.fakeLog())
+	w.Env = append(w.Env, fakeclaude.LogEnv+"="+w.fakeLog())
 	stop, killed := make(chan struct{}), make(chan int)
 	go func() { killed <- w.killAnything(stop) }()
 	ids := w.startAll(tasks, func(i int) string {
@@ -172,7 +172,7 @@ func chaosOfAll(t *testing.T, tasks int) {
 	ends := map[task.Status]int{}
 	w.waitAll()
 	for i, id := range ids {
-		v := w.view(id)
+		v := w.View(id)
 		ends[v.Status]++
 		switch v.Status {
 		case task.Completed:
@@ -190,7 +190,7 @@ func chaosOfAll(t *testing.T, tasks int) {
 		}
 	}
 	t.Logf("%d tasks, %d SIGKILLs of anything: %v", tasks, kills, ends)
-	w.eventually(func() bool { return len(w.matching("claude")) == 0 }, "left: %v", w.matching("claude"))
+	w.Eventually(func() bool { return len(w.Matching("claude")) == 0 }, "left: %v", w.Matching("claude"))
 }
 
 func TestChaosOfAll(t *testing.T) { t.Parallel(); chaosOfAll(t, 60) }

@@ -11,26 +11,27 @@ import (
 	"time"
 
 	"cctask/engine/task"
+	"cctask/internal/cctest"
 	"cctask/internal/fakeapi"
 )
 
 func TestRunPrintsTheAnswer(t *testing.T) {
 	w := newWorld(t)
-	r := w.cctask("run", "--name", "first", "Do it. [[bash echo from the tool > made.txt]][[text All done: 42]]")
-	if r.code != 0 || r.stdout != "All done: 42\n" {
+	r := w.CCTask("run", "--name", "first", "Do it. [[bash echo from the tool > made.txt]][[text All done: 42]]")
+	if r.Code != 0 || r.Stdout != "All done: 42\n" {
 		t.Fatal(r)
 	}
-	v := w.view("first")
+	v := w.View("first")
 	if v.Status != task.Completed || v.ExitCode == nil || *v.ExitCode != 0 || v.SessionID != v.TaskID.UUID() {
 		t.Errorf("status %s, exit %v, session %s of %s", v.Status, deref(v.ExitCode), v.SessionID, v.TaskID)
 	}
 	if v.NumTurns == nil || *v.NumTurns != 2 || v.CostUSD == nil || math.Abs(*v.CostUSD-fakeapi.Cost(2)) > 1e-9 {
 		t.Errorf("turns %v, cost %v, want 2 and %v", deref(v.NumTurns), deref(v.CostUSD), fakeapi.Cost(2))
 	}
-	if v.Model == "" || v.WorkingDir != w.work || v.Attempt != 1 {
+	if v.Model == "" || v.WorkingDir != w.Work || v.Attempt != 1 {
 		t.Errorf("model %q, directory %s, attempt %d", v.Model, v.WorkingDir, v.Attempt)
 	}
-	if b, err := os.ReadFile(filepath.Join(w.work, "made.txt")); err != nil || string(b) != "from the tool\n" {
+	if b, err := os.ReadFile(filepath.Join(w.Work, "made.txt")); err != nil || string(b) != "from the tool\n" {
 		t.Errorf("the tool wrote %q, %v", b, err)
 	}
 }
@@ -46,18 +47,18 @@ func deref[T any](p *T) any {
 // keeps its own copy.
 func TestRawLogsAreClaudesBytes(t *testing.T) {
 	w := newWorld(t)
-	tee := filepath.Join(w.home, "claude-tee")
-	real := lookup(w.env, "CCTASK_CLAUDE")
-	script := "#!/bin/bash\nset -o pipefail\n" + real + ` "$@" | tee "` + w.home + `/copy"` + "\nexit ${PIPESTATUS[0]}\n"
+	tee := filepath.Join(w.Home, "claude-tee")
+	real := lookup(w.Env, "CCTASK_CLAUDE")
+	script := "#!/bin/bash\nset -o pipefail\n" + real + ` "$@" | tee "` + w.Home + `/copy"` + "\nexit ${PIPESTATUS[0]}\n"
 	must(t, os.WriteFile(tee, []byte(script), 0o755))
-	id := w.start("[[lines 5000]][[bash seq 1 3]][[text end 🙂]]", "--claude", tee)
-	w.wait(id)
-	want, err := os.ReadFile(filepath.Join(w.home, "copy"))
+	id := w.Start("[[lines 5000]][[bash seq 1 3]][[text end 🙂]]", "--claude", tee)
+	w.Wait(id)
+	want, err := os.ReadFile(filepath.Join(w.Home, "copy"))
 	must(t, err)
-	if got := w.cctask("logs", id, "--raw").stdout; got != string(want) || len(want) < 1000 {
+	if got := w.CCTask("logs", id, "--raw").Stdout; got != string(want) || len(want) < 1000 {
 		t.Errorf("logs --raw has %d bytes, claude wrote %d", len(got), len(want))
 	}
-	if r := w.cctask("logs", id); r.code != 0 || !strings.Contains(r.stdout, "end 🙂") || strings.Contains(r.stdout, `"type":`) {
+	if r := w.CCTask("logs", id); r.Code != 0 || !strings.Contains(r.Stdout, "end 🙂") || strings.Contains(r.Stdout, `"type":`) {
 		t.Errorf("logs for people: %s", r)
 	}
 }
@@ -75,14 +76,14 @@ func TestTwentyTasksFourAtOnce(t *testing.T) {
 	w := newWorld(t, "CCTASK_JOBS=4")
 	var ids []string
 	for i := range 20 {
-		ids = append(ids, w.start(fmt.Sprintf("Task %d. [[hold first]][[text answer %d]]", i, i)))
+		ids = append(ids, w.Start(fmt.Sprintf("Task %d. [[hold first]][[text answer %d]]", i, i)))
 	}
-	w.held("first", 4)
-	if o := w.owner(); o.Live != 4 || o.Queued != 16 {
+	w.Held("first", 4)
+	if o := w.Owner(); o.Live != 4 || o.Queued != 16 {
 		t.Errorf("live %d, queued %d", o.Live, o.Queued)
 	}
-	w.api.Release("first")
-	views := w.wait(ids...)
+	w.API.Release("first")
+	views := w.Wait(ids...)
 	var last time.Time
 	for i, v := range views {
 		if v.Status != task.Completed || v.Result == nil || *v.Result != fmt.Sprintf("answer %d", i) {
@@ -93,7 +94,7 @@ func TestTwentyTasksFourAtOnce(t *testing.T) {
 		}
 		last = v.StartedAt
 	}
-	if n := w.api.MaxConcurrent(); n != 4 {
+	if n := w.API.MaxConcurrent(); n != 4 {
 		t.Errorf("the API saw %d at once, want 4", n)
 	}
 }
@@ -107,15 +108,15 @@ func TestPromptsArriveToTheByte(t *testing.T) {
 	}
 	var ids []string
 	for _, p := range prompts {
-		r := w.cctaskIn(p, "start", "-")
-		if r.code != 0 {
+		r := w.CCTaskIn(p, "start", "-")
+		if r.Code != 0 {
 			t.Fatal(r)
 		}
-		ids = append(ids, strings.TrimSpace(r.stdout))
+		ids = append(ids, strings.TrimSpace(r.Stdout))
 	}
-	views := w.wait(ids...)
+	views := w.Wait(ids...)
 	seen := map[string]bool{}
-	for _, p := range w.api.Prompts() {
+	for _, p := range w.API.Prompts() {
 		seen[p] = true
 	}
 	for i, v := range views {
@@ -126,7 +127,7 @@ func TestPromptsArriveToTheByte(t *testing.T) {
 			t.Errorf("%.30q (%d bytes, sha256 %x) did not arrive to the byte", prompts[i], len(prompts[i]), sha256.Sum256([]byte(prompts[i])))
 		}
 	}
-	if _, err := os.Stat(filepath.Join(w.work, "pwned")); err == nil {
+	if _, err := os.Stat(filepath.Join(w.Work, "pwned")); err == nil {
 		t.Error("a shell read the prompt")
 	}
 }
@@ -134,9 +135,9 @@ func TestPromptsArriveToTheByte(t *testing.T) {
 // A leading slash is a slash command of the project: that is a task too.
 func TestSlashPromptIsAProjectCommand(t *testing.T) {
 	w := newWorld(t)
-	must(t, os.MkdirAll(filepath.Join(w.work, ".claude", "commands"), 0o755))
-	must(t, os.WriteFile(filepath.Join(w.work, ".claude", "commands", "greet.md"), []byte("Greet: [[text hello from the command]]\n"), 0o644))
-	if r := w.cctask("run", "/greet"); r.code != 0 || r.stdout != "hello from the command\n" {
+	must(t, os.MkdirAll(filepath.Join(w.Work, ".claude", "commands"), 0o755))
+	must(t, os.WriteFile(filepath.Join(w.Work, ".claude", "commands", "greet.md"), []byte("Greet: [[text hello from the command]]\n"), 0o644))
+	if r := w.CCTask("run", "/greet"); r.Code != 0 || r.Stdout != "hello from the command\n" {
 		t.Error(r)
 	}
 }
@@ -146,19 +147,19 @@ func TestBadPromptsAreRefused(t *testing.T) {
 	for name, p := range map[string]string{
 		"blank": " \n\t", "invalid UTF-8": "a\xffb", "NUL": "a\x00b", "over 4 MiB": strings.Repeat("x", task.MaxPrompt+1),
 	} {
-		r := w.cctaskIn(p, "start", "-")
-		if r.code != 2 || r.stdout != "" || !strings.Contains(r.stderr, "prompt") || !strings.Contains(r.stderr, "hint:") {
-			t.Errorf("%s: exit %d, stdout %q, stderr %.300q", name, r.code, r.stdout, r.stderr)
+		r := w.CCTaskIn(p, "start", "-")
+		if r.Code != 2 || r.Stdout != "" || !strings.Contains(r.Stderr, "prompt") || !strings.Contains(r.Stderr, "hint:") {
+			t.Errorf("%s: exit %d, stdout %q, stderr %.300q", name, r.Code, r.Stdout, r.Stderr)
 		}
 	}
-	if list := parse[struct{ Tasks []task.View }](t, w.ok("list", "--all", "--json")); len(list.Tasks) != 0 {
+	if list := cctest.Parse[struct{ Tasks []task.View }](t, w.OK("list", "--all", "--json")); len(list.Tasks) != 0 {
 		t.Errorf("%d tasks were recorded", len(list.Tasks))
 	}
 }
 
 func TestWhatIsMissingIsRefused(t *testing.T) {
 	w := newWorld(t)
-	file := filepath.Join(w.work, "file")
+	file := filepath.Join(w.Work, "file")
 	must(t, os.WriteFile(file, nil, 0o644))
 	for name, flags := range map[string][]string{
 		"binary missing":        {"--claude", "/nowhere/claude"},
@@ -168,26 +169,26 @@ func TestWhatIsMissingIsRefused(t *testing.T) {
 		"model":                 {"--model", "so nnet"},
 		"timeout":               {"--timeout", "-1"},
 	} {
-		r := w.cctask(append(append([]string{"start"}, flags...), "hello")...)
-		if r.code != 2 || r.stdout != "" || !strings.Contains(r.stderr, "hint:") {
+		r := w.CCTask(append(append([]string{"start"}, flags...), "hello")...)
+		if r.Code != 2 || r.Stdout != "" || !strings.Contains(r.Stderr, "hint:") {
 			t.Errorf("%s: %s", name, r)
 		}
 	}
-	if list := parse[struct{ Tasks []task.View }](t, w.ok("list", "--all", "--json")); len(list.Tasks) != 0 {
+	if list := cctest.Parse[struct{ Tasks []task.View }](t, w.OK("list", "--all", "--json")); len(list.Tasks) != 0 {
 		t.Errorf("%d tasks were recorded", len(list.Tasks))
 	}
 }
 
 func TestVanishedBeforeTheLaunch(t *testing.T) {
 	w := newWorld(t, "CCTASK_JOBS=1")
-	gone := filepath.Join(w.home, "gone")
+	gone := filepath.Join(w.Home, "gone")
 	must(t, os.Mkdir(gone, 0o755))
-	first := w.start("[[hold go]][[text first]]")
-	w.held("go", 1)
-	second := w.start("hello", "--working-dir", gone)
+	first := w.Start("[[hold go]][[text first]]")
+	w.Held("go", 1)
+	second := w.Start("hello", "--working-dir", gone)
 	must(t, os.Remove(gone))
-	w.api.Release("go")
-	v := w.wait(first, second)
+	w.API.Release("go")
+	v := w.Wait(first, second)
 	if v[0].Status != task.Completed || v[1].Status != task.Failed || v[1].FailureReason != task.ReasonSpawnFailed || v[1].Next == "" {
 		t.Errorf("first %s; second %s, %s: %s", v[0].Status, v[1].Status, v[1].FailureReason, v[1].StatusMessage)
 	}
@@ -210,40 +211,40 @@ func TestFailuresAreClassified(t *testing.T) {
 		if c.name == "root" && !asRoot {
 			continue
 		}
-		env := w.env
-		w.env = nil
+		env := w.Env
+		w.Env = nil
 		for _, kv := range env {
 			if c.drop == "" || !strings.HasPrefix(kv, c.drop+"=") {
-				w.env = append(w.env, kv)
+				w.Env = append(w.Env, kv)
 			}
 		}
 		begin := time.Now()
-		r := w.cctask("run", "--json", c.prompt)
-		v := parse[task.View](t, r.stdout)
-		if r.code != 3 || v.Status != task.Failed || v.FailureReason != c.want || v.Next == "" {
-			t.Errorf("%s: exit %d, %s, %s: %s; next: %s", c.name, r.code, v.Status, v.FailureReason, v.StatusMessage, v.Next)
+		r := w.CCTask("run", "--json", c.prompt)
+		v := cctest.Parse[task.View](t, r.Stdout)
+		if r.Code != 3 || v.Status != task.Failed || v.FailureReason != c.want || v.Next == "" {
+			t.Errorf("%s: exit %d, %s, %s: %s; next: %s", c.name, r.Code, v.Status, v.FailureReason, v.StatusMessage, v.Next)
 		}
 		if d := time.Since(begin); d > 30*time.Second {
 			t.Errorf("%s took %v", c.name, d)
 		}
-		w.env = env
+		w.Env = env
 	}
 }
 
 func TestResumedTwice(t *testing.T) {
 	w := newWorld(t)
-	id := w.start("[[text one]][[bash echo one]][[hold a]]")
-	w.held("a", 1)
-	w.ok("cancel", id)
-	w.api.Release("a")
-	if r := w.cctask("resume", id, "[[hold b]][[text two]]"); r.code != 0 {
+	id := w.Start("[[text one]][[bash echo one]][[hold a]]")
+	w.Held("a", 1)
+	w.OK("cancel", id)
+	w.API.Release("a")
+	if r := w.CCTask("resume", id, "[[hold b]][[text two]]"); r.Code != 0 {
 		t.Fatal(r)
 	}
-	w.held("b", 1)
-	w.ok("cancel", id)
-	w.api.Release("b")
-	w.ok("resume", id, "[[text three]]")
-	v := w.wait(id)[0]
+	w.Held("b", 1)
+	w.OK("cancel", id)
+	w.API.Release("b")
+	w.OK("resume", id, "[[text three]]")
+	v := w.Wait(id)[0]
 	if v.Status != task.Completed || v.Attempt != 3 || v.Result == nil || *v.Result != "three" {
 		t.Fatalf("%s, attempt %d, %v: %s", v.Status, v.Attempt, deref(v.Result), v.StatusMessage)
 	}
@@ -252,9 +253,9 @@ func TestResumedTwice(t *testing.T) {
 	var turns int
 	var duration int64
 	for n, a := range tk.Attempts {
-		raw := w.cctask("logs", id, "--raw", "--attempt", fmt.Sprint(n+1))
-		if int64(len(raw.stdout)) != a.StdoutBytes || a.StdoutBytes == 0 {
-			t.Errorf("attempt %d: logs have %d bytes of %d", n+1, len(raw.stdout), a.StdoutBytes)
+		raw := w.CCTask("logs", id, "--raw", "--attempt", fmt.Sprint(n+1))
+		if int64(len(raw.Stdout)) != a.StdoutBytes || a.StdoutBytes == 0 {
+			t.Errorf("attempt %d: logs have %d bytes of %d", n+1, len(raw.Stdout), a.StdoutBytes)
 		}
 		if a.SessionID != tk.Attempts[0].SessionID {
 			t.Errorf("attempt %d has session %s", n+1, a.SessionID)
@@ -268,18 +269,18 @@ func TestResumedTwice(t *testing.T) {
 
 // record is the stored record of a task with its attempts, from a dump.
 func (w *world) record(id string) task.Task {
-	w.t.Helper()
-	for _, line := range strings.Split(w.ok("dump"), "\n") {
-		l := parse[struct {
+	w.T.Helper()
+	for _, line := range strings.Split(w.OK("dump"), "\n") {
+		l := cctest.Parse[struct {
 			Type     string
 			Task     task.Task
 			Attempts []task.Attempt
-		}](w.t, line)
+		}](w.T, line)
 		if l.Type == "task" && string(l.Task.ID) == id {
 			l.Task.Attempts = l.Attempts
 			return l.Task
 		}
 	}
-	w.t.Fatalf("task %s is not in the dump", id)
+	w.T.Fatalf("task %s is not in the dump", id)
 	return task.Task{}
 }

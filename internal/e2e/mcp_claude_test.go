@@ -12,46 +12,47 @@ import (
 	"time"
 
 	"cctask/engine/task"
+	"cctask/internal/cctest"
 	"cctask/internal/fakeapi"
 )
 
 // outer is a real Claude Code session with cctask as its server.
 func (w *world) outer(args ...string) *exec.Cmd {
-	w.t.Helper()
+	w.T.Helper()
 	env := map[string]string{}
-	for _, kv := range w.env {
+	for _, kv := range w.Env {
 		k, v, _ := strings.Cut(kv, "=")
 		env[k] = v
 	}
 	config, err := json.Marshal(map[string]any{"mcpServers": map[string]any{
-		"cctask": map[string]any{"command": binary, "args": []string{"mcp"}, "env": env},
+		"cctask": map[string]any{"command": cctest.Binary, "args": []string{"mcp"}, "env": env},
 	}})
-	must(w.t, err)
-	file := filepath.Join(w.home, "mcp.json")
-	must(w.t, os.WriteFile(file, config, 0o600))
-	cmd := w.command()
-	cmd.Path = lookup(w.env, "CCTASK_CLAUDE")
+	must(w.T, err)
+	file := filepath.Join(w.Home, "mcp.json")
+	must(w.T, os.WriteFile(file, config, 0o600))
+	cmd := w.Command()
+	cmd.Path = lookup(w.Env, "CCTASK_CLAUDE")
 	cmd.Args = append([]string{"claude", "-p", "--mcp-config=" + file, "--strict-mcp-config", "--dangerously-skip-permissions"}, args...)
 	return cmd
 }
 
 // says plays a script in a real Claude Code session and returns its answer.
 func (w *world) says(script string) string {
-	w.t.Helper()
+	w.T.Helper()
 	cmd := w.outer()
 	cmd.Stdin = strings.NewReader(script)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		w.t.Errorf("claude: %v\nstdout: %s\nstderr: %s", err, out, stderr.String())
+		w.T.Errorf("claude: %v\nstdout: %s\nstderr: %s", err, out, stderr.String())
 	}
 	return strings.TrimSpace(string(out))
 }
 
 func (w *world) all() []task.View {
-	w.t.Helper()
-	return parse[struct{ Tasks []task.View }](w.t, w.ok("list", "--all", "--json")).Tasks
+	w.T.Helper()
+	return cctest.Parse[struct{ Tasks []task.View }](w.T, w.OK("list", "--all", "--json")).Tasks
 }
 
 // A real Claude Code session with cctask as its server starts two tasks in one
@@ -82,12 +83,12 @@ func TestRealClaudeRespawnsAKilledServer(t *testing.T) {
 		answer <- w.says(`[[tool mcp__cctask__start_cc_task_async {"prompt":"[[hold inner]][[text still here]]"}]]` +
 			`[[hold between]]` + check + check + `[[text it said: ${result.2.result}]]`)
 	}()
-	w.held("inner", 1)
-	w.held("between", 1)
-	servers := w.matching(binary, "mcp ")
-	w.kill(servers...)
-	w.api.Release("inner")
-	w.api.Release("between")
+	w.Held("inner", 1)
+	w.Held("between", 1)
+	servers := w.Matching(cctest.Binary, "mcp ")
+	w.Kill(servers...)
+	w.API.Release("inner")
+	w.API.Release("between")
 	if got := <-answer; got != "it said: still here" || len(servers) != 1 {
 		t.Errorf("after the death of the servers %v: %s", servers, got)
 	}
@@ -116,16 +117,16 @@ func TestRealClaudeWaitsInParallel(t *testing.T) {
 	w := newWorld(t)
 	var ids, checks []string
 	for range 3 {
-		ids = append(ids, w.start("[[hold inner]]"))
+		ids = append(ids, w.Start("[[hold inner]]"))
 		checks = append(checks, fmt.Sprintf(`{"name":"mcp__cctask__check_task_status","input":{"task_id":%q,"wait_seconds":%v}}`, ids[len(ids)-1], wait.Seconds()))
 	}
-	w.held("inner", 3)
+	w.Held("inner", 3)
 	answer := w.says(`[[tools ` + strings.Join(checks, " ") + `]][[text ${result.0.status} ${result.1.status} ${result.2.status}]]`)
 	if answer != "running running running" {
 		t.Error(answer)
 	}
 	var turns []time.Time
-	for _, r := range w.api.Requests() {
+	for _, r := range w.API.Requests() {
 		if strings.HasPrefix(r.Prompt, "[[tools") && r.Kind == fakeapi.KindMain {
 			turns = append(turns, r.Time)
 		}
@@ -133,8 +134,8 @@ func TestRealClaudeWaitsInParallel(t *testing.T) {
 	if len(turns) != 2 || turns[1].Sub(turns[0]) < wait || turns[1].Sub(turns[0]) > 2*wait {
 		t.Errorf("three waits of %v in one message: turns at %v", wait, turns)
 	}
-	w.api.Release("inner")
-	w.wait(ids...)
+	w.API.Release("inner")
+	w.Wait(ids...)
 }
 
 // A turn that the user interrupts cancels the task that it waits for.
@@ -153,10 +154,10 @@ func TestRealClaudeAbortsACall(t *testing.T) {
 	send(map[string]any{"type": "user", "message": map[string]any{
 		"role": "user", "content": `[[tool mcp__cctask__execute_cc_task {"prompt":"[[hold inner]]"}]][[text not reached]]`,
 	}})
-	w.held("inner", 1)
+	w.Held("inner", 1)
 	send(map[string]any{"type": "control_request", "request_id": "r1", "request": map[string]any{"subtype": "interrupt"}})
 	id := string(w.all()[0].TaskID)
-	if v := w.wait(id)[0]; v.Status != task.Cancelled || v.FailureReason != task.ReasonCancelled {
+	if v := w.Wait(id)[0]; v.Status != task.Cancelled || v.FailureReason != task.ReasonCancelled {
 		t.Errorf("the task of an aborted call: %+v", v)
 	}
 	must(t, in.Close())
@@ -172,8 +173,8 @@ func quoted(s string) string {
 // by piece as a resource.
 func TestRealClaudeReadsAResource(t *testing.T) {
 	w := newWorld(t)
-	id := w.start("[[lines 6000]]")
-	whole := *w.wait(id)[0].Result
+	id := w.Start("[[lines 6000]]")
+	whole := *w.Wait(id)[0].Result
 	read := func(query string) string {
 		return fmt.Sprintf(`[[tool ReadMcpResourceTool {"server":"cctask","uri":"task://%s/result%s"}]]`, id, query)
 	}

@@ -11,19 +11,20 @@ import (
 	"testing"
 
 	"cctask/engine/task"
+	"cctask/internal/cctest"
 	"cctask/internal/fakeapi"
 )
 
 // Every option of a task reaches claude, and claude acts on it.
 func TestTaskOptions(t *testing.T) {
 	w := newWorld(t)
-	extra := filepath.Join(w.home, "extra")
+	extra := filepath.Join(w.Home, "extra")
 	must(t, os.Mkdir(extra, 0o755))
 	servers := func(name string) string {
-		return fmt.Sprintf(`{"mcpServers":{%q:{"command":%q,"args":["mcp"]}}}`, name, binary)
+		return fmt.Sprintf(`{"mcpServers":{%q:{"command":%q,"args":["mcp"]}}}`, name, cctest.Binary)
 	}
-	must(t, os.WriteFile(filepath.Join(w.home, ".claude.json"), []byte(servers("users")), 0o600))
-	must(t, os.WriteFile(filepath.Join(w.work, "named.json"), []byte(servers("named")), 0o600))
+	must(t, os.WriteFile(filepath.Join(w.Home, ".claude.json"), []byte(servers("users")), 0o600))
+	must(t, os.WriteFile(filepath.Join(w.Work, "named.json"), []byte(servers("named")), 0o600))
 
 	write := func(dir, name string) string {
 		return fmt.Sprintf(`[[tool Write {"file_path":%q,"content":"x"}]][[text %s]]`, filepath.Join(dir, name), name)
@@ -35,7 +36,7 @@ func TestTaskOptions(t *testing.T) {
 		"extra/added": true, "extra/outside": false,
 	}
 	seen := func(prompt string, ok func(fakeapi.Request) bool) bool {
-		return slices.ContainsFunc(w.api.Requests(), func(r fakeapi.Request) bool {
+		return slices.ContainsFunc(w.API.Requests(), func(r fakeapi.Request) bool {
 			return r.Kind == fakeapi.KindMain && strings.TrimSpace(r.Prompt) == prompt && ok(r)
 		})
 	}
@@ -53,8 +54,8 @@ func TestTaskOptions(t *testing.T) {
 	}{
 		{name: "disallowed_tools", prompt: `[[bash touch denied]][[text d]]`, args: args{"disallowed_tools": []string{"Bash"}}, result: "d", unseen: has("Bash")},
 		{name: "allowed_tools", prompt: `[[bash touch allowed]][[bash mkdir forbidden]][[text a]]`, args: args{"allowed_tools": []string{"Bash(touch:*)"}}, result: "a"},
-		{name: "permission_mode", prompt: write(w.work, "edited"), args: args{"permission_mode": "acceptEdits"}, result: "edited"},
-		{name: "permission_mode that asks", prompt: write(w.work, "asked"), args: args{"permission_mode": "dontAsk"}, result: "asked"},
+		{name: "permission_mode", prompt: write(w.Work, "edited"), args: args{"permission_mode": "acceptEdits"}, result: "edited"},
+		{name: "permission_mode that asks", prompt: write(w.Work, "asked"), args: args{"permission_mode": "dontAsk"}, result: "asked"},
 		{name: "add_dirs", prompt: write(extra, "added"), args: args{"permission_mode": "acceptEdits", "add_dirs": []string{"../extra"}}, result: "added"},
 		{name: "no add_dirs", prompt: write(extra, "outside"), args: args{"permission_mode": "acceptEdits"}, result: "outside"},
 		{
@@ -84,7 +85,7 @@ func TestTaskOptions(t *testing.T) {
 				t.Errorf("%s: %v %v", c.name, err, r.Content)
 				return
 			}
-			v := parse[task.View](t, string(b))
+			v := cctest.Parse[task.View](t, string(b))
 			if v.FailureReason != c.reason || c.reason == "" && (v.Result == nil || *v.Result != c.result) {
 				t.Errorf("%s: %s", c.name, b)
 			}
@@ -95,7 +96,7 @@ func TestTaskOptions(t *testing.T) {
 	}
 	wg.Wait()
 	for name, want := range files {
-		if _, err := os.Stat(filepath.Join(w.home, name)); (err == nil) != want {
+		if _, err := os.Stat(filepath.Join(w.Home, name)); (err == nil) != want {
 			t.Errorf("%s: exists is %v", name, err == nil)
 		}
 	}

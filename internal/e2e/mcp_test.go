@@ -13,25 +13,26 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"cctask/engine/task"
+	"cctask/internal/cctest"
 )
 
 // connect starts cctask mcp under the official client.
 func (w *world) connect() *sdk.ClientSession {
-	w.t.Helper()
+	w.T.Helper()
 	client := sdk.NewClient(&sdk.Implementation{Name: "e2e", Version: "1"}, nil)
-	s, err := client.Connect(context.Background(), &sdk.CommandTransport{Command: w.command("mcp")}, nil)
-	must(w.t, err)
-	w.t.Cleanup(func() { _ = s.Close() })
+	s, err := client.Connect(context.Background(), &sdk.CommandTransport{Command: w.Command("mcp")}, nil)
+	must(w.T, err)
+	w.T.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
 func (w *world) call(s *sdk.ClientSession, tool string, args map[string]any) (map[string]any, *sdk.CallToolResult) {
-	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	w.T.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), cctest.Patience)
 	defer cancel()
 	r, err := s.CallTool(ctx, &sdk.CallToolParams{Name: tool, Arguments: args})
 	if err != nil {
-		w.t.Fatalf("%s: %v", tool, err)
+		w.T.Fatalf("%s: %v", tool, err)
 	}
 	obj, _ := r.StructuredContent.(map[string]any)
 	return obj, r
@@ -55,7 +56,7 @@ func TestFiveTools(t *testing.T) {
 		t.Errorf("start took %v", d)
 	}
 	id, _ := async["task_id"].(string)
-	w.held("go", 1)
+	w.Held("go", 1)
 	active, _ := w.call(s, "list_active_tasks", nil)
 	if list, _ := active["tasks"].([]any); len(list) != 1 {
 		t.Errorf("active: %v", active)
@@ -63,7 +64,7 @@ func TestFiveTools(t *testing.T) {
 	if st, _ := w.call(s, "check_task_status", map[string]any{"task_id": id}); st["status"] != "running" {
 		t.Errorf("check: %v", st)
 	}
-	w.api.Release("go")
+	w.API.Release("go")
 	if st, _ := w.call(s, "check_task_status", map[string]any{"task_id": id, "wait_seconds": 60}); st["status"] != "completed" || st["result"] != "later" {
 		t.Errorf("waited: %v", st)
 	}
@@ -87,8 +88,8 @@ func TestSixtyBlockedCalls(t *testing.T) {
 			_, _ = s.CallTool(ctx, &sdk.CallToolParams{Name: "execute_cc_task", Arguments: map[string]any{"prompt": fmt.Sprintf("%d [[hold go]]", i)}})
 		}()
 	}
-	w.eventually(func() bool { o := w.owner(); return o.Live == 1 && o.Queued == 59 }, "the sixty were not recorded")
-	id := string(parse[struct{ Tasks []task.View }](t, w.ok("list", "--json")).Tasks[0].TaskID)
+	w.Eventually(func() bool { o := w.Owner(); return o.Live == 1 && o.Queued == 59 }, "the sixty were not recorded")
+	id := string(cctest.Parse[struct{ Tasks []task.View }](t, w.OK("list", "--json")).Tasks[0].TaskID)
 	best := time.Hour
 	for range 5 {
 		begin := time.Now()
@@ -125,10 +126,10 @@ func TestMemoryAndStartTime(t *testing.T) {
 	w.started(4, "go")
 	s := w.connect()
 	w.call(s, "list_active_tasks", nil)
-	owner := resident(t, w.owner().PID, "status", "VmRSS")
-	front := resident(t, w.matching(binary, "mcp")[0], "status", "VmRSS")
+	owner := resident(t, w.Owner().PID, "status", "VmRSS")
+	front := resident(t, w.Matching(cctest.Binary, "mcp")[0], "status", "VmRSS")
 	worst := 0
-	for _, pid := range w.matching("_run") {
+	for _, pid := range w.Matching("_run") {
 		worst = max(worst, resident(t, pid, "smaps_rollup", "Private_Clean", "Private_Dirty"))
 	}
 	t.Logf("owner %d KiB, front %d KiB resident; runner %d KiB private", owner, front, worst)
@@ -143,22 +144,22 @@ func TestMemoryAndStartTime(t *testing.T) {
 	if best > 50*time.Millisecond {
 		t.Errorf("start to the first answer took %v", best)
 	}
-	w.api.Release("go")
-	w.ok("wait")
+	w.API.Release("go")
+	w.OK("wait")
 }
 
 // handshake is the time from the start of a server to its first answer.
 func (w *world) handshake() time.Duration {
-	w.t.Helper()
-	cmd := w.command("mcp")
+	w.T.Helper()
+	cmd := w.Command("mcp")
 	cmd.Stdin = strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}` + "\n")
 	out, err := cmd.StdoutPipe()
-	must(w.t, err)
+	must(w.T, err)
 	begin := time.Now()
-	must(w.t, cmd.Start())
+	must(w.T, cmd.Start())
 	_, err = io.ReadAtLeast(out, make([]byte, 64), 64)
 	d := time.Since(begin)
-	must(w.t, err)
+	must(w.T, err)
 	_, _ = io.Copy(io.Discard, out)
 	_ = cmd.Wait()
 	return d

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"cctask/engine"
+	"cctask/internal/cctest"
 	"cctask/internal/fakeclaude"
 	"cctask/internal/ipc"
 	"cctask/internal/servicetest"
@@ -15,9 +16,9 @@ import (
 func TestClientIsAService(t *testing.T) {
 	servicetest.Run(t, func(t *testing.T, jobs int) engine.Service {
 		w := newWorldWith(t, nil, fakeclaude.Binary(t))
-		must(t, os.MkdirAll(w.dir, 0o700))
+		must(t, os.MkdirAll(w.Dir, 0o700))
 		c := ipc.New(ipc.Config{
-			Dir: w.dir, Exe: binary, AutoStart: true, Settings: ipc.Settings{Jobs: jobs, LogLevel: "info"},
+			Dir: w.Dir, Exe: cctest.Binary, AutoStart: true, Settings: ipc.Settings{Jobs: jobs, LogLevel: "info"},
 			Warn: func(line string) { t.Log(line) },
 		})
 		t.Cleanup(c.Close)

@@ -1,11 +1,9 @@
 package mcpwire
 
 import (
+	"embed"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -32,7 +30,12 @@ func Load() error {
 	return nil
 }
 
-const directory = "testdata/third_party/modelcontextprotocol"
+// The schemas as the specification's repositories have them, with their licences.
+//
+//go:embed third_party
+var files embed.FS
+
+const directory = "third_party/modelcontextprotocol/"
 
 // book holds the definitions of a schema file as properties of one object, so
 // that the whole file is resolved once.
@@ -46,11 +49,7 @@ func open(name string) (*book, error) {
 }
 
 func read(name string) (*book, error) {
-	root, err := moduleRoot()
-	if err != nil {
-		return nil, err
-	}
-	data, err := os.ReadFile(filepath.Join(root, directory, name+".json"))
+	data, err := files.ReadFile(directory + name + ".json")
 	if err != nil {
 		return nil, fmt.Errorf("read the schema of %s: %w", name, err)
 	}
@@ -70,22 +69,6 @@ func read(name string) (*book, error) {
 		return nil, fmt.Errorf("resolve the schema of %s: %w", name, err)
 	}
 	return &book{r}, nil
-}
-
-func moduleRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("find the module root: %w", err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", errors.New("find the module root: no go.mod above the working directory")
-		}
-		dir = filepath.Dir(dir)
-	}
 }
 
 // conforms tells whether v is what a schema file defines under a name.
