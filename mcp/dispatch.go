@@ -144,14 +144,12 @@ func (r *request) takeParams(text []byte, m envelope) []byte {
 	if json.Unmarshal(m.Params, &params) != nil || params == nil {
 		return text
 	}
-	var meta struct {
-		Token json.RawMessage `json:"progressToken"`
-	}
-	if json.Unmarshal(params["_meta"], &meta) == nil {
-		r.token = handle(meta.Token)
-	}
+	r.token = progressToken(params["_meta"])
 	r.args = params["arguments"]
 	delete(params, "arguments")
+	// mcp-go would run the tool itself, as a task that dies with us.
+	r.task = len(params["task"]) > 0 && params["task"][0] == '{'
+	delete(params, "task")
 	short, err := encode(struct {
 		envelope
 		Params map[string]json.RawMessage `json:"params"`
@@ -160,6 +158,18 @@ func (r *request) takeParams(text []byte, m envelope) []byte {
 		return text
 	}
 	return short
+}
+
+// progressToken gives the token, in a request's _meta, of a client that wants to
+// hear how the request goes on.
+func progressToken(raw json.RawMessage) json.RawMessage {
+	var meta struct {
+		Token json.RawMessage `json:"progressToken"`
+	}
+	if json.Unmarshal(raw, &meta) != nil {
+		return nil
+	}
+	return handle(meta.Token)
 }
 
 // greet notes who initializes.
@@ -184,9 +194,15 @@ func (r *request) run(ctx context.Context, text []byte, m envelope) {
 	case string(mcpgo.MethodInitialize):
 		r.conn.greet(m.Params)
 	}
-	answer := responseOf(r.conn.srv.mcp.HandleMessage(ctx, text))
-	if answer.Error != nil {
+	answer, ours := r.conn.srv.taskCall(ctx, r, m.Params)
+	if !ours {
+		answer = responseOf(r.conn.srv.mcp.HandleMessage(ctx, text))
+	}
+	switch {
+	case answer.Error != nil:
 		answer.Error = r.mend(answer.Error, m.Params)
+	case r.instead != nil:
+		answer.Result = r.instead
 	}
 	r.answer(answer)
 	r.conn.srv.log.Debug().Str("method", r.method).Dur("took", time.Since(start)).Msg("request")

@@ -57,9 +57,12 @@ type request struct {
 	id     json.RawMessage // as the client wrote it
 	method string
 	args   json.RawMessage // the arguments of tools/call
+	task   bool            // tools/call has the "task" parameter of 2025-11-25
 	token  json.RawMessage // of progress notifications; nil: none are wanted
 	fault  *responseError  // what a handler wants answered instead of mcp-go's error
-	cancel context.CancelCauseFunc
+	// What a handler wants answered instead of mcp-go's result.
+	instead any
+	cancel  context.CancelCauseFunc
 
 	state atomic.Int32
 	mu    sync.Mutex   // held while a notification is written, so that the answer comes after it

@@ -11,6 +11,7 @@ package mcp
 
 import (
 	"context"
+	"time"
 
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
@@ -29,6 +30,9 @@ type Config struct {
 	// the submission. Required.
 	Defaults func() (Client, error)
 	Log      zerolog.Logger // the zero Logger writes nothing
+	// KeepAge is how long after its end a task is kept; 0: for ever. It is told
+	// to clients, nothing more.
+	KeepAge time.Duration
 }
 
 // Client is what a front knows about whoever called it.
@@ -44,6 +48,9 @@ type Server struct {
 	defaults func() (Client, error)
 	log      zerolog.Logger
 	mcp      *server.MCPServer
+	identity mcpgo.Implementation
+	keep     time.Duration
+	tasks    extTasks
 	bounds   bounds
 }
 
@@ -64,14 +71,21 @@ const cacheTime = 3_600_000
 
 // New makes a Server. It does not touch the Service.
 func New(c Config) *Server {
-	s := &Server{svc: c.Service, defaults: c.Defaults, log: c.Log, bounds: defaultBounds}
-	s.mcp = server.NewMCPServer("cctask", c.Version,
-		server.WithTitle("cctask"),
-		server.WithDescription("Runs Claude Code tasks in parallel and keeps their results."),
+	s := &Server{svc: c.Service, defaults: c.Defaults, log: c.Log, keep: c.KeepAge, bounds: defaultBounds}
+	s.tasks = ownTasks{s}
+	s.identity = mcpgo.Implementation{
+		Name: "cctask", Version: c.Version, Title: "cctask", Description: "Runs Claude Code tasks in parallel and keeps their results.",
+	}
+	s.mcp = server.NewMCPServer(s.identity.Name, s.identity.Version,
+		server.WithTitle(s.identity.Title),
+		server.WithDescription(s.identity.Description),
 		server.WithInstructions(instructions),
 		server.WithToolCapabilities(false),
 		server.WithResourceCapabilities(false, false),
 		server.WithPromptCapabilities(false),
+		server.WithTaskCapabilities(true, true, true),
+		server.WithExtensions(map[string]any{tasksExtension: map[string]any{}}),
+		server.WithHooks(taskHooks()),
 		server.WithCompletions(),
 		server.WithResourceCompletionProvider(s),
 		server.WithPromptCompletionProvider(s),
@@ -92,13 +106,23 @@ func New(c Config) *Server {
 // handle runs a tool and turns its outcome into MCP's terms.
 func (t *tool) handle(ctx context.Context, _ mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
 	r := requestFrom(ctx)
+	if r.asksForTask(ctx) && !t.asTask {
+		r.fault = failure(mcpgo.METHOD_NOT_FOUND, "%s cannot be called as a task: leave out the task parameter", t.name).Error
+		return nil, protocolError(r.fault.Message)
+	}
 	result, err := t.call(ctx, r)
 	// A submission learns of the end before ctx does.
 	if err != nil && stopping(r.conn.base) && task.AsError(err).Code == task.CodeInternal {
 		err = errLeft
 	}
-	if err != nil {
+	switch {
+	case err != nil && r.asksForTask(ctx):
+		// The client reads the answer as a created task, and there is none.
+		return nil, protocolError(r.taskFault(ctx, err).Message)
+	case err != nil:
 		return refusal(err)
+	case r.instead != nil:
+		return &mcpgo.CallToolResult{}, nil
 	}
 	return success(result)
 }

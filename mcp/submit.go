@@ -100,21 +100,31 @@ func resolve(base, path string) string {
 
 func (s *Server) startAsync(ctx context.Context, r *request) (any, error) {
 	t, a, err := s.submit(ctx, r)
-	if t.ID != "" && a.IdempotencyKey == "" && wantsTaskStopped(ctx) {
-		// Nobody will ever know the id. With a key of the client's own it may be
-		// the task of an earlier call, and calling again gives it.
-		s.cancelFor(ctx, t.ID)
-	}
+	s.abandon(ctx, t, a)
 	if err != nil {
 		return nil, err
 	}
 	return s.show(ctx, t, outputArgs{Output: "none"})
 }
 
+// abandon stops a task whose call was to answer at once, but was cancelled: then
+// nobody will ever know the id. With a key of the client's own it may be the
+// task of an earlier call, and calling again gives it.
+func (s *Server) abandon(ctx context.Context, t task.Task, a runArgs) {
+	if t.ID != "" && a.IdempotencyKey == "" && wantsTaskStopped(ctx) {
+		s.cancelFor(ctx, t.ID)
+	}
+}
+
 func (s *Server) execute(ctx context.Context, r *request) (any, error) {
 	t, a, err := s.submit(ctx, r)
 	if err != nil {
 		return nil, err
+	}
+	if r.answersWithTask(ctx, t, a) {
+		s.abandon(ctx, t, a)
+		s.promise(ctx, r, t)
+		return nil, nil
 	}
 	limit := r.patience(ctx)
 	if a.MaxWaitSeconds != nil {

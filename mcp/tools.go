@@ -17,6 +17,7 @@ type tool struct {
 	input, output            string // files in schemas
 	readOnly, destructive    bool
 	idempotent, openWorld    bool
+	asTask                   bool // may be called as an MCP task
 	meta                     map[string]any
 	call                     func(ctx context.Context, r *request) (any, error)
 }
@@ -36,7 +37,7 @@ func (s *Server) tools() []*tool {
 The task is recorded before it starts and outlives this call: if the call is cut off by a time limit, list_active_tasks finds the task and check_task_status gets its answer. After max_wait_seconds (left out: no limit in Claude Code, 50 in other clients) it returns with status "running" while the task goes on. Cancelling the call cancels the task.
 
 A task that ended badly is a normal answer with status failed, timeout, cancelled or interrupted, a failure_reason and an error. Results and output are kept (by default for 30 days after the end).`,
-			input: "run.json", output: "task.out.json", destructive: true, openWorld: true,
+			input: "run.json", output: "task.out.json", destructive: true, openWorld: true, asTask: true,
 			meta: map[string]any{alwaysLoad: true}, call: s.execute,
 		},
 		{
@@ -85,6 +86,9 @@ func (t *tool) describe() mcpgo.Tool {
 	// NewTool presets a structured schema, and a tool may have only one.
 	d.InputSchema = mcpgo.ToolInputSchema{}
 	d.Title = t.title
+	if t.asTask {
+		d.Execution = &mcpgo.ToolExecution{TaskSupport: mcpgo.TaskSupportOptional}
+	}
 	if t.meta != nil {
 		d.Meta = &mcpgo.Meta{AdditionalFields: t.meta}
 	}
