@@ -36,15 +36,16 @@ var allowed = map[string][]string{
 // foreign says who may import a module from outside: a technology has one
 // package that knows it.
 var foreign = map[string][]string{
-	"go.etcd.io/bbolt":                {"storage", "migrations"},
-	"github.com/mark3labs/mcp-go":     {"mcp"},
-	"github.com/spf13/cobra":          {"internal/cli"},
-	"github.com/oklog/ulid":           {"engine/task"},
-	"github.com/klauspost":            {"storage"},
-	"github.com/rs/zerolog":           {"engine", "internal/ipc", "internal/cli", "mcp"},
-	"github.com/google/jsonschema-go": {"internal/mcpwire"},
-	"golang.org/x/sys":                {"engine", "engine/runner", "engine/claude", "internal/ipc", "internal/cli", "storage", "internal/fakeclaude"},
-	"golang.org/x/term":               {"internal/cli"},
+	"go.etcd.io/bbolt":                 {"storage", "migrations"},
+	"github.com/mark3labs/mcp-go":      {"mcp"},
+	"github.com/spf13/cobra":           {"internal/cli"},
+	"github.com/oklog/ulid":            {"engine/task"},
+	"github.com/klauspost":             {"storage"},
+	"github.com/rs/zerolog":            {"engine", "internal/ipc", "internal/cli", "mcp"},
+	"github.com/google/jsonschema-go":  {"internal/mcpwire"},
+	"golang.org/x/sys":                 {"engine", "engine/runner", "engine/claude", "internal/ipc", "internal/cli", "storage", "internal/fakeclaude"},
+	"gopkg.in/natefinch/lumberjack.v2": {"internal/cli"},
+	"golang.org/x/term":                {"internal/cli"},
 }
 
 func TestImportGraph(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/signal"
@@ -12,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"cctask/engine/task"
@@ -78,7 +76,11 @@ func (a *app) daemon(ctx context.Context, detached bool) error {
 			return err
 		}
 	}
-	log := logger(a.Stderr, s.owner.LogLevel)
+	w := a.Stderr
+	if detached {
+		w = newOwnerLog(s.dir)
+	}
+	log := logger(w, s.owner.LogLevel)
 	log.Info().Int("pid", os.Getpid()).Str("dir", s.dir).Str("version", version()).Msg("owner starts")
 	o, err := open(ctx, s, ipc.PhaseStarting, log)
 	if err != nil {
@@ -91,17 +93,6 @@ func (a *app) daemon(ctx context.Context, detached bool) error {
 	err = errors.Join(o.lock.Serve(ctx, o), o.close())
 	log.Info().Int("pid", os.Getpid()).Msg("owner leaves")
 	return err
-}
-
-// logger writes JSON lines. Prompts, answers and environments are never logged:
-// only ids, statuses and errors are.
-func logger(w io.Writer, level string) zerolog.Logger {
-	l, err := zerolog.ParseLevel(level)
-	if err != nil {
-		l = zerolog.InfoLevel
-	}
-	zerolog.TimeFieldFormat = time.RFC3339Nano
-	return zerolog.New(w).Level(l).With().Timestamp().Logger()
 }
 
 // ownerJSON is what a person and a script learn of the owner.

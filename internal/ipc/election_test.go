@@ -349,7 +349,7 @@ func TestWhyAnOwnerDoesNotStart(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	configure(t, dir, daemonConfig{Crash: true})
-	if _, err := front(t, dir).Get(within(t, time.Minute), "x"); !errors.Is(err, task.ErrOwnerGone) || !strings.Contains(task.HintOf(err), logName) {
+	if _, err := front(t, dir).Get(within(t, time.Minute), "x"); !errors.Is(err, task.ErrOwnerGone) || !strings.Contains(task.HintOf(err), LogName) {
 		t.Errorf("%v", err)
 	}
 	c := front(t, dir, func(c *Config) { c.Exe = "/nonexistent/cctask" })

@@ -36,7 +36,7 @@ func stateDir(t testing.TB) string {
 			time.Sleep(time.Millisecond)
 		}
 		if t.Failed() {
-			b, _ := os.ReadFile(filepath.Join(dir, logName))
+			b, _ := os.ReadFile(filepath.Join(dir, LogName))
 			t.Logf("owner.log:\n%s", b)
 		}
 		_ = os.RemoveAll(base)

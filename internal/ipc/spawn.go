@@ -18,7 +18,8 @@ import (
 	"cctask/engine/task"
 )
 
-const logName = "owner.log"
+// LogName is the file in the state directory that an owner logs to.
+const LogName = "owner.log"
 
 var errSilent = errors.New("it ended before it served and did not say why")
 
@@ -50,7 +51,7 @@ func (c *Client) spawn(ctx context.Context, deadline time.Time) error {
 		// It may migrate: find looks at its phase and says so.
 		return nil
 	}
-	return &task.Error{Code: task.CodeOwnerGone, Message: "starting an owner", Err: errSilent, Hint: "See " + filepath.Join(c.cfg.Dir, logName) + "."}
+	return &task.Error{Code: task.CodeOwnerGone, Message: "starting an owner", Err: errSilent, Hint: "See " + filepath.Join(c.cfg.Dir, LogName) + "."}
 }
 
 // startError is the reason that an owner gave for not serving.
@@ -80,7 +81,7 @@ func (c *Client) launch(ready *os.File) error {
 		return err
 	}
 	defer func() { _ = null.Close() }()
-	log, err := os.OpenFile(filepath.Join(c.cfg.Dir, logName), os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
+	log, err := os.OpenFile(filepath.Join(c.cfg.Dir, LogName), os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
