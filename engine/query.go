@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"time"
 
 	"cctask/engine/task"
 )
@@ -58,12 +59,13 @@ func (e *Engine) fill(t task.Task) task.Task {
 	return t
 }
 
-// List returns a page of tasks, newest first.
-func (e *Engine) List(_ context.Context, f task.Filter) (task.Page, error) {
+// List returns a page of tasks.
+func (e *Engine) List(ctx context.Context, f task.Filter) (task.Page, error) {
 	e.mu.Lock()
 	versions := maps.Clone(e.versions)
 	e.mu.Unlock()
-	p, err := e.store.List(f)
+	f.Now = time.Now()
+	p, err := e.store.List(ctx, f)
 	if err != nil {
 		return task.Page{}, err
 	}

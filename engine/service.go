@@ -17,7 +17,7 @@ type Service interface {
 	Submit(ctx context.Context, s Submission) (task.Task, error)
 	// Get returns a task with its attempts, its answer and its live progress.
 	Get(ctx context.Context, ref string) (task.Task, error)
-	// List returns a page of tasks, newest first, without attempts and answers.
+	// List returns a page of tasks, without attempts and answers.
 	List(ctx context.Context, f task.Filter) (task.Page, error)
 	// Wait returns the task as soon as it has ended or its Version is above
 	// seen; UntilEnd waits for the end alone. A ctx that ends returns ctx.Err().

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"time"
 
 	"cctask/engine/task"
@@ -30,7 +31,7 @@ type Store interface {
 	// Sealed is the number of bytes of a stream that are in the database.
 	Sealed(id task.ID, n int, s task.Stream) (int64, error)
 
-	List(f task.Filter) (task.Page, error)
+	List(ctx context.Context, f task.Filter) (task.Page, error)
 	Queue() ([]task.ID, error)  // the queued tasks in the queue's order
 	Live() ([]task.Task, error) // the starting and running tasks
 	Counts() (map[task.Status]int, error)

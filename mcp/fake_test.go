@@ -188,7 +188,7 @@ func (f *fake) List(_ context.Context, q task.Filter) (task.Page, error) {
 		t.Result = nil
 		switch {
 		case q.Cursor != "" && string(id) >= q.Cursor, len(q.Statuses) > 0 && !slices.Contains(q.Statuses, t.Status),
-			q.Label != "" && !slices.Contains(t.Spec.Labels, q.Label), q.WorkingDir != "" && q.WorkingDir != t.Spec.WorkingDir:
+			len(q.Labels) > 0 && !slices.Contains(t.Spec.Labels, q.Labels[0]), q.WorkingDir != "" && q.WorkingDir != t.Spec.WorkingDir:
 		case len(p.Tasks) == q.Limit:
 			p.NextCursor = string(p.Tasks[q.Limit-1].ID)
 			return p, nil

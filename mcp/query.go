@@ -130,7 +130,10 @@ func (s *Server) list(ctx context.Context, r *request) (any, error) {
 	if err := listInput.decode(r.args, &a); err != nil {
 		return nil, err
 	}
-	f := task.Filter{Statuses: a.statuses(), Label: a.Label, Limit: int(a.Limit), Cursor: a.Cursor}
+	f := task.Filter{Statuses: a.statuses(), Limit: int(a.Limit), Cursor: a.Cursor}
+	if a.Label != "" {
+		f.Labels = []string{a.Label}
+	}
 	if a.WorkingDir != "" {
 		client, err := s.defaults()
 		if err != nil {

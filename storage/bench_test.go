@@ -10,6 +10,7 @@ import (
 
 	"cctask/engine/task"
 	"cctask/storage"
+	"cctask/storage/storagetest"
 )
 
 func benchDB(b *testing.B) *storage.DB {
@@ -60,35 +61,9 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
-// many fills a database with n tasks, every tenth with a label.
-func many(b *testing.B, db *storage.DB, n int) []task.ID {
-	b.Helper()
-	ids := make([]task.ID, n)
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range 64 {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				w := queued(i, "bench")
-				w.Env = nil
-				ids[i] = w.Task.ID
-				if i%10000 == 0 {
-					w.Task.Spec.Labels = []string{"rare"}
-				}
-				if err := db.Apply(w); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return ids
-}
-
 func BenchmarkGet(b *testing.B) {
 	db := benchDB(b)
-	ids := many(b, db, 10_000)
+	ids := storagetest.Fill(b, db, 10_000, t0, nil)
 	b.ResetTimer()
 	for i := range b.N {
 		if _, err := db.Task(ids[i*7919%len(ids)]); err != nil {
@@ -100,17 +75,31 @@ func BenchmarkGet(b *testing.B) {
 // BenchmarkLarge is what people and the owner do on 100,000 tasks.
 func BenchmarkLarge(b *testing.B) {
 	db := benchDB(b)
-	ids := many(b, db, 100_000)
+	ids := storagetest.Fill(b, db, 100_000, t0, func(i int, w *task.Write) {
+		if i%10_000 == 0 {
+			w.Task.Spec.Labels = []string{"rare"}
+		}
+	})
 	dir := filepath.Dir(db.Path())
+	lists := map[string]task.Filter{
+		"first": {}, "failed": {Statuses: []task.Status{task.Failed}}, "rareLabel": {Labels: []string{"rare"}},
+		"statusAndRareLabel": {Statuses: []task.Status{task.Completed}, Labels: []string{"rare"}},
+		"name":               {Name: "module 4711*"}, "noName": {Name: "nobody"}, "directory": {WorkingDir: "/home/person/project/7"},
+		"noDirectory": {WorkingDir: "/nowhere"}, "reverse": {Reverse: true}, "noSearch": {Search: "not there"},
+	}
+	for _, s := range task.Sorts {
+		lists["by-"+string(s)] = task.Filter{Sort: s}
+	}
+	for name, f := range lists {
+		b.Run("List/"+name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := db.List(b.Context(), f); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 	for name, f := range map[string]func() error{
-		"List/first": func() error {
-			_, err := db.List(task.Filter{})
-			return err
-		},
-		"List/rareLabel": func() error {
-			_, err := db.List(task.Filter{Label: "rare"})
-			return err
-		},
 		"Resolve/suffix": func() error {
 			_, err := db.Resolve(string(ids[50_000][14:]))
 			return err

@@ -160,7 +160,7 @@ func (w watched) Stream(id task.ID, n int, s task.Stream, offset int64, limit in
 func TestDumpOfATaskThatIsRemovedMeanwhile(t *testing.T) {
 	t.Parallel()
 	db, _ := dumpable(t)
-	page, err := db.List(task.Filter{})
+	page, err := db.List(t.Context(), task.Filter{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -156,7 +156,7 @@ func TestFlippedBytesNeverCrash(t *testing.T) {
 		opened++
 		_ = db.Check()
 		_ = storage.Dump(db, &bytes.Buffer{})
-		_, _ = db.List(task.Filter{})
+		_, _ = db.List(t.Context(), task.Filter{})
 		_ = db.Apply(queued(30, "more"))
 		_ = db.Remove(idAt(i % 25))
 		if err := db.Close(); err != nil {
@@ -298,7 +298,7 @@ func TestFileCutUnderTheMap(t *testing.T) {
 	if err := os.Truncate(db.Path(), 8192); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.List(task.Filter{}); !errors.Is(err, task.ErrCorrupt) {
+	if _, err := db.List(t.Context(), task.Filter{}); !errors.Is(err, task.ErrCorrupt) {
 		t.Errorf("List: %v", err)
 	}
 	if err := db.Check(); !errors.Is(err, task.ErrCorrupt) {

@@ -6,13 +6,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"cctask/engine/task"
 	"cctask/storage"
+	"cctask/storage/storagetest"
 )
 
 // TestHeavyMillion logs what an owner does at its start and what people ask,
@@ -31,7 +30,7 @@ func TestHeavyMillion(t *testing.T) {
 	timed(t, "first Open", open)
 	var ids []task.ID
 	timed(t, "build", func() error {
-		ids = fill(t, db, tasks, 4096)
+		ids = storagetest.Fill(t, db, tasks, t0, nil)
 		return nil
 	})
 	timed(t, "output", func() error { return printMuch(db, ids[:chunks/64]) })
@@ -59,9 +58,9 @@ func asked(t *testing.T, db *storage.DB, ids []task.ID) {
 	t.Helper()
 	now := t0.Add(time.Hour)
 	timed(t, "first Get", func() error { _, err := db.Task(ids[len(ids)/2]); return err })
-	timed(t, "List, first page", func() error { _, err := db.List(task.Filter{}); return err })
+	timed(t, "List, first page", func() error { _, err := db.List(t.Context(), task.Filter{}); return err })
 	timed(t, "List of running, none", func() error {
-		_, err := db.List(task.Filter{Statuses: []task.Status{task.Running}})
+		_, err := db.List(t.Context(), task.Filter{Statuses: []task.Status{task.Running}})
 		return err
 	})
 	timed(t, "Resolve by suffix", func() error { _, err := db.Resolve(string(ids[len(ids)/2][14:])); return err })
@@ -98,32 +97,4 @@ func printMuch(db *storage.DB, ids []task.ID) error {
 		}
 	}
 	return nil
-}
-
-// fill submits n tasks from several callers, so that commits are large. All but
-// the last hundred are completed.
-func fill(t testing.TB, db *storage.DB, n, callers int) []task.ID {
-	t.Helper()
-	ids := make([]task.ID, n)
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range callers {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				w := queued(i, "bench")
-				w.Env = nil
-				ids[i] = w.Task.ID
-				if i < n-100 {
-					e := step(*w.Task, w.Attempts[0], w.At, task.Starting, task.Running, task.Completed)
-					w.Task, w.Attempts = e.Task, e.Attempts
-				}
-				if err := db.Apply(w); err != nil {
-					t.Error(errors.Join(err))
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return ids
 }

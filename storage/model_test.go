@@ -192,7 +192,7 @@ func (m *model) compareList(t *testing.T, db *storage.DB) {
 	}
 	slices.SortFunc(want, func(a, b task.ID) int { return strings.Compare(string(b), string(a)) })
 	for {
-		page, err := db.List(f)
+		page, err := db.List(t.Context(), f)
 		if err != nil {
 			t.Fatal(err)
 		}

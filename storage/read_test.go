@@ -136,9 +136,9 @@ func TestListFilters(t *testing.T) {
 	}
 	slices.Reverse(labelled)
 	var got []task.ID
-	f := task.Filter{Label: "<nächtlich>", Statuses: []task.Status{task.Queued, task.Running}, Limit: 3}
+	f := task.Filter{Labels: []string{"<nächtlich>"}, Statuses: []task.Status{task.Queued, task.Running}, Limit: 3}
 	for pages := 1; ; pages++ {
-		page, err := db.List(f)
+		page, err := db.List(t.Context(), f)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,11 +156,11 @@ func TestListFilters(t *testing.T) {
 		t.Errorf("List = %v, want %v", got, labelled)
 	}
 	for _, bad := range []task.Filter{{Limit: -1}, {Limit: 1001}, {Cursor: "x"}, {Statuses: []task.Status{"done"}}} {
-		if _, err := db.List(bad); !errors.Is(err, task.ErrInvalid) || task.HintOf(err) == "" {
+		if _, err := db.List(t.Context(), bad); !errors.Is(err, task.ErrInvalid) || task.HintOf(err) == "" {
 			t.Errorf("List(%+v): %v", bad, err)
 		}
 	}
-	if page, err := db.List(task.Filter{Label: "nobody"}); err != nil || page.Tasks == nil || len(page.Tasks) > 0 {
+	if page, err := db.List(t.Context(), task.Filter{Labels: []string{"nobody"}}); err != nil || page.Tasks == nil || len(page.Tasks) > 0 {
 		t.Errorf("an empty list is %v, %v", page, err)
 	}
 }

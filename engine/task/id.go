@@ -41,6 +41,15 @@ func ParseID(s string) (ID, error) {
 	return ID(u.String()), nil
 }
 
+// FirstID is the least id that a task created at t can have.
+func FirstID(t time.Time) ID {
+	var u ulid.ULID
+	if ms := t.UnixMilli(); ms > 0 {
+		_ = u.SetTime(min(uint64(ms), ulid.MaxTime()))
+	}
+	return ID(u.String())
+}
+
 // Time is the moment of the id's creation, to the millisecond.
 func (id ID) Time() time.Time {
 	u, err := ulid.ParseStrict(string(id))

@@ -151,18 +151,3 @@ type Output struct {
 	Size    int64  `json:"size"` // of the whole stream as of now
 	Done    bool   `json:"done"` // the attempt has ended: Size is final
 }
-
-// Filter selects tasks for a list, newest first.
-type Filter struct {
-	Statuses   []Status `json:"statuses,omitempty"` // none: every one
-	Label      string   `json:"label,omitempty"`
-	WorkingDir string   `json:"working_dir,omitempty"`
-	Limit      int      `json:"limit,omitempty"`  // 0: 100; at most 1000
-	Cursor     string   `json:"cursor,omitempty"` // NextCursor of the page before
-}
-
-// Page is a part of a list.
-type Page struct {
-	Tasks      []Task `json:"tasks"`
-	NextCursor string `json:"next_cursor,omitempty"`
-}

@@ -89,7 +89,7 @@ func NewView(t Task, now time.Time) View {
 	if t.StartedAt.IsZero() {
 		return v
 	}
-	ms := elapsed(t, now).Milliseconds()
+	ms := t.Elapsed(now).Milliseconds()
 	seconds := float64(ms) / 1000
 	v.DurationMS, v.ElapsedSeconds = &ms, &seconds
 	v.Stdout = &StreamView{Bytes: t.StdoutBytes, URI: uri(t.ID, Stdout)}
@@ -106,10 +106,10 @@ func NewView(t Task, now time.Time) View {
 
 func uri(id ID, s Stream) string { return "task://" + string(id) + "/" + string(s) }
 
-// elapsed is the time with a process. The sum in the record does not hold the
+// Elapsed is the time with a process. The sum in the record does not hold the
 // running attempt, whose start is the last entry into running: StartedAt is
 // the first attempt's.
-func elapsed(t Task, now time.Time) time.Duration {
+func (t Task) Elapsed(now time.Time) time.Duration {
 	d := time.Duration(t.DurationMS) * time.Millisecond
 	if t.Status != Running {
 		return d

@@ -39,7 +39,7 @@ func TestEverythingCrossesTheSocket(t *testing.T) {
 	if want := "\x00\xff\xfe<&>\n" + string(tk.ID); err != nil || string(out.Data) != want || out.Offset != 7 || out.Size != 1<<40 || !out.Done {
 		t.Errorf("%+v %v", out, err)
 	}
-	p, err := c.List(ctx, task.Filter{Cursor: "c", Label: "l"})
+	p, err := c.List(ctx, task.Filter{Cursor: "c", Name: "l"})
 	if err != nil || len(p.Tasks) != 1 || p.NextCursor != "cl" {
 		t.Errorf("%+v %v", p, err)
 	}

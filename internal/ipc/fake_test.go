@@ -156,7 +156,7 @@ func (f *fake) Get(_ context.Context, ref string) (task.Task, error) {
 func (f *fake) List(_ context.Context, q task.Filter) (task.Page, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	p := task.Page{NextCursor: q.Cursor + q.Label}
+	p := task.Page{NextCursor: q.Cursor + q.Name}
 	for _, t := range f.tasks {
 		p.Tasks = append(p.Tasks, t)
 	}

@@ -257,7 +257,7 @@ func (s *suite) list() {
 	if len(p.Tasks) != 3 || p.Tasks[2].ID != ids[0] || p.NextCursor != "" {
 		s.Errorf("second page: %d tasks, cursor %q", len(p.Tasks), p.NextCursor)
 	}
-	p, err = s.List(s.ctx, task.Filter{Label: "parity-1"})
+	p, err = s.List(s.ctx, task.Filter{Labels: []string{"parity-1"}})
 	if s.must(err); len(p.Tasks) != 2 {
 		s.Errorf("by label: %d tasks", len(p.Tasks))
 	}

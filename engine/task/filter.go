@@ -1,0 +1,49 @@
+package task
+
+import "time"
+
+// Filter selects tasks for a list. A zero field selects all.
+type Filter struct {
+	Statuses   []Status `json:"statuses,omitempty"`    // one of these
+	Labels     []string `json:"labels,omitempty"`      // all of these
+	WorkingDir string   `json:"working_dir,omitempty"` // this directory or one below it
+	// Name is a part of the name, in any case; with one of *?[ a pattern for
+	// all of it.
+	Name   string    `json:"name,omitempty"`
+	Since  time.Time `json:"since,omitzero"`   // created then or later
+	Until  time.Time `json:"until,omitzero"`   // created before
+	Search string    `json:"search,omitempty"` // a part of a prompt, in any case
+
+	Sort    Sort `json:"sort,omitempty"` // "": ByCreated
+	Reverse bool `json:"reverse,omitempty"`
+
+	Limit  int    `json:"limit,omitempty"`  // 0: 100; at most 1000
+	Cursor string `json:"cursor,omitempty"` // NextCursor of the page before
+
+	// Now is what the time of a running task is measured by; the engine sets it.
+	Now time.Time `json:"-"`
+}
+
+// Sort is what a list is ordered by. Equal tasks stand newest first, tasks
+// that have no such value last.
+type Sort string
+
+// The orders.
+const (
+	ByCreated  Sort = "created"  // newest first
+	ByStarted  Sort = "started"  // newest first
+	ByEnded    Sort = "ended"    // newest first
+	ByDuration Sort = "duration" // longest first
+	ByCost     Sort = "cost"     // dearest first
+	ByName     Sort = "name"     // from A to Z
+	ByStatus   Sort = "status"   // in the order of a task's life
+)
+
+// Sorts lists every order.
+var Sorts = []Sort{ByCreated, ByStarted, ByEnded, ByDuration, ByCost, ByName, ByStatus}
+
+// Page is a part of a list.
+type Page struct {
+	Tasks      []Task `json:"tasks"`
+	NextCursor string `json:"next_cursor,omitempty"`
+}

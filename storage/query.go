@@ -1,0 +1,224 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"cctask/engine/task"
+)
+
+// query is a filter as it is evaluated: ids come from an index, newest first or
+// sorted, and a record is decoded only when cheaper looks have not ruled it out.
+type query struct {
+	task.Filter
+	ctx   context.Context
+	limit int
+	// ids from floor on and below this one
+	floor, below string
+	// needles stand in the JSON of every task that fits.
+	needles [][]byte
+	search  []byte // in lower case
+
+	records *bolt.Cursor
+}
+
+func newQuery(ctx context.Context, f task.Filter) (*query, error) {
+	q := &query{Filter: f, ctx: ctx, limit: f.Limit, below: "\xff", search: bytes.ToLower([]byte(f.Search))}
+	if q.limit == 0 {
+		q.limit = defaultLimit
+	}
+	if err := q.check(); err != nil {
+		return nil, err
+	}
+	if !f.Since.IsZero() {
+		q.floor = string(task.FirstID(f.Since))
+	}
+	if !f.Until.IsZero() {
+		q.below = string(task.FirstID(f.Until.Add(time.Millisecond)))
+	}
+	// Quotes in a JSON string are escaped, so that a whole string is found only
+	// where one stands.
+	for _, label := range f.Labels {
+		if err := q.needle("", label, `"`); err != nil {
+			return nil, err
+		}
+	}
+	if dir := strings.TrimSuffix(f.WorkingDir, "/"); dir != "" {
+		return q, q.needle(`"working_dir":`, dir, "")
+	}
+	return q, nil
+}
+
+func (q *query) needle(before, text, after string) error {
+	quoted, err := json.Marshal(text)
+	if err != nil {
+		return fmt.Errorf("encode a filter: %w", err)
+	}
+	needle := append([]byte(before), bytes.TrimSuffix(quoted, []byte(`"`))...)
+	q.needles = append(q.needles, append(needle, after...))
+	return nil
+}
+
+func (q *query) check() error {
+	bad := func(what, hint string) error {
+		return &task.Error{Code: task.CodeInvalid, Message: what, Hint: hint}
+	}
+	if q.limit < 0 || q.limit > maxLimit {
+		return bad(fmt.Sprintf("limit: %d is not between 1 and %d", q.limit, maxLimit), "Ask for fewer, and for the next page with its cursor.")
+	}
+	for _, s := range q.Statuses {
+		if !slices.Contains(task.Statuses, s) {
+			return bad(fmt.Sprintf("status: %q is unknown", s), fmt.Sprintf("Use one of %v.", task.Statuses))
+		}
+	}
+	if q.Sort != "" && !slices.Contains(task.Sorts, q.Sort) {
+		return bad(fmt.Sprintf("sort: %q is unknown", q.Sort), fmt.Sprintf("Use one of %v.", task.Sorts))
+	}
+	if _, err := path.Match(q.Name, ""); err != nil {
+		return bad(fmt.Sprintf("name: %q is not a pattern", q.Name), "Close each [ with a ], or put \\ before it.")
+	}
+	if _, err := task.ParseID(q.Cursor); q.Cursor != "" && err != nil {
+		return bad(fmt.Sprintf("cursor: %q is none", q.Cursor), "Use the next_cursor of the page before.")
+	}
+	return nil
+}
+
+// lookAround is how many tasks are looked at between looks whether anybody
+// waits for the answer.
+const lookAround = 256
+
+func (q *query) run(tx *bolt.Tx) ([]task.Task, error) {
+	next, err := q.candidates(tx)
+	if err != nil {
+		return nil, err
+	}
+	q.records = tx.Bucket(bucketTasks).Cursor()
+	list := []task.Task{}
+	for n := 1; len(list) <= q.limit; n++ {
+		if n%lookAround == 0 && q.ctx.Err() != nil {
+			return nil, q.ctx.Err()
+		}
+		id := next()
+		if id == "" {
+			break
+		}
+		v := q.record(id)
+		if slices.ContainsFunc(q.needles, func(n []byte) bool { return !bytes.Contains(v, n) }) {
+			continue
+		}
+		if said, err := q.said(tx, id); !said || err != nil {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		t, err := getTask(tx, id)
+		if err != nil {
+			return nil, err
+		}
+		if q.fits(t) {
+			list = append(list, t)
+		}
+	}
+	return list, nil
+}
+
+// record is a task's JSON. Ids mostly come in descending order, so that it is
+// the one before the last.
+func (q *query) record(id task.ID) []byte {
+	k, v := q.records.Prev()
+	if string(k) != string(id) {
+		if k, v = q.records.Seek([]byte(id)); string(k) != string(id) {
+			return nil
+		}
+	}
+	return v
+}
+
+// said tells whether a prompt of the task has the searched text.
+func (q *query) said(tx *bolt.Tx, id task.ID) (bool, error) {
+	if len(q.search) == 0 {
+		return true, nil
+	}
+	c := tx.Bucket(bucketPrompts).Cursor()
+	for k, _ := c.Seek([]byte(id)); bytes.HasPrefix(k, []byte(id)); {
+		p := place{bucketPrompts, string(k[:len(k)-8])}
+		text, err := p.read(tx, 0, task.MaxPrompt)
+		if err != nil {
+			return false, corrupt(tx.DB().Path(), fmt.Errorf("prompt of task %s: %w", id, err))
+		}
+		if bytes.Contains(bytes.ToLower(text), q.search) {
+			return true, nil
+		}
+		k, _ = c.Seek(append([]byte(p.prefix), 0xff))
+	}
+	return false, nil
+}
+
+func (q *query) fits(t task.Task) bool {
+	for _, l := range q.Labels {
+		if !slices.Contains(t.Spec.Labels, l) {
+			return false
+		}
+	}
+	dir := strings.TrimSuffix(q.WorkingDir, "/")
+	return (t.Spec.WorkingDir == q.WorkingDir || t.Spec.WorkingDir == dir || strings.HasPrefix(t.Spec.WorkingDir, dir+"/")) &&
+		(q.Since.IsZero() || !t.CreatedAt.Before(q.Since)) &&
+		(q.Until.IsZero() || t.CreatedAt.Before(q.Until))
+}
+
+// line walks ids downwards: those of one status, or all.
+type line struct {
+	c      *bolt.Cursor
+	prefix []byte
+	floor  string
+	status task.Status
+	id     task.ID // "" at the end
+}
+
+// lines are those of the statuses, from below an id on. Without a status it is
+// one for all tasks.
+func (q *query) lines(tx *bolt.Tx, statuses []task.Status, below string) []*line {
+	if len(statuses) == 0 {
+		l := &line{c: tx.Bucket(bucketTasks).Cursor(), floor: q.floor}
+		l.set(lastBefore(l.c, nil, []byte(below)))
+		return []*line{l}
+	}
+	var lines []*line
+	for _, s := range task.Statuses {
+		if slices.Contains(statuses, s) {
+			l := &line{c: tx.Bucket(bucketByStatus).Cursor(), prefix: keyByStatus(s, ""), floor: q.floor, status: s}
+			l.set(lastBefore(l.c, l.prefix, keyByStatus(s, task.ID(below))))
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
+
+func (l *line) next() { l.set(l.c.Prev()) }
+
+func (l *line) set(k, _ []byte) {
+	l.id = ""
+	if k != nil && bytes.HasPrefix(k, l.prefix) && string(k[len(l.prefix):]) >= l.floor {
+		l.id = task.ID(k[len(l.prefix):])
+	}
+}
+
+// newest is the line with the greatest id, -1 if all have ended.
+func newest(lines []*line) int {
+	best := -1
+	for i, l := range lines {
+		if l.id != "" && (best < 0 || l.id > lines[best].id) {
+			best = i
+		}
+	}
+	return best
+}
