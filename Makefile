@@ -4,6 +4,10 @@ CLAUDE_VERSION := 2.1.330
 CACHE          := $(CURDIR)/.cache
 TOOLS          := $(CACHE)/bin
 CLAUDE         := $(CACHE)/claude/$(CLAUDE_VERSION).installed
+# The foreign clients, named by what is installed, so that a change installs anew.
+FOREIGN        := $(CACHE)/foreign/$(shell cksum <testdata/foreign/package-lock.json | cut -d' ' -f1).installed
+NODE_VERSION   := 24.21.0
+NODE           := $(CACHE)/node/$(NODE_VERSION).installed
 BIN            := $(CURDIR)/bin/cctask
 PREFIX         ?= $(if $(GOBIN),$(GOBIN),$(HOME)/.local/bin)
 # The race detector needs a C compiler; without one the tests run without it.
@@ -33,11 +37,11 @@ install: build ## Copy cctask to PREFIX (default: GOBIN, else ~/.local/bin)
 	@echo "installed $(PREFIX)/cctask"
 
 .PHONY: test
-test: claude ## Run all tests; those on the real CLI skip where npm cannot install it
+test: claude foreign ## Run all tests; those on the real CLI and on foreign clients skip where npm cannot install them
 	go test $(GOFLAGS_TEST) -timeout 10m ./...
 
 .PHONY: test-heavy
-test-heavy: claude ## Run the long tests too: repeated crashes, large outputs, a million records
+test-heavy: claude foreign ## Run the long tests too: repeated crashes, large outputs, a million records
 	CCTASK_HEAVY=1 go test $(GOFLAGS_TEST) -timeout 60m -v -run Heavy ./...
 
 .PHONY: check
@@ -80,6 +84,26 @@ claude: ## Install the real CLI for the tests into .cache, if npm is there
 $(CLAUDE):
 	@mkdir -p $(CACHE)/claude
 	npm install --loglevel=error --no-audit --no-fund --prefix $(CACHE)/claude @anthropic-ai/claude-code@$(CLAUDE_VERSION)
+	@touch $@
+
+.PHONY: foreign
+foreign: ## Install the MCP clients and suites of others for the tests into .cache, if npm is there
+	@test -f $(FOREIGN) || $(MAKE) --no-print-directory $(FOREIGN) || \
+	  { test "$(CI)" != true || exit 1; echo "the foreign MCP clients could not be installed: the tests with them will skip"; }
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 22 || (a == 22 && b >= 19) ? 0 : 1)' 2>/dev/null || \
+	  test -f $(NODE) || $(MAKE) --no-print-directory $(NODE) || \
+	  { test "$(CI)" != true || exit 1; echo "node $(NODE_VERSION) could not be installed: the tests with foreign MCP clients will skip"; }
+
+$(FOREIGN):
+	@mkdir -p $(CACHE)/foreign
+	cp testdata/foreign/package.json testdata/foreign/package-lock.json $(CACHE)/foreign
+	cd $(CACHE)/foreign && npm ci --ignore-scripts --loglevel=error --no-audit --no-fund
+	@touch $@
+
+# Where the system's node is too old for them.
+$(NODE):
+	@mkdir -p $(CACHE)/node
+	npm install --loglevel=error --no-audit --no-fund --prefix $(CACHE)/node node@$(NODE_VERSION)
 	@touch $@
 
 # The tools are pinned, and installed again when a version changes.

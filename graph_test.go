@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"internal/servicetest":      {"engine", "engine/task", "internal/fakeclaude"},
 	"internal/cctest":           {"engine/task", "internal/fakeapi", "internal/fakeclaude", "internal/realclaude", "storage"},
 	"internal/e2e":              {},
+	"internal/foreign":          {},
 	"internal/mcpwire":          {},
 }
 
