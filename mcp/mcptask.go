@@ -87,9 +87,9 @@ type extTask struct {
 	TTLMS          *int64           `json:"ttlMs"`
 	PollIntervalMS *int64           `json:"pollIntervalMs,omitempty"`
 	// Of tasks/get, by status.
-	Outcome any            `json:"result,omitempty"`
-	Failure *responseError `json:"error,omitempty"`
-	Inputs  map[string]any `json:"inputRequests,omitempty"`
+	Outcome any                 `json:"result,omitempty"`
+	Failure *responseError      `json:"error,omitempty"`
+	Inputs  mcpgo.InputRequests `json:"inputRequests,omitempty"`
 }
 
 func newExtTask(m mcpgo.Task) *extTask {

@@ -16,8 +16,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv("CCTASK_MCP_TEST") == "serve" {
+	// For clients in other processes: "serve", or "fixtures" for the conformance suite.
+	if mode := os.Getenv("CCTASK_MCP_TEST"); mode != "" {
 		s := New(Config{Service: newFake(), Defaults: defaults})
+		if mode == "fixtures" {
+			s = newFixtureServer()
+		}
 		if err := s.Serve(context.Background(), os.Stdin, os.Stdout); err != nil {
 			os.Exit(3)
 		}
