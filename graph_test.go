@@ -40,6 +40,8 @@ var foreign = map[string][]string{
 	"go.etcd.io/bbolt":                 {"storage", "migrations"},
 	"github.com/mark3labs/mcp-go":      {"mcp"},
 	"github.com/spf13/cobra":           {"internal/cli"},
+	"github.com/spf13/pflag":           {"internal/cli"},
+	"github.com/pelletier/go-toml":     {"internal/cli"},
 	"github.com/oklog/ulid":            {"engine/task"},
 	"github.com/klauspost":             {"storage"},
 	"github.com/rs/zerolog":            {"engine", "internal/ipc", "internal/cli", "mcp"},

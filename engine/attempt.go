@@ -22,7 +22,8 @@ type attempt struct {
 	id      task.ID
 	n       int
 	session string
-	env     []string // kept for a fresh start after a lost session; nil when adopted
+	spec    *task.Spec // as it was launched; nil when adopted
+	env     []string   // kept for a fresh start after a lost session; nil when adopted
 
 	before  <-chan struct{} // closed when the attempt before has started
 	started chan struct{}   // closed when this one has, or never will
@@ -111,8 +112,17 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Record, error) {
 	if err := errors.Join(checkDir("working_dir", t.Spec.WorkingDir), checkClaude(t.Spec.Claude)); err != nil {
 		return runner.Record{}, &runner.SpawnError{Op: "look before the launch", Err: err.Error()}
 	}
+	p, err := e.policy()
+	if err != nil {
+		// The person will repair it; until then nothing starts.
+		return runner.Record{}, fmt.Errorf("%w: %w", runner.ErrNotStarted, err)
+	}
+	if t.Spec, err = bounded(t.Spec, p); err != nil {
+		return runner.Record{}, err
+	}
+	a.spec = &t.Spec
 	r, err := a.prepare(rec.N, runner.Launch{
-		Argv:    append([]string{t.Spec.Claude}, claude.Args(options(t.Spec, rec))...),
+		Argv:    append([]string{t.Spec.Claude}, claude.Args(options(t.Spec, rec, p.ExtraArgs))...),
 		WorkDir: t.Spec.WorkingDir, Deadline: t.Spec.Timeout(), Grace: e.cfg.Grace,
 		MaxOutput: t.Spec.OutputLimit(), Owner: e.cfg.Owner,
 	}, claude.Stdin(prompt, t.Spec.Literal))
@@ -223,6 +233,8 @@ func (a *attempt) notStarted(cause error) {
 		switch {
 		case t.CancelRequested || errors.Is(cause, errCancelled):
 			end.Status, end.Reason, end.Message = task.Cancelled, task.ReasonCancelled, "cancelled before it started"
+		case errors.Is(cause, task.ErrPolicy):
+			end.Status, end.Reason, end.Message = task.Failed, task.ReasonPolicy, cause.Error()
 		case spawned:
 			end.Status, end.Reason, end.Message = task.Failed, task.ReasonSpawnFailed, spawn.Error()
 		case again:
@@ -252,6 +264,9 @@ func (a *attempt) running(at time.Time) error {
 		rec.Status, rec.StartedAt, rec.Message = task.Running, at, ""
 		w.Attempts, w.DropEnv = []task.Attempt{rec}, true
 		t.Message = ""
+		if a.spec != nil {
+			t.Spec = *a.spec
+		}
 		// One that was adopted may have started long ago; with the others the
 		// order of these times is the queue's.
 		if t.StartedAt.IsZero() && a.before == nil {

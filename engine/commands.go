@@ -185,6 +185,9 @@ func (e *Engine) again(a Again, next func(*task.Task, task.Attempt) (task.Attemp
 		if err := e.mayRunAgain(t, a); err != nil {
 			return err
 		}
+		if err := e.rebound(t); err != nil {
+			return err
+		}
 		rec, err := next(t, all[len(all)-1])
 		if err != nil {
 			return err

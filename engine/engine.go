@@ -21,6 +21,9 @@ type Config struct {
 	Dir  string          // state directory; run directories are made in Dir/run
 	Jobs int             // most tasks with a process at once; 0: DefaultJobs
 	Keep task.KeepPolicy // the zero policy keeps everything
+	// Policy is asked at every submission and every start, so that a change
+	// counts at once; its error refuses the task. nil: everything is allowed.
+	Policy func() (task.Policy, error)
 	// Owner tells a runner how to start an owner again when it ends and finds
 	// none. Opaque here; nil: a runner starts none.
 	Owner json.RawMessage

@@ -148,12 +148,13 @@ func take(t *task.Task, n task.Attempt) {
 }
 
 // options are what claude is told on its command line.
-func options(s task.Spec, n task.Attempt) claude.Options {
+func options(s task.Spec, n task.Attempt, extra []string) claude.Options {
 	return claude.Options{
 		SessionID: n.SessionID, Resume: n.Resumes, Model: s.Model, SkipPermissions: s.SkipsPermissions(),
 		PermissionMode: s.PermissionMode, AllowedTools: s.AllowedTools, DisallowedTools: s.DisallowedTools,
 		AppendSystemPrompt: s.AppendSystemPrompt, MaxTurns: s.MaxTurns, MaxBudgetUSD: s.MaxBudgetUSD,
 		JSONSchema: s.JSONSchema, AddDirs: s.AddDirs, MCPConfig: s.MCPConfig, StrictMCPConfig: s.Strict(),
+		Extra: extra,
 	}
 }
 

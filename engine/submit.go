@@ -18,7 +18,12 @@ import (
 // Submit checks everything that can be checked now, so that a bad task is
 // refused with nothing recorded, and then records it before it answers.
 func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
-	if err := check(s); err != nil {
+	p, err := e.policy()
+	if err != nil {
+		return task.Task{}, err
+	}
+	spec, err := Allow(s, p)
+	if err != nil {
 		return task.Task{}, err
 	}
 	seq, err := e.nextSeq()
@@ -28,7 +33,7 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 	now := time.Now()
 	id := task.NewID(now)
 	t := task.Task{
-		ID: id, Spec: s.Spec, PromptBytes: len(s.Prompt), PromptHead: task.Head(s.Prompt),
+		ID: id, Spec: spec, PromptBytes: len(s.Prompt), PromptHead: task.Head(s.Prompt),
 		Seq: seq, Attempt: 1, CreatedAt: now, SessionID: id.UUID(),
 	}
 	if err := t.Become(task.Queued, now, "submitted"); err != nil {

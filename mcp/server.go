@@ -40,6 +40,8 @@ type Client struct {
 	WorkingDir string   // absolute; where relative working directories count from
 	Env        []string // for claude
 	Claude     string   // absolute path of the claude binary
+	// Defaults are options for arguments that are left out.
+	Defaults map[string]any
 }
 
 // Server is the MCP server. It may serve several clients at once.

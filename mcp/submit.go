@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -59,6 +60,9 @@ func (s *Server) submission(r *request, a *runArgs) (engine.Submission, error) {
 	if err != nil {
 		return engine.Submission{}, err
 	}
+	if err := a.over(client.Defaults, r.args); err != nil {
+		return engine.Submission{}, err
+	}
 	spec := a.spec(client)
 	if err := spec.Check(); err != nil {
 		return engine.Submission{}, err
@@ -69,6 +73,36 @@ func (s *Server) submission(r *request, a *runArgs) (engine.Submission, error) {
 		key = "mcp-" + rand.Text()
 	}
 	return engine.Submission{Spec: spec, Prompt: a.Prompt, Env: client.Env, Key: key}, nil
+}
+
+// over reads the arguments again, which are known to fit, over the client's defaults.
+func (a *runArgs) over(defaults map[string]any, args json.RawMessage) error {
+	if len(defaults) == 0 {
+		return nil
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(args, &raw); err != nil {
+		return fmt.Errorf("read the arguments: %w", err)
+	}
+	given := map[string]any{}
+	for name, v := range raw {
+		switch string(v) {
+		case "null": // left out
+		case "true", "false":
+			given[name] = string(v) == "true"
+		default:
+			given[name] = v
+		}
+	}
+	all, err := json.Marshal(task.Overlay(defaults, given))
+	if err == nil {
+		*a = runArgs{}
+		err = json.Unmarshal(all, a)
+	}
+	if err != nil {
+		return fmt.Errorf("lay the arguments over the defaults: %w", err)
+	}
+	return nil
 }
 
 // spec is the task's specification as the owner, which works elsewhere, needs it.

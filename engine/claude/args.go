@@ -23,6 +23,7 @@ type Options struct {
 	AddDirs            []string
 	MCPConfig          []string // files or inline JSON
 	StrictMCPConfig    bool
+	Extra              []string // whole arguments of the person's own, behind all others
 }
 
 // Args gives the arguments after the binary's name. The prompt is not among
@@ -70,7 +71,7 @@ func Args(o Options) []string {
 	list("--add-dir", o.AddDirs)
 	list("--mcp-config", o.MCPConfig)
 	flag("--strict-mcp-config", o.StrictMCPConfig)
-	return args
+	return append(args, o.Extra...)
 }
 
 // Stdin gives the bytes for claude's stdin. A prompt that begins with "/" is a

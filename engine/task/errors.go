@@ -14,6 +14,7 @@ const (
 	CodeConflict            Code = "conflict"             // the task's status does not allow this
 	CodeIdempotencyConflict Code = "idempotency_conflict" // the same key with another specification
 	CodeSessionBusy         Code = "session_busy"         // another live task holds the session
+	CodePolicy              Code = "policy_denied"        // the person's policy forbids it; nothing was recorded
 	CodeOwnerStarting       Code = "owner_starting"       // the owner still migrates or recovers
 	CodeOwnerGone           Code = "owner_gone"           // no owner answered, and none could be started
 	CodeLocked              Code = "locked"               // another process holds the database
@@ -60,6 +61,7 @@ var (
 	ErrConflict            = &Error{Code: CodeConflict}
 	ErrIdempotencyConflict = &Error{Code: CodeIdempotencyConflict}
 	ErrSessionBusy         = &Error{Code: CodeSessionBusy}
+	ErrPolicy              = &Error{Code: CodePolicy}
 	ErrOwnerStarting       = &Error{Code: CodeOwnerStarting}
 	ErrOwnerGone           = &Error{Code: CodeOwnerGone}
 	ErrLocked              = &Error{Code: CodeLocked}

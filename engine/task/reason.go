@@ -20,6 +20,7 @@ const (
 	ReasonStructuredOutput FailureReason = "structured_output"
 	ReasonPermissionRoot   FailureReason = "permission_denied_root"
 	ReasonSpawnFailed      FailureReason = "spawn_failed"
+	ReasonPolicy           FailureReason = "policy_denied"
 	ReasonDeadline         FailureReason = "deadline"
 	ReasonCancelled        FailureReason = "cancelled"
 	ReasonSessionLost      FailureReason = "session_lost"
@@ -34,7 +35,7 @@ const (
 var Reasons = []FailureReason{
 	ReasonInvalidRequest, ReasonAuth, ReasonBilling, ReasonUsageLimit, ReasonRateLimited, ReasonOverloaded,
 	ReasonNetwork, ReasonModelNotFound, ReasonContextOverflow, ReasonMaxTurns, ReasonMaxBudget,
-	ReasonStructuredOutput, ReasonPermissionRoot, ReasonSpawnFailed, ReasonDeadline, ReasonCancelled,
+	ReasonStructuredOutput, ReasonPermissionRoot, ReasonSpawnFailed, ReasonPolicy, ReasonDeadline, ReasonCancelled,
 	ReasonSessionLost, ReasonProcessFailed, ReasonNoResult, ReasonOutputLimit, ReasonInterrupted, ReasonUnknown,
 }
 
@@ -54,6 +55,7 @@ var hints = map[FailureReason]string{
 	ReasonStructuredOutput: "The answer did not fit the JSON schema: loosen the schema or say the format in the prompt, then retry.",
 	ReasonPermissionRoot:   "Run as another user, start with skip_permissions false, or set IS_SANDBOX=1 if this is a sandbox.",
 	ReasonSpawnFailed:      "claude could not be started: check that its path and the working directory still exist, then retry.",
+	ReasonPolicy:           "The policy of this machine forbids it by now: start a new task within the rule that the message names.",
 	ReasonDeadline:         "The deadline passed: resume to go on in the same session, or start a new task with a longer timeout.",
 	ReasonCancelled:        "Resume to go on in the same session, or retry from the start.",
 	ReasonSessionLost:      "claude no longer has this session: retry from the start.",

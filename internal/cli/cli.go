@@ -33,7 +33,7 @@ func System() Env {
 // app is one call of the command line.
 type app struct {
 	Env
-	flags globalFlags
+	flags flagTexts
 }
 
 // Run carries out args, the program's name first, and returns the exit code.
@@ -82,7 +82,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetErr(a.Stderr)
 	root.SetHelpTemplate(helpTemplate)
 	root.SetFlagErrorFunc(flagError)
-	a.flags.register(root)
+	a.registerSettings(root)
 	for _, f := range []func(*app) *cobra.Command{
 		newRun, newStart, newStatus, newList, newLogs, newWait, newCancel, newResume, newRetry, newRemove,
 		newDump, newDaemon, newMCP, newVersion,

@@ -28,7 +28,7 @@ func (a *app) connect(ctx context.Context) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.flags.embedded {
+	if s.embedded {
 		return a.embed(ctx, s)
 	}
 	client := a.client(s, true)
@@ -55,7 +55,7 @@ func (a *app) embed(ctx context.Context, s settings) (*service, error) {
 	if !slices.Contains(s.explicit, "log-level") {
 		level = zerolog.LevelWarnValue // stderr is a person's here
 	}
-	o, err := open(ctx, s, ipc.PhaseEmbedded, logger(a.Stderr, level))
+	o, err := a.open(ctx, s, ipc.PhaseEmbedded, logger(a.Stderr, level))
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -45,9 +46,7 @@ When an owner leaves running tasks go on; the next owner adopts them.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&a.flags.keepAge, "keep-age", "", "delete tasks that ended longer ago than a `TIME` like 30d (CCTASK_KEEP_AGE; default 30d, 0 never)")
-	f.StringVar(&a.flags.keepCount, "keep-count", "", "keep a `NUMBER` of ended tasks (CCTASK_KEEP_COUNT; default 0, all)")
-	f.StringVar(&a.flags.keepSize, "keep-size", "", "keep ended tasks up to a `SIZE` like 10GiB (CCTASK_KEEP_SIZE; default 0, all)")
+	a.flags.register(f, true)
 	f.BoolVar(&detached, "detached", false, "")
 	f.Int("ready-fd", -1, "")
 	for _, hidden := range []string{"detached", "ready-fd"} {
@@ -67,7 +66,13 @@ func (a *app) daemon(ctx context.Context, detached bool) error {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := notify().until(ctx)
 	defer cancel()
-	s, err := a.settings()
+	c, broken := a.config()
+	if broken != nil && !detached {
+		return broken
+	}
+	// What runs must find its owner also while the settings file is broken: all
+	// settings of one that a front or a runner starts are flags.
+	s, err := a.resolve(c)
 	if err != nil {
 		return err
 	}
@@ -81,14 +86,17 @@ func (a *app) daemon(ctx context.Context, detached bool) error {
 		w = newOwnerLog(s.dir)
 	}
 	log := logger(w, s.owner.LogLevel)
+	if broken != nil {
+		log.Error().Err(broken).Msg("new tasks are refused")
+	}
 	log.Info().Int("pid", os.Getpid()).Str("dir", s.dir).Str("version", version()).Msg("owner starts")
-	o, err := open(ctx, s, ipc.PhaseStarting, log)
+	o, err := a.open(ctx, s, ipc.PhaseStarting, log)
 	if err != nil {
 		return err
 	}
 	o.lock.Log = func(line string) { log.Warn().Msg(line) }
-	if !detached {
-		o.lock.Idle = 0
+	if o.lock.Idle = 0; detached || slices.Contains(s.explicit, "idle") {
+		o.lock.Idle = s.idle
 	}
 	err = errors.Join(o.lock.Serve(ctx, o), o.close())
 	log.Info().Int("pid", os.Getpid()).Msg("owner leaves")

@@ -65,9 +65,13 @@ func (a *app) defaults() (mcp.Client, error) {
 			Hint: "Give working_dir as an absolute path.",
 		}
 	}
-	claude, err := a.claudePath()
+	s, err := a.settings()
 	if err != nil {
 		return mcp.Client{}, err
 	}
-	return mcp.Client{WorkingDir: dir, Env: a.Environ(), Claude: claude}, nil
+	claude, err := a.findClaude(s.claude)
+	if err != nil {
+		return mcp.Client{}, err
+	}
+	return mcp.Client{WorkingDir: dir, Env: a.Environ(), Claude: claude, Defaults: s.config.defaults}, nil
 }

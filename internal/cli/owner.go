@@ -42,7 +42,7 @@ type relaunch struct {
 }
 
 // open takes the lock before it touches anything that the lock guards.
-func open(ctx context.Context, s settings, phase string, log zerolog.Logger) (*owner, error) {
+func (a *app) open(ctx context.Context, s settings, phase string, log zerolog.Logger) (*owner, error) {
 	if s.owner.Jobs == 0 {
 		s.owner.Jobs = engine.DefaultJobs()
 	}
@@ -57,13 +57,13 @@ func open(ctx context.Context, s settings, phase string, log zerolog.Logger) (*o
 		return nil, err
 	}
 	o := &owner{dir: s.dir, lock: lock}
-	if err := o.start(s, phase, log); err != nil {
+	if err := o.start(s, phase, log, a.policy); err != nil {
 		return nil, errors.Join(err, o.close())
 	}
 	return o, nil
 }
 
-func (o *owner) start(s settings, phase string, log zerolog.Logger) error {
+func (o *owner) start(s settings, phase string, log zerolog.Logger, policy func() (task.Policy, error)) error {
 	var err error
 	o.db, err = storage.Open(s.dir, storage.Options{App: version()})
 	if err != nil {
@@ -71,7 +71,8 @@ func (o *owner) start(s settings, phase string, log zerolog.Logger) error {
 	}
 	cfg := engine.Config{
 		Dir: s.dir, Jobs: s.owner.Jobs, Log: log, Spare: spareOwner(s.dir),
-		Keep: task.KeepPolicy{Age: s.owner.KeepAge, Count: s.owner.KeepCount, Size: s.owner.KeepSize},
+		Keep:   task.KeepPolicy{Age: s.owner.KeepAge, Count: s.owner.KeepCount, Size: s.owner.KeepSize},
+		Policy: policy,
 	}
 	if phase != ipc.PhaseEmbedded {
 		exe, err := os.Executable()
@@ -84,6 +85,12 @@ func (o *owner) start(s settings, phase string, log zerolog.Logger) error {
 	}
 	o.Engine, err = engine.New(cfg, o.db, &runner.Launcher{})
 	return err
+}
+
+// policy is what the settings file says now: an edit counts at once.
+func (a *app) policy() (task.Policy, error) {
+	c, err := a.config()
+	return c.policy, err
 }
 
 // close lets go in the reverse order: whoever gets the lock next finds the

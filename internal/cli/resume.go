@@ -26,7 +26,7 @@ The attempt gets the environment of this command.`,
 			var prompt string
 			if len(args) == 2 {
 				var err error
-				if prompt, err = a.prompt(args[1:]); err != nil {
+				if prompt, err = a.prompt("", args[1:]); err != nil {
 					return err
 				}
 				if err := task.CheckPrompt(prompt); err != nil {

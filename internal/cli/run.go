@@ -28,7 +28,7 @@ terminal is, leave the task running and print its id; cctask wait ID waits for i
 		Annotations: exits(exitDone, exitFault, exitInput, exitEnded, exitInterrupted),
 		Args:        arguments(0, 1, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			sub, err := a.submission(cmd, &f, args)
+			sub, err := a.submission(&f, args)
 			if err != nil {
 				return err
 			}

@@ -35,7 +35,7 @@ func TestSettingsPrecedence(t *testing.T) {
 		s.owner.KeepAge != 7*24*time.Hour || s.owner.KeepCount != 10 || s.owner.KeepSize != 10<<30 {
 		t.Errorf("from the environment: %+v", s)
 	}
-	a.flags = globalFlags{dir: "/from/flag", jobs: "5", logLevel: "warn"}
+	a.flags = flagTexts{"dir": "/from/flag", "jobs": "5", "log-level": "warn"}
 	if s, err = a.settings(); err != nil || s.dir != "/from/flag" || s.owner.Jobs != 5 || s.owner.LogLevel != "warn" {
 		t.Errorf("flags do not win: %+v, %v", s, err)
 	}
@@ -69,6 +69,14 @@ func TestBadSettingIsNamed(t *testing.T) {
 	}
 }
 
+func claudeOf(a *app) (string, error) {
+	s, err := a.settings()
+	if err != nil {
+		return "", err
+	}
+	return a.findClaude(s.claude)
+}
+
 func TestClaudePath(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -84,16 +92,16 @@ func TestClaudePath(t *testing.T) {
 	}
 	write("a/claude", 0o600) // not executable: passed over
 	want := write("b/claude", 0o700)
-	a := &app{Env: envOf(map[string]string{"PATH": strings.Join([]string{"", ".", dir + "/a", dir + "/b"}, ":")})}
-	if got, err := a.claudePath(); err != nil || got != want {
+	a := &app{Env: envOf(map[string]string{"PATH": strings.Join([]string{"", ".", dir + "/a", dir + "/b"}, ":"), "HOME": dir})}
+	if got, err := claudeOf(a); err != nil || got != want {
 		t.Errorf("got %q, %v, want %q", got, err, want)
 	}
-	a.flags.claude = dir + "/a/claude"
-	if _, err := a.claudePath(); err == nil || !strings.Contains(err.Error(), "--claude") || exitCode(err) != exitInput {
+	a.flags = flagTexts{"claude": dir + "/a/claude"}
+	if _, err := claudeOf(a); err == nil || !strings.Contains(err.Error(), "--claude") || exitCode(err) != exitInput {
 		t.Errorf("a file that cannot be run: %v", err)
 	}
-	a = &app{Env: envOf(map[string]string{"PATH": dir})}
-	if _, err := a.claudePath(); err == nil || task.HintOf(err) == "" {
+	a = &app{Env: envOf(map[string]string{"PATH": dir, "HOME": dir})}
+	if _, err := claudeOf(a); err == nil || task.HintOf(err) == "" {
 		t.Errorf("no claude: %v", err)
 	}
 	if got, err := a.explicitClaude(); got != "" || err != nil {

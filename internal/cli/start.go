@@ -23,7 +23,7 @@ With --embedded the command stays until the task has ended, as nobody else would
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(0, 1, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			sub, err := a.submission(cmd, &f, args)
+			sub, err := a.submission(&f, args)
 			if err != nil {
 				return err
 			}

@@ -1,15 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"strings"
-	"time"
+	"strconv"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -18,121 +16,111 @@ import (
 	"cctask/engine/task"
 )
 
-// taskFlags are the options of a new task: those of the MCP tools, by the same
-// names with dashes.
+// taskFlags are the options of a new task: those of the MCP tools, by the same names.
 type taskFlags struct {
-	task.Spec
-	timeout      span
-	jsonSchema   string
-	skip, strict bool
-	key          string
+	options    map[string]any
+	promptFile string
+	key        string
 }
 
 func (f *taskFlags) register(cmd *cobra.Command) {
+	f.options = map[string]any{}
 	fl := cmd.Flags()
-	fl.StringVar(&f.WorkingDir, "working-dir", "", "`DIR` in which claude works (default: this one)")
-	fl.StringVar(&f.Model, "model", "", "`MODEL`: sonnet, opus, haiku or a full name (default: claude's own)")
-	fl.StringVar(&f.Name, "name", "", "a `NAME` by which the task can be asked for instead of its id")
-	fl.StringArrayVar(&f.Labels, "label", nil, "a `LABEL` to list tasks by; may be repeated")
-	fl.BoolVar(&f.skip, "skip-permissions", true, "let claude use its tools without asking; with =false it may only what its settings allow")
-	fl.Var(&f.timeout, "timeout", "deadline of the task: seconds, or a `TIME` like 90s or 2h; 0 is none")
-	fl.StringVar(&f.PermissionMode, "permission-mode", "", "`MODE`: "+strings.Join(task.PermissionModes, ", "))
-	fl.StringArrayVar(&f.AllowedTools, "allowed-tools", nil, "a `TOOL` that needs no permission, such as \"Bash(git log:*)\"; may be repeated")
-	fl.StringArrayVar(&f.DisallowedTools, "disallowed-tools", nil, "a `TOOL` that claude must not use; may be repeated")
-	fl.StringVar(&f.AppendSystemPrompt, "append-system-prompt", "", "`TEXT` at the end of claude's system prompt")
-	fl.IntVar(&f.MaxTurns, "max-turns", 0, "stop after this `NUMBER` of turns; 0 is no limit")
-	fl.Float64Var(&f.MaxBudgetUSD, "max-budget-usd", 0, "stop when the task has cost more than this `AMOUNT`; 0 is no limit")
-	fl.StringVar(&f.jsonSchema, "json-schema", "", "a JSON Schema for the answer: `JSON`, or a file with it")
-	fl.StringArrayVar(&f.AddDirs, "add-dirs", nil, "another `DIR` that claude may work in; may be repeated")
-	fl.BoolVar(&f.Literal, "literal", false, "take a prompt that begins with / as text, not as a slash command")
-	fl.StringArrayVar(&f.MCPConfig, "mcp-config", nil, "MCP servers for the task: a `FILE`, or its JSON; may be repeated")
-	fl.BoolVar(&f.strict, "strict-mcp-config", true, "only the MCP servers of --mcp-config; with =false the user's and the project's too")
-	fl.Func("max-output", "stop the task when stdout or stderr is larger than this `SIZE` (default 1GiB)", func(text string) (err error) {
-		f.MaxOutput, err = parseSize(text)
-		return err
-	})
+	for _, o := range taskOptions {
+		fl.Var(optionFlag{o, f.options}, o.flag, o.usage)
+		if o.kind == toggle {
+			fl.Lookup(o.flag).NoOptDefVal = "true"
+		}
+	}
+	fl.StringVar(&f.promptFile, "prompt-file", "", "`FILE` that holds the prompt")
 	fl.StringVar(&f.key, "idempotency-key", "", "a `KEY`: the same command with the same one starts nothing and gives the first one's task")
 }
 
-// submission is the new task that flags and arguments describe. What can be
-// refused without an owner is refused here, so that a mistake starts nothing.
-func (a *app) submission(cmd *cobra.Command, f *taskFlags, args []string) (engine.Submission, error) {
-	prompt, err := a.prompt(args)
+// maker makes the submissions of one command.
+type maker struct {
+	defaults, flags map[string]any
+	claude, dir     string
+	env             []string
+}
+
+func (a *app) maker(f *taskFlags) (maker, error) {
+	s, err := a.settings()
 	if err != nil {
-		return engine.Submission{}, err
+		return maker{}, err
 	}
+	m := maker{defaults: s.config.defaults, flags: f.options, env: a.Environ()}
+	if m.claude, err = a.findClaude(s.claude); err != nil {
+		return m, err
+	}
+	if m.dir, err = os.Getwd(); err != nil {
+		err = badInput(fmt.Sprintf("working_dir: this directory is gone: %v", err), "Go to a directory that exists.")
+	}
+	return m, err
+}
+
+// make is a new task: own options over the flags over the settings file. What
+// can be refused without an owner is refused here, so that a mistake starts
+// nothing.
+func (m maker) make(prompt, key string, own map[string]any) (engine.Submission, error) {
 	if err := task.CheckPrompt(prompt); err != nil {
 		return engine.Submission{}, err
 	}
-	spec, err := f.spec(cmd)
+	spec, err := specOf(m.defaults, m.flags, own)
 	if err != nil {
 		return engine.Submission{}, err
 	}
-	if spec.Claude, err = a.claudePath(); err != nil {
+	spec.Claude = m.claude
+	anchor(&spec, m.dir)
+	return engine.Submission{Spec: spec, Prompt: prompt, Env: m.env, Key: key}, spec.Check()
+}
+
+// submission is the new task that flags and arguments describe.
+func (a *app) submission(f *taskFlags, args []string) (engine.Submission, error) {
+	prompt, err := a.prompt(f.promptFile, args)
+	if err != nil {
 		return engine.Submission{}, err
 	}
-	return engine.Submission{Spec: spec, Prompt: prompt, Env: a.Environ(), Key: f.key}, spec.Check()
+	m, err := a.maker(f)
+	if err != nil {
+		return engine.Submission{}, err
+	}
+	return m.make(prompt, f.key, nil)
 }
 
-// spec has what the flags say as the owner, which works elsewhere, needs it.
-func (f *taskFlags) spec(cmd *cobra.Command) (task.Spec, error) {
-	s := f.Spec
-	s.TimeoutSeconds = time.Duration(f.timeout).Seconds()
-	if cmd.Flags().Changed("skip-permissions") {
-		s.SkipPermissions = &f.skip
-	}
-	if cmd.Flags().Changed("strict-mcp-config") {
-		s.StrictMCPConfig = &f.strict
-	}
-	if text := f.jsonSchema; text != "" {
-		if !isJSON(text) {
-			data, err := os.ReadFile(text)
-			if err != nil {
-				return s, badInput(fmt.Sprintf("json_schema: %v", err), "Give the schema itself, or a file that holds it.")
-			}
-			text = string(data)
-		}
-		s.JSONSchema = json.RawMessage(text)
-	}
-	paths := []*string{&s.WorkingDir}
-	for i := range s.AddDirs {
-		paths = append(paths, &s.AddDirs[i])
-	}
-	for i := range s.MCPConfig {
-		if !isJSON(s.MCPConfig[i]) {
-			paths = append(paths, &s.MCPConfig[i])
-		}
-	}
-	for _, path := range paths {
-		abs, err := filepath.Abs(*path)
-		if err != nil {
-			return s, badInput(fmt.Sprintf("%q cannot be found from here: %v", *path, err), "Give an absolute path.")
-		}
-		*path = abs
-	}
-	return s, nil
-}
-
-func isJSON(text string) bool { return strings.HasPrefix(strings.TrimSpace(text), "{") }
-
-// prompt is the argument, or stdin with "-" or without an argument.
-func (a *app) prompt(args []string) (string, error) {
-	if len(args) == 1 && args[0] != "-" {
+// prompt is the argument, or a file, or stdin with "-" or without an argument.
+func (a *app) prompt(file string, args []string) (string, error) {
+	switch {
+	case file != "" && len(args) > 0:
+		return "", badInput("a prompt is given twice: --prompt-file and "+strconv.Quote(args[0]), "Leave one of the two out.")
+	case len(args) == 1 && args[0] != "-":
 		return args[0], nil
-	}
-	if len(args) == 0 && isTerminal(a.Stdin) {
+	case file == "" && len(args) == 0 && isTerminal(a.Stdin):
 		return "", badInput("a prompt is missing", `Give it as one argument, or - to type it here and end it with Ctrl-D.`)
 	}
-	var b strings.Builder
-	n, err := io.Copy(&b, io.LimitReader(a.Stdin, task.MaxPrompt+1))
-	switch {
-	case err != nil:
-		return "", badInput(fmt.Sprintf("read the prompt from stdin: %v", err), "Give the prompt as an argument.")
-	case n > task.MaxPrompt:
-		return "", badInput(fmt.Sprintf("prompt: has more than %d bytes", task.MaxPrompt),
-			"Put the material into a file in the working directory and name the file in the prompt.")
+	data, err := a.readAll(file, task.MaxPrompt)
+	if err != nil {
+		return "", badInput(fmt.Sprintf("read the prompt: %v", err),
+			fmt.Sprintf("Give the prompt as an argument, a file or on stdin. It may have %d bytes; put longer material into a file in the working directory and name that in the prompt.", task.MaxPrompt))
 	}
-	return b.String(), nil
+	return string(data), nil
+}
+
+// readAll is what a file holds, or stdin with "-" or no name.
+func (a *app) readAll(file string, most int64) ([]byte, error) {
+	in := a.Stdin
+	if file != "" && file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = f.Close() }()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("%s has more than %d bytes", cmp.Or(file, "stdin"), most)
+	}
+	return data, err
 }
 
 type call func(context.Context, engine.Service) (task.Task, error)

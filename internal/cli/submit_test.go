@@ -27,10 +27,10 @@ func TestPromptFromStdin(t *testing.T) {
 		"with a NUL":     {stdin: "a\x00b", bad: "NUL"},
 		"empty, no args": {stdin: "", bad: "is blank"},
 	} {
-		a := &app{Env: envOf(map[string]string{"PATH": "/nowhere"})}
-		a.flags.claude = "/bin/sh"
+		a := &app{Env: envOf(map[string]string{"PATH": "/nowhere", "HOME": "/home/u"})}
+		a.flags = flagTexts{"claude": "/bin/sh"}
 		a.Stdin = strings.NewReader(test.stdin)
-		sub, err := a.submission(&cobra.Command{}, &taskFlags{}, nil)
+		sub, err := a.submission(&taskFlags{}, nil)
 		switch {
 		case test.bad != "":
 			if exitCode(err) != exitInput || !strings.Contains(err.Error(), test.bad) || task.HintOf(err) == "" {
@@ -78,18 +78,20 @@ func TestTaskFlags(t *testing.T) {
 	f.register(cmd)
 	err = cmd.ParseFlags([]string{
 		"--working-dir", dir, "--label", "a,b", "--label=c", "--permission-mode=plan", "--allowed-tools", "Bash(a, b)", "--disallowed-tools=X",
-		"--append-system-prompt=-s", "--max-turns=3", "--max-budget-usd=0.5", "--json-schema", schema, "--add-dirs=sub", "--literal",
+		"--append-system-prompt=-s", "--max-turns=3", "--max-budget-usd=0.5", "--json-schema", schema, "--add-dirs=sub",
 		"--mcp-config", " {}", "--mcp-config=m.json", "--strict-mcp-config=false", "--max-output=1MiB", "--timeout=2m", "--name=n", "--model=opus",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := f.spec(cmd)
+	m := maker{defaults: map[string]any{"model": "haiku", "literal": true}, flags: f.options, dir: wd, claude: "/c"}
+	sub, err := m.make("p", "k", map[string]any{"name": "own"})
+	got := sub.Spec
 	no := false
 	want := task.Spec{
 		WorkingDir: dir, Labels: []string{"a,b", "c"}, PermissionMode: "plan", AllowedTools: []string{"Bash(a, b)"}, DisallowedTools: []string{"X"},
 		AppendSystemPrompt: "-s", MaxTurns: 3, MaxBudgetUSD: 0.5, JSONSchema: []byte(`{"type":"object"}`), AddDirs: []string{filepath.Join(wd, "sub")}, Literal: true,
-		MCPConfig: []string{" {}", filepath.Join(wd, "m.json")}, StrictMCPConfig: &no, MaxOutput: 1 << 20, TimeoutSeconds: 120, Name: "n", Model: "opus",
+		MCPConfig: []string{" {}", filepath.Join(wd, "m.json")}, StrictMCPConfig: &no, MaxOutput: 1 << 20, TimeoutSeconds: 120, Name: "own", Model: "opus", Claude: "/c",
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v\n got %+v\nwant %+v", err, got, want)

@@ -305,7 +305,7 @@ func TestSettingsThatDiffer(t *testing.T) {
 	serve(t, dir) // with 4 jobs
 	var lines []string
 	c := front(t, dir, func(c *Config) {
-		c.Settings = Settings{Jobs: 8, LogLevel: "info", KeepCount: 3}
+		c.Settings = Settings{Jobs: 8, LogLevel: "info", KeepCount: 3, Idle: "5m0s", Config: "/c.toml"}
 		c.Explicit = []string{"jobs", "log-level"}
 		c.Warn = func(line string) { lines = append(lines, line) }
 	})
@@ -315,7 +315,7 @@ func TestSettingsThatDiffer(t *testing.T) {
 	if len(lines) != 1 || !strings.Contains(lines[0], "--jobs=4, not --jobs=8") || !strings.Contains(lines[0], "daemon stop") || strings.Contains(lines[0], "keep") {
 		t.Errorf("%q", lines)
 	}
-	want := []string{"--jobs=8", "--log-level=info", "--keep-age=0s", "--keep-count=3", "--keep-size=0"}
+	want := []string{"--jobs=8", "--log-level=info", "--keep-age=0s", "--keep-count=3", "--keep-size=0", "--idle=5m0s", "--config=/c.toml"}
 	if got := c.cfg.Settings.Args(); !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}

@@ -15,6 +15,8 @@ type Settings struct {
 	KeepAge   time.Duration `json:"keep_age"`   // 0: for ever
 	KeepCount int           `json:"keep_count"` // 0: any number
 	KeepSize  int64         `json:"keep_size"`  // bytes; 0: any size
+	Idle      string        `json:"idle"`       // without work for so long it leaves; "0s": never; "": the default
+	Config    string        `json:"config"`     // the settings file, from which the policy comes
 }
 
 // setting is one of the Settings under the name of its flag.
@@ -27,6 +29,8 @@ func (s Settings) list() []setting {
 		{"keep-age", s.KeepAge.String()},
 		{"keep-count", strconv.Itoa(s.KeepCount)},
 		{"keep-size", strconv.FormatInt(s.KeepSize, 10)},
+		{"idle", s.Idle},
+		{"config", s.Config},
 	}
 }
 

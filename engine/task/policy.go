@@ -1,0 +1,170 @@
+package task
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Policy bounds what tasks may ask for. Only the person at the machine sets it;
+// the arguments of a task can narrow it and never widen it. Zero fields bound
+// nothing.
+type Policy struct {
+	// AllowedDirs must hold the working directory and every further one.
+	AllowedDirs []string `json:"allowed_dirs"`
+	// MaxPermissionMode is the highest mode, in the order of modeRank.
+	MaxPermissionMode    string   `json:"max_permission_mode"`
+	AllowSkipPermissions *bool    `json:"allow_skip_permissions"` // nil: true
+	AllowedModels        []string `json:"allowed_models"`
+	MaxTimeoutSeconds    float64  `json:"max_timeout"`
+	MaxBudgetUSD         float64  `json:"max_budget_usd"`
+	// ExtraArgs stand behind all other arguments of claude, which takes the
+	// last one where an option comes twice.
+	ExtraArgs []string `json:"extra_args"`
+}
+
+const bypass = "bypassPermissions"
+
+// modeRank orders the permission modes by what claude may do without being
+// asked: plan changes nothing; default, manual and dontAsk do what the settings
+// allow (nobody is there to be asked, so all three deny the rest); acceptEdits
+// changes files too; auto does what its own judgement lets pass; bypass does all.
+var modeRank = map[string]int{"plan": 0, "dontAsk": 1, "manual": 1, "default": 1, "acceptEdits": 2, "auto": 3, bypass: 4}
+
+// ours are claude's options by which cctask drives it.
+var ours = []string{"-p", "--print", "--output-format", "--input-format", "--session-id", "--resume", "-r", "--continue", "-c", "--fork-session"}
+
+// Check refuses a policy that could not hold.
+func (p Policy) Check() error {
+	for _, d := range p.AllowedDirs {
+		if !filepath.IsAbs(d) {
+			return invalid("allowed_dirs", fmt.Sprintf("%q is not an absolute path", d), "Give each directory from the root.")
+		}
+	}
+	if _, known := modeRank[p.MaxPermissionMode]; !known && p.MaxPermissionMode != "" {
+		return invalid("max_permission_mode", fmt.Sprintf("%q is unknown", p.MaxPermissionMode), "Use one of "+strings.Join(PermissionModes, ", ")+".")
+	}
+	for _, m := range p.AllowedModels {
+		if !modelPattern.MatchString(m) {
+			return invalid("allowed_models", fmt.Sprintf("%q is not a model name", m), "Use sonnet, opus, haiku or a full model name.")
+		}
+	}
+	if !(p.MaxTimeoutSeconds >= 0 && p.MaxTimeoutSeconds <= MaxTimeout.Seconds()) {
+		return invalid("max_timeout", fmt.Sprintf("%v is not between 0 and %v seconds", p.MaxTimeoutSeconds, MaxTimeout.Seconds()), "0 means no bound.")
+	}
+	if !(p.MaxBudgetUSD >= 0) {
+		return invalid("max_budget_usd", "is negative", "0 means no bound.")
+	}
+	for i, arg := range p.ExtraArgs {
+		name, _, _ := strings.Cut(arg, "=")
+		if i == 0 && !strings.HasPrefix(arg, "-") || strings.ContainsRune(arg, 0) || slices.Contains(ours, name) {
+			return invalid("extra_args", fmt.Sprintf("%q cannot be added", arg), "Give options of claude, but not those for output and session, which cctask sets.")
+		}
+	}
+	return nil
+}
+
+// Apply gives the specification as the policy lets it run: what was left out
+// takes the bound, what was asked for beyond it is refused by the rule's name.
+// The directories on both sides must have their links resolved.
+func (p Policy) Apply(s Spec) (Spec, error) {
+	for _, d := range append([]string{s.WorkingDir}, s.AddDirs...) {
+		if !p.allowsDir(d) {
+			return s, denied("allowed_dirs", fmt.Sprintf("%s is not inside %s", d, strings.Join(p.AllowedDirs, " or ")), "Choose a directory inside those.")
+		}
+	}
+	if len(p.AllowedModels) > 0 {
+		if s.Model == "" {
+			s.Model = p.AllowedModels[0]
+		}
+		if !slices.Contains(p.AllowedModels, s.Model) {
+			return s, denied("allowed_models", fmt.Sprintf("%s is not one of %s", s.Model, strings.Join(p.AllowedModels, ", ")), "Choose one of those, or leave the model out.")
+		}
+	}
+	if most := p.MaxTimeoutSeconds; most > 0 {
+		if s.TimeoutSeconds == 0 {
+			s.TimeoutSeconds = most
+		}
+		if s.TimeoutSeconds > most {
+			return s, denied("max_timeout", fmt.Sprintf("%v is more than %v", s.Timeout(), Spec{TimeoutSeconds: most}.Timeout()), "Ask for less, or leave the timeout out.")
+		}
+	}
+	if most := p.MaxBudgetUSD; most > 0 {
+		if s.MaxBudgetUSD == 0 {
+			s.MaxBudgetUSD = most
+		}
+		if s.MaxBudgetUSD > most {
+			return s, denied("max_budget_usd", fmt.Sprintf("%v is more than %v", s.MaxBudgetUSD, most), "Ask for less, or leave the budget out.")
+		}
+	}
+	return p.applyMode(s)
+}
+
+// applyMode bounds the permissions. The mode is then always said to claude: one
+// that is left to its settings could be a project's own and higher.
+func (p Policy) applyMode(s Spec) (Spec, error) {
+	noSkip := p.AllowSkipPermissions != nil && !*p.AllowSkipPermissions
+	highest := p.MaxPermissionMode
+	if highest == "" {
+		highest = bypass
+	}
+	skips := s.SkipsPermissions() || s.PermissionMode == bypass
+	explicit := s.SkipPermissions != nil && *s.SkipPermissions || s.PermissionMode == bypass
+	switch {
+	case explicit && noSkip:
+		return s, denied("allow_skip_permissions", "permissions cannot be skipped here", "Leave skip_permissions out, or choose another permission_mode.")
+	case explicit && highest != bypass, !skips && s.PermissionMode != "" && modeRank[s.PermissionMode] > modeRank[highest]:
+		asked := s.PermissionMode
+		if asked == "" {
+			asked = "skip_permissions"
+		}
+		return s, denied("max_permission_mode", fmt.Sprintf("%s is more than %s", asked, highest), "Choose a lower permission_mode, or leave it out.")
+	case !noSkip && highest == bypass, s.PermissionMode != "":
+		return s, nil
+	}
+	s.SkipPermissions = new(bool)
+	s.PermissionMode = "default"
+	// A task that nothing restricts takes the bound itself.
+	if skips && highest != bypass || modeRank[highest] < modeRank["default"] {
+		s.PermissionMode = highest
+	}
+	return s, nil
+}
+
+func (p Policy) allowsDir(dir string) bool {
+	return len(p.AllowedDirs) == 0 || slices.ContainsFunc(p.AllowedDirs, func(allowed string) bool {
+		rel, err := filepath.Rel(allowed, dir)
+		return err == nil && filepath.IsLocal(rel)
+	})
+}
+
+func denied(rule, what, hint string) error {
+	return &Error{
+		Code: CodePolicy, Message: "policy." + rule + ": " + what,
+		Hint: hint + " Only the person at this machine can change the [policy] of cctask's settings file.",
+	}
+}
+
+// Overlay lays options by their names over defaults. A default gives way to an
+// option that contradicts it; nil is an option that is left out.
+func Overlay(defaults, given map[string]any) map[string]any {
+	out := maps.Clone(defaults)
+	if out == nil {
+		out = map[string]any{}
+	}
+	restricts := given["permission_mode"] != nil || given["allowed_tools"] != nil
+	if given["skip_permissions"] == true {
+		delete(out, "permission_mode")
+		delete(out, "allowed_tools")
+	} else if restricts && out["skip_permissions"] == true {
+		delete(out, "skip_permissions")
+	}
+	for name, v := range given {
+		if v != nil {
+			out[name] = v
+		}
+	}
+	return out
+}

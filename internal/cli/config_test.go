@@ -1,0 +1,283 @@
+package cli
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cctask/engine/task"
+)
+
+// withConfig is a front whose settings file, at the usual place, holds text.
+func withConfig(t *testing.T, text string, vars map[string]string) (a *app, file string) {
+	t.Helper()
+	home := t.TempDir()
+	file = filepath.Join(home, ".config", "cctask", "config.toml")
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{"HOME": home}
+	for k, v := range vars {
+		all[k] = v
+	}
+	return &app{Env: envOf(all)}, file
+}
+
+// everything sets each key that a settings file may have.
+const everything = `# a comment
+dir = "~/state"
+claude = "/bin/sh"
+jobs = 3
+log_level = "debug"
+embedded = true
+keep_age = "7d"
+keep_count = 10
+keep_size = "10GiB"
+idle = "1h"
+
+[defaults]
+model = "haiku"
+labels = ["a", "b"]
+timeout = "30m"
+skip_permissions = false
+permission_mode = "plan"
+allowed_tools = ["Read"]
+disallowed_tools = ["Bash"]
+append_system_prompt = "be brief"
+max_turns = 5
+max_budget_usd = 1.5
+json_schema = {type = "object"}
+add_dirs = ["~/lib"]
+literal = true
+mcp_config = ["/m.json", '{"mcpServers":{}}']
+strict_mcp_config = false
+max_output = "1MiB"
+
+[policy]
+allowed_dirs = ["~/", "/srv"]
+max_permission_mode = "acceptEdits"
+allow_skip_permissions = false
+allowed_models = ["haiku", "sonnet"]
+max_timeout = 3600
+max_budget_usd = 2
+extra_args = ["--settings=/s.json"]
+`
+
+func TestSettingsFile(t *testing.T) {
+	t.Parallel()
+	a, file := withConfig(t, everything, map[string]string{"CCTASK_JOBS": "4"})
+	a.flags = flagTexts{"idle": "2h"}
+	home := a.Getenv("HOME")
+	s, err := a.settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.dir != home+"/state" || s.claude.text != "/bin/sh" || !s.embedded || s.owner.Jobs != 4 || s.owner.LogLevel != "debug" ||
+		s.owner.KeepAge != 7*24*time.Hour || s.owner.KeepCount != 10 || s.owner.KeepSize != 10<<30 || s.owner.Idle != "2h0m0s" || s.owner.Config != file {
+		t.Errorf("%+v", s)
+	}
+	no := false
+	p := task.Policy{
+		AllowedDirs: []string{home, "/srv"}, MaxPermissionMode: "acceptEdits", AllowSkipPermissions: &no, AllowedModels: []string{"haiku", "sonnet"},
+		MaxTimeoutSeconds: 3600, MaxBudgetUSD: 2, ExtraArgs: []string{"--settings=/s.json"},
+	}
+	if !reflect.DeepEqual(s.config.policy, p) {
+		t.Errorf("policy %+v", s.config.policy)
+	}
+	spec, err := specOf(s.config.defaults)
+	want := task.Spec{
+		Model: "haiku", Labels: []string{"a", "b"}, TimeoutSeconds: 1800, SkipPermissions: &no, PermissionMode: "plan", AllowedTools: []string{"Read"},
+		DisallowedTools: []string{"Bash"}, AppendSystemPrompt: "be brief", MaxTurns: 5, MaxBudgetUSD: 1.5, JSONSchema: []byte(`{"type":"object"}`),
+		AddDirs: []string{home + "/lib"}, Literal: true, MCPConfig: []string{"/m.json", `{"mcpServers":{}}`}, StrictMCPConfig: &no, MaxOutput: 1 << 20,
+	}
+	if err != nil || !reflect.DeepEqual(spec, want) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, spec, want)
+	}
+	rows := map[string]Row{}
+	for _, r := range s.Explain() {
+		rows[r.Name] = r
+	}
+	for _, want := range []Row{
+		{"config", "$XDG_CONFIG_HOME/cctask/config.toml or ~/.config/cctask/config.toml", "default"},
+		{"jobs", "4", "CCTASK_JOBS"},
+		{"idle", "2h", "--idle"},
+		{"keep-age", "7d", file + ":7:1: keep_age"},
+		{"defaults.model", "haiku", file + ":13:1"},
+		{"policy.max_timeout", "3600", file + ":35:1"},
+	} {
+		if rows[want.Name] != want {
+			t.Errorf("%+v, want %+v", rows[want.Name], want)
+		}
+	}
+}
+
+// TestEverySettingHasItsFaces breaks when a setting comes without its flag, its
+// variable, its key, its line in README or its row in doctor.
+func TestEverySettingHasItsFaces(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := withConfig(t, everything, nil)
+	s, err := a.settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const shown = 10 + 16 + 7 // settings, defaults, rules: a new one needs its line in everything
+	if rows := s.Explain(); len(rows) != shown || len(settingTable) != 10 || len(taskOptions) != 18 || len(policyRules) != 7 {
+		t.Errorf("%d rows, %d settings, %d options, %d rules", len(rows), len(settingTable), len(taskOptions), len(policyRules))
+	}
+	root := newRoot(&app{Env: envOf(nil)})
+	daemon, _, _ := root.Find([]string{"daemon"})
+	for _, o := range settingTable {
+		flags := root.PersistentFlags()
+		if o.daemon {
+			flags = daemon.Flags()
+		}
+		if f := flags.Lookup(o.name); f == nil || !strings.Contains(f.Usage, o.variable) || !strings.Contains(f.Usage, o.def) {
+			t.Errorf("--%s: %+v", o.name, f)
+		}
+		if _, in := s.config.settings[o.name]; in == o.notInFile {
+			t.Errorf("%s: in the settings file is %v", o.key(), in)
+		}
+		for _, face := range []string{"`--" + o.name + "`", "`" + o.variable + "`"} {
+			if !strings.Contains(string(readme), face) {
+				t.Errorf("README has no %s", face)
+			}
+		}
+	}
+	for _, o := range policyRules {
+		if !strings.Contains(string(readme), "`"+o.name+"`") {
+			t.Errorf("README has no %s", o.name)
+		}
+	}
+	a = &app{Env: envOf(map[string]string{"HOME": "/home/u"})}
+	if s, err = a.settings(); err != nil || len(s.Explain()) != len(settingTable) {
+		t.Errorf("without a file: %+v, %v", s.Explain(), err)
+	}
+}
+
+func TestFaultsInSettingsFile(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"\njobs = 2000":                         `:2:1: jobs: "2000" is not a number from 1 to 1000`,
+		"job = 2":                               `:1:1: "job" is no key here; there are dir, claude, jobs, `,
+		"config = '/x'":                         `:1:1: "config" is no key here`,
+		"jobs = [1]":                            `:1:1: jobs: "[1]" is not`,
+		"dir = 'state'":                         `:1:1: dir: "state" is not an absolute path`,
+		"claude = './claude'":                   `is not an absolute path`,
+		"dir = 5":                               `is not an absolute path`,
+		"jobs = 1\njobs = 2":                    `:2:`,
+		"jobs = ":                               `:1:`,
+		"log_level = 'loud'":                    `"loud" is not debug, info, warn or error`,
+		"[defaults]\n  modell = 'haiku'":        `:2:3: "defaults.modell" is no key here; there are model, labels, `,
+		"[defaults]\nname = 'x'":                `:2:1: "defaults.name" is no key`,
+		"[defaults]\nmodel = '--x y'":           `:2:1: model: "--x y" is not a model name`,
+		"[defaults]\nmodel = 3":                 `:2:1: model: 3 is not a string`,
+		"[defaults]\ntimeout = 'soon'":          `:2:1: timeout: soon is not seconds`,
+		"[defaults]\nmax_turns = 1.5":           `is not a whole number`,
+		"[defaults]\nadd_dirs = ['lib']":        `is not a list of paths`,
+		"[defaults]\nlabels = [1]":              `is not a list of strings`,
+		"[defaults.json_schema]\ntype = 'x'":    `:1:2: "defaults.json_schema" is no table here; there are defaults, policy`,
+		"[[policy]]\nmax_timeout = 1":           `:1:3: "policy" is no table here`,
+		"[polcy]":                               `:1:2: "polcy" is no table here`,
+		"policy.max_tmeout = 3":                 `:1:1: "policy.max_tmeout" is no key here; there are allowed_dirs, `,
+		"policy = {max_timeout = -1}":           `:1:1: max_timeout: -1 is not between`,
+		"[policy]\nmax_permission_mode = 'god'": `:2:1: max_permission_mode: "god" is unknown`,
+		"[policy]\nallowed_dirs = ['x']":        `is not a list of paths`,
+		"[policy]\nextra_args = ['--resume=x']": `"--resume=x" cannot be added`,
+		"[policy]\nextra_args = ['x']":          `"x" cannot be added`,
+		"[policy]\nmax_budget_usd = nan":        `:2:1: max_budget_usd: NaN is not a number`,
+		"[policy]\na.b = 1":                     `"policy.a" is no table here`,
+	} {
+		a, file := withConfig(t, text, nil)
+		_, err := a.settings()
+		if exitCode(err) != exitInput || !strings.Contains(err.Error(), file+":") || !strings.Contains(err.Error(), want) || !strings.Contains(task.HintOf(err), file) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestWhichSettingsFile(t *testing.T) {
+	t.Parallel()
+	a, file := withConfig(t, "jobs = 2", nil)
+	other := filepath.Join(t.TempDir(), "other.toml")
+	if err := os.WriteFile(other, []byte("jobs = 5"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	jobs := func(flags flagTexts, vars map[string]string) (int, error) {
+		vars["HOME"] = a.Getenv("HOME")
+		s, err := (&app{Env: envOf(vars), flags: flags}).settings()
+		return s.owner.Jobs, err
+	}
+	type vars = map[string]string
+	for _, c := range []struct {
+		flags flagTexts
+		vars  vars
+		want  int
+	}{
+		{nil, vars{}, 2},
+		{nil, vars{"XDG_CONFIG_HOME": "relative"}, 2},
+		{nil, vars{"XDG_CONFIG_HOME": filepath.Dir(other)}, 0},
+		{nil, vars{"CCTASK_CONFIG": other}, 5},
+		{flagTexts{"config": file}, vars{"CCTASK_CONFIG": other}, 2},
+	} {
+		if got, err := jobs(c.flags, c.vars); err != nil || got != c.want {
+			t.Errorf("%v %v: %d, %v", c.flags, c.vars, got, err)
+		}
+	}
+	if _, err := jobs(flagTexts{"config": other + "x"}, vars{}); exitCode(err) != exitInput || task.HintOf(err) == "" {
+		t.Errorf("a named file that is not there: %v", err)
+	}
+}
+
+// An option that is given wins over a default, also over one that it contradicts.
+func TestDefaultsGiveWay(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ defaults, flags, want string }{
+		{`model = "haiku"`, "--model=opus", `{"model":"opus"}`},
+		{`timeout = 5`, "--timeout=0", `{}`},
+		{`permission_mode = "plan"` + "\n" + `allowed_tools = ["Read"]`, "--skip-permissions", `{"skip_permissions":true}`},
+		{`skip_permissions = true`, "--permission-mode=plan", `{"permission_mode":"plan"}`},
+		{`skip_permissions = false`, "--permission-mode=plan", `{"skip_permissions":false,"permission_mode":"plan"}`},
+		{`labels = ["a"]`, "--label=b", `{"labels":["b"]}`},
+	} {
+		a, _ := withConfig(t, "[defaults]\n"+c.defaults, nil)
+		s, err := a.settings()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var f taskFlags
+		cmd := &cobra.Command{}
+		f.register(cmd)
+		if err := cmd.ParseFlags([]string{c.flags}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := specOf(s.config.defaults, f.options)
+		var want task.Spec
+		if err := remarshal(jsonOf(t, c.want), &want); err != nil {
+			t.Fatal(err)
+		}
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s, %s: %+v, %v", c.defaults, c.flags, got, err)
+		}
+	}
+}
+
+func jsonOf(t *testing.T, text string) (v map[string]any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
