@@ -72,6 +72,11 @@ fuzz: ## Fuzz every fuzz target for FUZZTIME (default 30s)
 bench: ## Run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: man
+man: ## Write the man pages of all verbs into bin/man
+	go run ./internal/manpages bin/man
+	@echo "read one with: man -l bin/man/cctask.1"
+
 .PHONY: clean
 clean: ## Remove what was built; the caches stay
 	rm -rf bin

@@ -29,6 +29,7 @@ var allowed = map[string][]string{
 	"internal/demo":             {"internal/fakeapi", "internal/realclaude"},
 	"internal/servicetest":      {"engine", "engine/task", "internal/fakeclaude"},
 	"internal/cctest":           {"engine/task", "internal/fakeapi", "internal/fakeclaude", "internal/realclaude", "storage"},
+	"internal/manpages":         {"internal/cli"},
 	"internal/e2e":              {},
 	"internal/foreign":          {},
 	"internal/mcpwire":          {},
@@ -39,7 +40,7 @@ var allowed = map[string][]string{
 var foreign = map[string][]string{
 	"go.etcd.io/bbolt":                 {"storage", "migrations"},
 	"github.com/mark3labs/mcp-go":      {"mcp"},
-	"github.com/spf13/cobra":           {"internal/cli"},
+	"github.com/spf13/cobra":           {"internal/cli", "internal/manpages"},
 	"github.com/spf13/pflag":           {"internal/cli"},
 	"github.com/pelletier/go-toml":     {"internal/cli"},
 	"github.com/oklog/ulid":            {"engine/task"},

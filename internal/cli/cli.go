@@ -50,6 +50,9 @@ func Run(ctx context.Context, args []string, env Env) int {
 	return exitCode(err)
 }
 
+// Root is the tree of all verbs, for those who describe it.
+func Root() *cobra.Command { return newRoot(&app{Env: System()}) }
+
 const rootLong = `cctask runs many Claude Code tasks at once, keeps every task, status change and byte
 of output, and survives the death of the terminal, the client and itself.`
 
@@ -85,10 +88,11 @@ func newRoot(a *app) *cobra.Command {
 	a.registerSettings(root)
 	for _, f := range []func(*app) *cobra.Command{
 		newRun, newStart, newStatus, newList, newLogs, newWait, newCancel, newResume, newRetry, newRemove,
-		newDump, newDaemon, newMCP, newVersion,
+		newDump, newDaemon, newMCP, newVersion, newCompletion,
 	} {
 		root.AddCommand(f(a))
 	}
+	a.addCompletions(root)
 	return root
 }
 
