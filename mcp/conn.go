@@ -41,6 +41,9 @@ type conn struct {
 
 	mu   sync.Mutex
 	byID map[string]*request // by the raw id; a cancelled request is not in it
+
+	subscribed int       // URIs, by whatever way
+	listener   *listener // of resources/subscribe; nil before the first one
 }
 
 func (s *Server) newConn(base context.Context, l *load, out outlet) *conn {

@@ -197,6 +197,7 @@ func (r *request) run(ctx context.Context, text []byte, m envelope) {
 	answer, ours := r.conn.srv.taskCall(ctx, r, m.Params)
 	if !ours {
 		answer = responseOf(r.conn.srv.mcp.HandleMessage(ctx, text))
+		answer = r.subscribed(ctx, m.Params, answer)
 	}
 	switch {
 	case answer.Error != nil:
@@ -213,9 +214,6 @@ func (r *request) mend(e *responseError, params json.RawMessage) *responseError 
 	switch {
 	case r.fault != nil:
 		return r.fault
-	case r.method == string(mcpgo.MethodSubscriptionsListen) && e.Code == codeInternal:
-		// mcp-go misses a session of its own kind. We announce no notifications.
-		return failure(mcpgo.METHOD_NOT_FOUND, "%s: this server has nothing to listen to; check_task_status with wait_seconds waits for a task", r.method).Error
 	case r.method == string(mcpgo.MethodResourcesRead) && e.Data == nil:
 		// A URI that no handler is for, so that readResource did not see it.
 		var p struct {

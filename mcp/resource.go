@@ -68,13 +68,11 @@ func (s *Server) readResource(ctx context.Context, q mcpgo.ReadResourceRequest) 
 }
 
 func (s *Server) resource(ctx context.Context, uri string) (mcpgo.ResourceContents, error) {
-	path, query, _ := strings.Cut(strings.TrimPrefix(uri, uriScheme), "?")
-	ref, stream, isStream := strings.Cut(path, "/")
-	ref, err := url.PathUnescape(ref) // a name may have any characters
+	ref, stream, query, err := splitURI(uri)
 	if err != nil {
 		return nil, &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("the URI is malformed: %v", err), Hint: "Escape a name as in any URI."}
 	}
-	if isStream {
+	if stream != "" {
 		return s.stream(ctx, uri, engine.OutputQuery{Ref: ref, Stream: task.Stream(stream)}, query)
 	}
 	v, err := s.object(ctx, ref)
@@ -88,13 +86,24 @@ func (s *Server) resource(ctx context.Context, uri string) (mcpgo.ResourceConten
 	return mcpgo.TextResourceContents{URI: uri, MIMEType: jsonType, Text: string(data)}, nil
 }
 
+// splitURI takes a URI of ours apart. stream is "" if it names a whole object.
+func splitURI(uri string) (ref, stream, query string, err error) {
+	path, query, _ := strings.Cut(strings.TrimPrefix(uri, uriScheme), "?")
+	ref, stream, _ = strings.Cut(path, "/")
+	ref, err = url.PathUnescape(ref) // a name may have any characters
+	return ref, stream, query, err
+}
+
+// lists are the resources that are not one task.
+var lists = map[string]task.Filter{
+	"active": {Statuses: listArgs{}.statuses(), Limit: recentSize},
+	"recent": {Limit: recentSize},
+}
+
 // object gives what a URI without a stream names.
 func (s *Server) object(ctx context.Context, ref string) (any, error) {
-	switch ref {
-	case "active":
-		return s.page(ctx, task.Filter{Statuses: listArgs{}.statuses(), Limit: recentSize})
-	case "recent":
-		return s.page(ctx, task.Filter{Limit: recentSize})
+	if f, ok := lists[ref]; ok {
+		return s.page(ctx, f)
 	}
 	t, err := s.svc.Get(ctx, ref)
 	if err != nil {

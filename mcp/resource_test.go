@@ -185,18 +185,6 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestListen: the server promises no notifications, so there is nothing to listen to.
-func TestListen(t *testing.T) {
-	p := newPeer(t, newFake())
-	if m := p.rpc("subscriptions/listen", modernMeta+`,"notifications":{"toolsListChanged":true}`); m.Error == nil || m.Error.Code != -32601 {
-		t.Errorf("got %s", m.raw)
-	}
-	future := strings.Replace(modernMeta, "2026", "2036", 1)
-	if m := p.rpc("subscriptions/listen", future+`,"notifications":{}`); m.Error == nil || m.Error.Code != -32022 {
-		t.Errorf("got %s", m.raw)
-	}
-}
-
 func TestPrompts(t *testing.T) {
 	p := newPeer(t, newFake())
 	get := func(name, args string) message {

@@ -54,6 +54,7 @@ type Server struct {
 	keep     time.Duration
 	tasks    extTasks
 	bounds   bounds
+	watches  watches
 }
 
 // instructions are what a model reads before it sees any tool.
@@ -83,7 +84,7 @@ func New(c Config) *Server {
 		server.WithDescription(s.identity.Description),
 		server.WithInstructions(instructions),
 		server.WithToolCapabilities(false),
-		server.WithResourceCapabilities(false, false),
+		server.WithResourceCapabilities(true, false),
 		server.WithPromptCapabilities(false),
 		server.WithTaskCapabilities(true, true, true),
 		server.WithExtensions(map[string]any{tasksExtension: map[string]any{}}),

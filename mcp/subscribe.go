@@ -1,0 +1,239 @@
+package mcp
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+
+	mcpgo "github.com/mark3labs/mcp-go/mcp"
+)
+
+// The most that one connection may subscribe to. A subscription costs a little
+// memory and, if it is the first one to its task, a goroutine.
+const (
+	maxSubscriptions = 500
+	maxURI           = 4096 // bytes
+)
+
+// listener is a client's wish to be told of changes: one for each
+// subscriptions/listen, and one for all resources/subscribe of a connection.
+type listener struct {
+	conn *conn
+	send func(uri string)
+	wake chan struct{}
+
+	// Held while an update is written, so that none comes after the answer
+	// that ends its subscription.
+	mu   sync.Mutex
+	subs map[string]*watch // by URI, nil for what is nothing of ours; no map once it is closed
+
+	dueMu sync.Mutex
+	due   []string // URIs that changed since they were last told of
+}
+
+func newListener(c *conn, send func(uri string)) *listener {
+	return &listener{conn: c, send: send, wake: make(chan struct{}, 1), subs: map[string]*watch{}}
+}
+
+// add subscribes to uris, all or none. When it returns, every later change is
+// told; so the client should be answered only then, and read after that.
+func (l *listener) add(ctx context.Context, uris []string) *responseError {
+	fresh, bad := l.enter(uris)
+	for _, w := range fresh {
+		select {
+		case <-w.looked:
+		case <-ctx.Done():
+		}
+	}
+	return bad
+}
+
+func (l *listener) enter(uris []string) (fresh []*watch, bad *responseError) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.subs == nil {
+		return nil, nil
+	}
+	var wanted []string
+	for _, uri := range uris {
+		if _, ok := l.subs[uri]; !ok && !slices.Contains(wanted, uri) {
+			wanted = append(wanted, uri)
+		}
+		if len(uri) > maxURI {
+			return nil, failure(mcpgo.INVALID_PARAMS, "a URI of %d bytes: at most %d are allowed in a subscription", len(uri), maxURI).Error
+		}
+		if len(wanted) > maxSubscriptions {
+			break
+		}
+	}
+	if !l.conn.reserve(len(wanted)) {
+		return nil, failure(mcpgo.INVALID_PARAMS, "at most %d subscriptions are allowed on a connection; end one that is no longer needed, or subscribe to task://active instead of many tasks", maxSubscriptions).Error
+	}
+	for _, uri := range wanted {
+		w := l.conn.srv.join(l, uri)
+		if l.subs[uri] = w; w != nil {
+			fresh = append(fresh, w)
+		}
+	}
+	return fresh, nil
+}
+
+// reserve counts n more subscriptions, or fewer if n is negative.
+func (c *conn) reserve(n int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.subscribed+n > maxSubscriptions {
+		return false
+	}
+	c.subscribed += n
+	return true
+}
+
+// remove ends the subscription to uri, if there is one.
+func (l *listener) remove(uri string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w, ok := l.subs[uri]
+	if !ok {
+		return
+	}
+	delete(l.subs, uri)
+	l.conn.reserve(-1)
+	if w != nil {
+		w.leave(l, uri)
+	}
+}
+
+func (l *listener) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for uri, w := range l.subs {
+		if w != nil {
+			w.leave(l, uri)
+		}
+	}
+	l.conn.reserve(-len(l.subs))
+	l.subs = nil
+}
+
+// mark notes that what uri names has changed. A client that reads slowly is told
+// once of many changes.
+func (l *listener) mark(uri string) {
+	l.dueMu.Lock()
+	defer l.dueMu.Unlock()
+	if !slices.Contains(l.due, uri) {
+		l.due = append(l.due, uri)
+	}
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// serve tells the client of changes until ctx ends.
+func (l *listener) serve(ctx context.Context) {
+	defer l.close()
+	for {
+		select {
+		case <-l.wake:
+		case <-ctx.Done():
+			return
+		}
+		for ctx.Err() == nil && l.tell() {
+		}
+	}
+}
+
+// tell sends one update that is due, if there is one.
+func (l *listener) tell() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	uri, ok := l.next()
+	if _, wanted := l.subs[uri]; ok && wanted {
+		l.send(uri)
+	}
+	return ok
+}
+
+// next takes a URI that is due. The lock is its own, and not held for long: a
+// client that does not read must not hold up a watch.
+func (l *listener) next() (uri string, ok bool) {
+	l.dueMu.Lock()
+	defer l.dueMu.Unlock()
+	if len(l.due) == 0 {
+		return "", false
+	}
+	uri, l.due = l.due[0], l.due[1:]
+	return uri, true
+}
+
+const methodUpdated = "notifications/resources/updated"
+
+// tag tells a client which of its subscriptions/listen a message is for.
+type tag struct {
+	ID json.RawMessage `json:"io.modelcontextprotocol/subscriptionId"`
+}
+
+type updatedParams struct {
+	Meta *tag   `json:"_meta,omitempty"`
+	URI  string `json:"uri"`
+}
+
+type listenFilter struct {
+	ResourceSubscriptions []string `json:"resourceSubscriptions,omitempty"`
+}
+
+// subscribed does what mcp-go, which has checked the request, leaves to its own
+// kind of session.
+func (r *request) subscribed(ctx context.Context, params json.RawMessage, a response) response {
+	var p struct {
+		URI           string       `json:"uri"`
+		Notifications listenFilter `json:"notifications"`
+	}
+	read := func() bool { return json.Unmarshal(params, &p) == nil }
+	switch method := mcpgo.MCPMethod(r.method); {
+	// That mcp-go misses a session is the last of its checks.
+	case method == mcpgo.MethodSubscriptionsListen && a.Error != nil && a.Error.Code == codeInternal && read():
+		return r.listen(ctx, p.Notifications.ResourceSubscriptions)
+	case method == mcpgo.MethodResourcesSubscribe && a.Error == nil && read():
+		if bad := r.conn.subscriptions().add(ctx, []string{p.URI}); bad != nil {
+			return response{Error: bad}
+		}
+	case method == mcpgo.MethodResourcesUnsubscribe && a.Error == nil && read():
+		r.conn.subscriptions().remove(p.URI)
+	}
+	return a
+}
+
+// listen is subscriptions/listen: it lasts until the client cancels it, or the
+// server ends. Of what can be asked for we have the updates of resources: our
+// lists do not change.
+func (r *request) listen(ctx context.Context, uris []string) response {
+	r.taken()
+	meta := tag{ID: r.id}
+	l := newListener(r.conn, func(uri string) { r.notify(methodUpdated, updatedParams{Meta: &meta, URI: uri}) })
+	if bad := l.add(ctx, uris); bad != nil {
+		return response{Error: bad}
+	}
+	r.notify(mcpgo.MethodNotificationSubscriptionsAcknowledged, struct {
+		Meta          tag          `json:"_meta"`
+		Notifications listenFilter `json:"notifications"`
+	}{meta, listenFilter{uris}})
+	l.serve(ctx)
+	return response{Result: struct {
+		Type string `json:"resultType"`
+		Meta tag    `json:"_meta"`
+	}{"complete", meta}}
+}
+
+// subscriptions gives what the connection hears of by resources/subscribe.
+func (c *conn) subscriptions() *listener {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.listener == nil {
+		c.listener = newListener(c, func(uri string) { c.notify(c.out, methodUpdated, updatedParams{URI: uri}) })
+		go c.listener.serve(c.base)
+	}
+	return c.listener
+}
