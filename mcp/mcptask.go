@@ -57,9 +57,9 @@ func (s *Server) mcpTask(t task.Task) mcpgo.Task {
 	case !t.Status.Ended():
 		poll := int64(v.PollAfterMS)
 		m.PollInterval, m.StatusMessage = &poll, progressText(t, now)
-	case t.Status == task.Completed:
+	case t.Status == task.Completed, t.Status == task.Cancelled:
 		m.StatusMessage = clip(t.Message, 500)
-	default:
+	default: // completed, to MCP
 		m.StatusMessage = clip(string(t.Status)+": "+v.Error, 500)
 	}
 	return m
