@@ -18,12 +18,11 @@ import (
 // removal of its run directory. Its goroutine takes the steps; others may
 // only stop it, look at its progress and read its output.
 type attempt struct {
-	e       *Engine
-	id      task.ID
-	n       int
-	session string
-	spec    *task.Spec // as it was launched; nil when adopted
-	env     []string   // kept for a fresh start after a lost session; nil when adopted
+	e    *Engine
+	id   task.ID
+	n    int
+	spec *task.Spec // as it was launched; nil when adopted
+	env  []string   // kept for a fresh start after a lost session; nil when adopted
 
 	before  <-chan struct{} // closed when the attempt before has started
 	started chan struct{}   // closed when this one has, or never will
@@ -83,11 +82,15 @@ func (a *attempt) claim() (task.Task, task.Attempt, error) {
 		}
 		rec.Status = task.Starting
 		w.Attempts = []task.Attempt{rec}
+		// A fork's total goes on from the other session's.
+		if total, known, err := a.e.store.SessionCost(rec.ForkOf); err == nil && known {
+			w.SessionID, w.SessionCost = rec.SessionID, total
+		}
 		return t.Become(task.Starting, w.At, "")
 	})
 	if err == nil {
 		a.mu.Lock()
-		a.n, a.session = rec.N, rec.SessionID
+		a.n = rec.N
 		a.mu.Unlock()
 	}
 	return t, rec, err
@@ -253,8 +256,8 @@ func (a *attempt) notStarted(cause error) {
 	}
 }
 
-// running is step 4. The environment goes in the same commit: from here on the
-// task does not start by itself again.
+// running is step 4. The environment goes in the same commit, unless the task may
+// start by itself again.
 func (a *attempt) running(at time.Time) error {
 	_, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
 		rec, err := a.e.store.Attempt(t.ID, a.n)
@@ -262,7 +265,7 @@ func (a *attempt) running(at time.Time) error {
 			return err
 		}
 		rec.Status, rec.StartedAt, rec.Message = task.Running, at, ""
-		w.Attempts, w.DropEnv = []task.Attempt{rec}, true
+		w.Attempts = []task.Attempt{rec}
 		t.Message = ""
 		if a.spec != nil {
 			t.Spec = *a.spec
@@ -272,7 +275,9 @@ func (a *attempt) running(at time.Time) error {
 		if t.StartedAt.IsZero() && a.before == nil {
 			t.StartedAt = at
 		}
-		return t.Become(task.Running, w.At, fmt.Sprintf("attempt %d", a.n))
+		err = t.Become(task.Running, w.At, fmt.Sprintf("attempt %d", a.n))
+		w.DropEnv = !t.MayStart()
+		return err
 	})
 	if err != nil {
 		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("record a started task")
@@ -315,13 +320,6 @@ func (a *attempt) isCancelled() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.cancelled
-}
-
-// which is the attempt's number and session, once it is claimed.
-func (a *attempt) which() (n int, session string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.n, a.session
 }
 
 // openGate lets the next start-up in; safe to call more than once.

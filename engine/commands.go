@@ -139,11 +139,12 @@ func (e *Engine) Resume(_ context.Context, a Again) (task.Task, error) {
 	if err := task.CheckPrompt(a.Prompt); err != nil {
 		return task.Task{}, err
 	}
-	return e.again(a, func(t *task.Task, last task.Attempt) (task.Attempt, error) {
+	return e.again(a, func(t *task.Task, all []task.Attempt) (task.Attempt, error) {
+		last := all[len(all)-1]
 		next := task.Attempt{Kind: task.Resume, SessionID: t.SessionID, Resumes: true, PromptN: t.Attempt + 1}
 		// A session that no attempt ever opened cannot be resumed: begin it.
 		if last.StartedAt.IsZero() && !last.Resumes {
-			next.Resumes, next.PromptN = false, last.PromptN
+			next.Resumes, next.ForkOf, next.PromptN = false, last.ForkOf, last.PromptN
 			if own {
 				return next, &task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("task %s never started, so it has no session to go on in", t.ID), Hint: "Resume it without a prompt, or retry it."}
 			}
@@ -152,11 +153,12 @@ func (e *Engine) Resume(_ context.Context, a Again) (task.Task, error) {
 	})
 }
 
-// Retry starts a new attempt with the original prompt in a new session.
+// Retry starts a new attempt with the original prompt in a new session, or in
+// the one that the task was to go on with.
 func (e *Engine) Retry(_ context.Context, a Again) (task.Task, error) {
 	a.Prompt = ""
-	return e.again(a, func(*task.Task, task.Attempt) (task.Attempt, error) {
-		return task.Attempt{Kind: task.Retry, SessionID: newSession(), PromptN: 1}, nil
+	return e.again(a, func(_ *task.Task, all []task.Attempt) (task.Attempt, error) {
+		return anew(task.Retry, all[0]), nil
 	})
 }
 
@@ -164,7 +166,7 @@ func (e *Engine) Retry(_ context.Context, a Again) (task.Task, error) {
 func newSession() string { return task.NewID(time.Now()).UUID() }
 
 // again queues another attempt of an ended task.
-func (e *Engine) again(a Again, next func(*task.Task, task.Attempt) (task.Attempt, error)) (task.Task, error) {
+func (e *Engine) again(a Again, next func(*task.Task, []task.Attempt) (task.Attempt, error)) (task.Task, error) {
 	id, err := e.store.Resolve(a.Ref)
 	if err != nil {
 		return task.Task{}, err
@@ -173,6 +175,8 @@ func (e *Engine) again(a Again, next func(*task.Task, task.Attempt) (task.Attemp
 	if err != nil {
 		return task.Task{}, err
 	}
+	e.sessions.Lock()
+	defer e.sessions.Unlock()
 	t, err := e.change(id, func(t *task.Task, w *task.Write) error {
 		all, err := e.store.Attempts(id)
 		if err != nil {
@@ -188,7 +192,10 @@ func (e *Engine) again(a Again, next func(*task.Task, task.Attempt) (task.Attemp
 		if err := e.rebound(t); err != nil {
 			return err
 		}
-		rec, err := next(t, all[len(all)-1])
+		rec, err := next(t, all)
+		if err == nil {
+			err = e.sessionFree(rec.SessionID, id)
+		}
 		if err != nil {
 			return err
 		}
@@ -224,16 +231,9 @@ func requeue(t *task.Task, w *task.Write, rec task.Attempt, why string) error {
 func (e *Engine) mayRunAgain(t *task.Task, a Again) error {
 	switch {
 	case t.Status == task.Completed:
-		return &task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("task %s is completed, which is final", t.ID), Hint: "Start a new task."}
+		return &task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("task %s is completed, which is final", t.ID), Hint: "Start a new task; with resume_task_id it goes on in the same session."}
 	case !t.Status.Ended():
 		return &task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("task %s is %s", t.ID, t.Status.Public()), Hint: "Wait for its end, or cancel it first."}
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for id, l := range e.live {
-		if _, session := l.which(); session == t.SessionID && id != t.ID {
-			return &task.Error{Code: task.CodeSessionBusy, Message: fmt.Sprintf("task %s works in the same session", id), Hint: "Wait for it, or cancel it first."}
-		}
 	}
 	if err := checkDir("working_dir", t.Spec.WorkingDir); err != nil {
 		return err

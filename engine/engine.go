@@ -47,6 +47,9 @@ type Engine struct {
 	born  uint64 // the version of every task that has not changed since
 	locks keyedMutex
 	hub   hub
+	// sessions is held while a task takes an existing session: whether another
+	// one holds it must stay true until that is recorded. Taken before locks.
+	sessions sync.Mutex
 
 	ctx    context.Context // ends at Close: followers detach, nothing new starts
 	cancel context.CancelFunc

@@ -31,7 +31,7 @@ func (a *attempt) conclude(f *follower, rec runner.Record, chunks []task.Blob) e
 			return err
 		}
 		out := judge(f.parser, t, rec, end)
-		w.Chunks, w.DropEnv = chunks, true
+		w.Chunks = chunks
 		a.settle(&n, &out, rec, w)
 		if chunks == nil { // what is lost may have cost something
 			n.CostUncertain = true
@@ -50,11 +50,10 @@ func (a *attempt) conclude(f *follower, rec runner.Record, chunks []task.Blob) e
 		if t.FinishedAt = later(t.StartedAt, t.QueuedAt, n.FinishedAt); t.FinishedAt.After(w.At) {
 			t.FinishedAt = w.At
 		}
-		// The session is gone before claude did anything: once more, afresh,
-		// if this owner still knows the environment and nobody has cancelled.
-		if out.SessionLost && n.Kind == task.Resume && a.env != nil && !t.CancelRequested {
-			return a.afresh(t, w)
+		if err := a.goesOn(t, w, out.SessionLost); err != nil {
+			return err
 		}
+		w.DropEnv = !t.MayStart()
 		return nil
 	})
 	return err
@@ -67,21 +66,6 @@ func later(times ...time.Time) (last time.Time) {
 		}
 	}
 	return last
-}
-
-// afresh queues the original prompt in a new session after a lost one.
-func (a *attempt) afresh(t *task.Task, w *task.Write) error {
-	seq, err := a.e.nextSeq()
-	if err != nil {
-		return nil // the owner leaves: the attempt's end says what to do
-	}
-	t.Seq, w.Env, w.DropEnv = seq, a.env, false
-	rec := task.Attempt{Kind: task.Fresh, SessionID: newSession(), PromptN: 1}
-	if err := requeue(t, w, rec, "claude no longer had the session; starting afresh with the original prompt"); err != nil {
-		return err
-	}
-	t.Message = "claude no longer had the session: started afresh with the original prompt"
-	return nil
 }
 
 // judge asks the three witnesses: our own intent, claude's last result, and
@@ -126,7 +110,13 @@ func (a *attempt) settle(n *task.Attempt, out *claude.Outcome, rec runner.Record
 		return
 	}
 	base, known, err := a.e.store.SessionCost(n.SessionID)
-	if !n.Resumes {
+	switch {
+	case n.ForkOf != "":
+		// claim recorded the total that the copy begins with. If the other session
+		// went on since, it is not known what claude copied.
+		now, ok, err := a.e.store.SessionCost(n.ForkOf)
+		known = known && ok && err == nil && now == base
+	case !n.Resumes:
 		base, known = 0, true
 	}
 	n.CostUSD, n.CostUncertain = out.TotalCost-base, out.CostPartial
@@ -150,7 +140,7 @@ func take(t *task.Task, n task.Attempt) {
 // options are what claude is told on its command line.
 func options(s task.Spec, n task.Attempt, extra []string) claude.Options {
 	return claude.Options{
-		SessionID: n.SessionID, Resume: n.Resumes, Model: s.Model, SkipPermissions: s.SkipsPermissions(),
+		SessionID: n.SessionID, Resume: n.Resumes, ForkOf: n.ForkOf, Model: s.Model, SkipPermissions: s.SkipsPermissions(),
 		PermissionMode: s.PermissionMode, AllowedTools: s.AllowedTools, DisallowedTools: s.DisallowedTools,
 		AppendSystemPrompt: s.AppendSystemPrompt, MaxTurns: s.MaxTurns, MaxBudgetUSD: s.MaxBudgetUSD,
 		JSONSchema: s.JSONSchema, AddDirs: s.AddDirs, MCPConfig: s.MCPConfig, StrictMCPConfig: s.Strict(),

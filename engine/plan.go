@@ -41,7 +41,8 @@ const (
 )
 
 // plan decides what to do about one attempt. A claude run is not idempotent:
-// what may have run is never started again from here.
+// what may have run is never started again from here; on_interrupt is the concern
+// of the attempt's end.
 func plan(f facts) action {
 	switch {
 	case f.dir && !f.recorded:

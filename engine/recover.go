@@ -224,7 +224,7 @@ func (e *Engine) repairIdle(fr *foundRun) error {
 
 // adopt goes on with an attempt of an earlier owner at step 4.
 func (e *Engine) adopt(t *task.Task, fr *foundRun, stop bool) {
-	a := &attempt{e: e, id: t.ID, n: t.Attempt, session: t.SessionID}
+	a := &attempt{e: e, id: t.ID, n: t.Attempt}
 	a.attach(fr.run)
 	e.mu.Lock()
 	e.busy++

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"cctask/engine/task"
@@ -50,16 +49,12 @@ func (e *Engine) retainOnce(ctx context.Context) (more bool, err error) {
 	if len(ids) == 0 {
 		return false, nil
 	}
-	busy, err := e.busySessions()
-	if err != nil {
-		return false, fmt.Errorf("find the sessions in use: %w", err)
-	}
 	removed := 0
 	for _, id := range ids {
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
-		used, err := e.inUse(id, busy)
+		used, err := e.inUse(id)
 		if err != nil {
 			return false, fmt.Errorf("look up the sessions of task %s: %w", id, err)
 		}
@@ -76,32 +71,13 @@ func (e *Engine) retainOnce(ctx context.Context) (more bool, err error) {
 	return removed == retainBatch, nil
 }
 
-// busySessions are those in which a queued or live task works.
-func (e *Engine) busySessions() (map[string]bool, error) {
-	busy := map[string]bool{}
-	list, err := e.store.Live()
-	if err != nil {
-		return nil, err
-	}
-	queued, err := e.store.Queue()
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range queued {
-		t, err := e.store.Task(id)
-		if err != nil && !errors.Is(err, task.ErrNotFound) {
-			return nil, err
-		}
-		list = append(list, t)
-	}
-	for _, t := range list {
-		busy[t.SessionID] = true
-	}
-	return busy, nil
-}
-
-// inUse tells whether the task has worked in one of the busy sessions.
-func (e *Engine) inUse(id task.ID, busy map[string]bool) (bool, error) {
+// inUse tells whether another task works, or waits to, in a session of this one.
+func (e *Engine) inUse(id task.ID) (bool, error) {
 	attempts, err := e.store.Attempts(id)
-	return slices.ContainsFunc(attempts, func(a task.Attempt) bool { return busy[a.SessionID] }), err
+	for _, a := range attempts {
+		if holder, err := e.store.Holder(a.SessionID); err != nil || holder != "" {
+			return true, err
+		}
+	}
+	return false, err
 }

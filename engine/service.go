@@ -29,7 +29,8 @@ type Service interface {
 	Cancel(ctx context.Context, ref string) (task.Task, error)
 	// Resume starts a new attempt in the session of the last one.
 	Resume(ctx context.Context, a Again) (task.Task, error)
-	// Retry starts a new attempt with the original prompt in a new session.
+	// Retry starts a new attempt with the original prompt in a new session, or
+	// in the one that the task was to go on with.
 	Retry(ctx context.Context, a Again) (task.Task, error)
 	// Remove deletes a task with all it has; a live one only with force, which
 	// cancels it first.

@@ -21,6 +21,10 @@ type Store interface {
 	// Resolve turns an id, a unique prefix or suffix, a name or `last` into an
 	// id. A name that several tasks carry means the newest of them.
 	Resolve(ref string) (task.ID, error) // task.ErrNotFound, task.ErrAmbiguous
+	// Taken tells of the submission that is recorded under a key; nil if none is.
+	Taken(key string, now time.Time) (*task.KeyTaken, error)
+	// Holder names the queued or live task that works in a session; "" if none does.
+	Holder(session string) (task.ID, error)
 	Attempt(id task.ID, n int) (task.Attempt, error)
 	Attempts(id task.ID) ([]task.Attempt, error)
 	Prompt(id task.ID, n int) ([]byte, error)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,6 +19,23 @@ import (
 // Submit checks everything that can be checked now, so that a bad task is
 // refused with nothing recorded, and then records it before it answers.
 func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
+	hash := hashOf(s)
+	first := task.Attempt{N: 1, Kind: task.First, PromptN: 1, Status: task.Queued}
+	if s.Spec.ResumeTaskID != "" {
+		e.sessions.Lock()
+		defer e.sessions.Unlock()
+		// The repeat of a call would find the session held by the call's own task.
+		taken, err := e.store.Taken(s.Key, time.Now())
+		if err == nil && taken != nil {
+			return e.repeated(taken, s.Key, hash)
+		}
+		if err == nil {
+			err = e.goOn(&s.Spec, &first)
+		}
+		if err != nil {
+			return task.Task{}, fmt.Errorf("resume_task_id: %w", err)
+		}
+	}
 	p, err := e.policy()
 	if err != nil {
 		return task.Task{}, err
@@ -34,24 +52,22 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 	id := task.NewID(now)
 	t := task.Task{
 		ID: id, Spec: spec, PromptBytes: len(s.Prompt), PromptHead: task.Head(s.Prompt),
-		Seq: seq, Attempt: 1, CreatedAt: now, SessionID: id.UUID(),
+		Seq: seq, Attempt: 1, CreatedAt: now, SessionID: cmp.Or(first.SessionID, id.UUID()),
 	}
+	first.SessionID, first.CreatedAt = t.SessionID, now
 	if err := t.Become(task.Queued, now, "submitted"); err != nil {
 		return task.Task{}, err
 	}
 	unlock := e.locks.lock(id)
 	defer unlock()
 	err = e.store.Apply(task.Write{
-		At: now, Task: &t,
-		Attempts: []task.Attempt{{
-			N: 1, Kind: task.First, SessionID: t.SessionID, PromptN: 1, Status: task.Queued, CreatedAt: now,
-		}},
+		At: now, Task: &t, Attempts: []task.Attempt{first},
 		Prompt: &task.Blob{ID: id, Attempt: 1, Data: []byte(s.Prompt)},
-		Env:    environment(s.Env), Key: s.Key, KeyHash: hashOf(s),
+		Env:    environment(s.Env), Key: s.Key, KeyHash: hash,
 	})
 	var taken *task.KeyTaken
 	if errors.As(err, &taken) {
-		return e.repeated(taken, s)
+		return e.repeated(taken, s.Key, hash)
 	}
 	if err != nil {
 		return task.Task{}, fmt.Errorf("record the task: %w", err)
@@ -65,11 +81,11 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 func environment(client []string) []string { return append([]string{}, client...) }
 
 // repeated answers a submission whose key is recorded already.
-func (e *Engine) repeated(taken *task.KeyTaken, s Submission) (task.Task, error) {
-	if taken.Hash != hashOf(s) {
+func (e *Engine) repeated(taken *task.KeyTaken, key, hash string) (task.Task, error) {
+	if taken.Hash != hash {
 		return task.Task{}, &task.Error{
 			Code:    task.CodeIdempotencyConflict,
-			Message: fmt.Sprintf("idempotency key %q was used for task %s with another prompt or other options", s.Key, taken.ID),
+			Message: fmt.Sprintf("idempotency key %q was used for task %s with another prompt or other options", key, taken.ID),
 			Hint:    "Use a new key for a new task.",
 		}
 	}
@@ -137,10 +153,18 @@ func checkClaude(path string) error {
 // nextSeq takes a place in the queue.
 func (e *Engine) nextSeq() (uint64, error) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.draining {
+	draining := e.draining
+	e.mu.Unlock()
+	if draining {
 		return 0, &task.Error{Code: task.CodeClosing, Message: "the owner is leaving", Hint: "Ask again: a new owner starts by itself."}
 	}
+	return e.takeSeq(), nil
+}
+
+// takeSeq is for what must be recorded even as the owner leaves.
+func (e *Engine) takeSeq() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.seq++
-	return e.seq, nil
+	return e.seq
 }

@@ -40,8 +40,8 @@ var prompts = []prompt{
 
 1. Call check_task_status with task_id {task_id}. If it is still running or queued, wait with wait_seconds instead. If it is completed, report its result and stop.
 2. Read failure_reason, error and next, and the end of its output, and say why it ended.
-3. If what stopped it is put right, run in a shell: cctask resume {task_id} PROMPT, which goes on in the same session. What to say in PROMPT: {prompt}.
-4. Wait for it with check_task_status and wait_seconds, and report the result.`,
+3. If what stopped it is put right, call start_cc_task_async with resume_task_id {task_id} and the options that the task had: the new task goes on in the same session. What to say in its prompt: {prompt}. If the task never started, start it anew instead.
+4. Wait for the new task with check_task_status and wait_seconds, and report the result.`,
 	},
 	{
 		name: "review_results", title: "Review what tasks have done", description: "Read the results of ended tasks and judge them.",

@@ -193,7 +193,7 @@ func TestPrompts(t *testing.T) {
 	for _, c := range []struct{ name, args, want string }{
 		{"fan_out", `{"job":"<port> {tasks}"}`, "in parallel: <port> {tasks}"},
 		{"fan_out", `{"job":"x","tasks":"3"}`, "the number of tasks: 3."},
-		{"resume_task", `{"task_id":"T1"}`, "cctask resume T1 PROMPT"},
+		{"resume_task", `{"task_id":"T1"}`, "start_cc_task_async with resume_task_id T1 "},
 		{"review_results", `{}`, "Label of the tasks: any."},
 	} {
 		m := get(c.name, c.args)

@@ -109,7 +109,9 @@ func (a *runArgs) over(defaults map[string]any, args json.RawMessage) error {
 func (a *runArgs) spec(client Client) task.Spec {
 	s := a.Spec
 	s.Claude, s.MaxTurns, s.MaxOutput = client.Claude, int(a.MaxTurns), int64(a.MaxOutput)
-	s.WorkingDir = resolve(client.WorkingDir, s.WorkingDir)
+	if s.WorkingDir != "" || s.ResumeTaskID == "" { // else the other task's
+		s.WorkingDir = resolve(client.WorkingDir, s.WorkingDir)
+	}
 	for i, dir := range s.AddDirs {
 		s.AddDirs[i] = resolve(client.WorkingDir, dir)
 	}

@@ -159,8 +159,8 @@ func (p *write) preparePieces() error {
 // check looks whether the write may be applied as a whole.
 func (p *write) check(tx *bolt.Tx) error {
 	if p.Key != "" {
-		if id, hash, at, ok := getKey(tx, p.Key); ok && p.At.Sub(at) < keyLife {
-			return &task.KeyTaken{ID: id, Hash: hash}
+		if taken := takenKey(tx, p.Key, p.At); taken != nil {
+			return taken
 		}
 	}
 	p.old = nil
@@ -312,6 +312,14 @@ func getKey(tx *bolt.Tx, key string) (id task.ID, hash string, at time.Time, ok 
 	}
 	at = time.UnixMilli(int64(binary.BigEndian.Uint64(v)))
 	return task.ID(v[8 : 8+task.IDLength]), string(v[8+task.IDLength:]), at, true
+}
+
+// takenKey tells of the submission under a key that stands still; nil if there is none.
+func takenKey(tx *bolt.Tx, key string, now time.Time) *task.KeyTaken {
+	if id, hash, at, ok := getKey(tx, key); ok && now.Sub(at) < keyLife {
+		return &task.KeyTaken{ID: id, Hash: hash}
+	}
+	return nil
 }
 
 func putKey(tx *bolt.Tx, key string, id task.ID, hash string, at time.Time) error {

@@ -121,14 +121,11 @@ func (c *checker) index(t task.Task, stored int64) {
 	}
 	if c.tx.Bucket(bucketEnv).Get([]byte(t.ID)) != nil {
 		c.keys[string(bucketEnv)]++
-		if !mayStart(t) {
+		if !t.MayStart() {
 			c.report("task %s: is %s and still has its environment", t.ID, t.Status)
 		}
 	}
 }
-
-// mayStart tells whether a task may still be started without being asked for.
-func mayStart(t task.Task) bool { return t.Status == task.Queued || t.Status == task.Starting }
 
 func (c *checker) attempts(t task.Task) {
 	list, err := getAttempts(c.tx, t.ID)

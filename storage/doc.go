@@ -26,7 +26,7 @@
 //	suffixes   <id backwards>         -
 //	keys       <idempotency key>      unix ms (uint64) <id> <hash of the specification>
 //	sessions   <uuid>                 float64 bits, the session's last known total cost
-//	           <uuid> 0x00 <id>       - (the task names the session)
+//	           <uuid> 0x00 <id>       - (the task names the session, or that it is a fork of it)
 //	env        <id>                   nonce and AES-256-GCM of the environment, under env.key
 //	removing   <id>                   - (the task is gone, its pieces are being deleted)
 //

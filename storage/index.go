@@ -35,7 +35,7 @@ func entryOf(tx *bolt.Tx, t task.Task, stored int64) (entry, error) {
 	}
 	attempts, err := getAttempts(tx, t.ID)
 	for _, a := range attempts {
-		e.sessions = append(e.sessions, a.SessionID)
+		e.sessions = append(e.sessions, a.SessionID, a.ForkOf)
 	}
 	slices.Sort(e.sessions)
 	e.sessions = slices.DeleteFunc(slices.Compact(e.sessions), func(s string) bool { return s == "" })

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -159,6 +160,26 @@ func (db *DB) SessionCost(session string) (total float64, known bool, err error)
 		return nil
 	})
 	return total, known, err
+}
+
+// Taken tells of the submission that is recorded under a key; nil if none is.
+func (db *DB) Taken(key string, now time.Time) (*task.KeyTaken, error) {
+	return read(db, func(tx *bolt.Tx) (*task.KeyTaken, error) { return takenKey(tx, key, now), nil })
+}
+
+// Holder names the queued or live task whose session it is; "" if none does.
+func (db *DB) Holder(session string) (task.ID, error) {
+	return read(db, func(tx *bolt.Tx) (task.ID, error) {
+		prefix := keySessionTask(session, "")
+		c := tx.Bucket(bucketSessions).Cursor()
+		for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+			t, err := getTask(tx, task.ID(k[len(prefix):]))
+			if err != nil || !t.Status.Ended() && t.SessionID == session {
+				return t.ID, err
+			}
+		}
+		return "", nil
+	})
 }
 
 // Env returns the environment that the task was submitted with. ErrNotFound

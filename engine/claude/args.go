@@ -10,6 +10,7 @@ import (
 type Options struct {
 	SessionID string // a UUID
 	Resume    bool   // --resume=<id> instead of --session-id=<id>
+	ForkOf    string // another session; SessionID begins as a copy of it
 
 	Model              string
 	SkipPermissions    bool
@@ -51,6 +52,8 @@ func Args(o Options) []string {
 		}
 	}
 	session := "--session-id"
+	value("--resume", o.ForkOf)
+	flag("--fork-session", o.ForkOf != "")
 	if o.Resume {
 		session = "--resume"
 	}

@@ -58,7 +58,7 @@ var hints = map[FailureReason]string{
 	ReasonPolicy:           "The policy of this machine forbids it by now: start a new task within the rule that the message names.",
 	ReasonDeadline:         "The deadline passed: resume to go on in the same session, or start a new task with a longer timeout.",
 	ReasonCancelled:        "Resume to go on in the same session, or retry from the start.",
-	ReasonSessionLost:      "claude no longer has this session: retry from the start.",
+	ReasonSessionLost:      "claude no longer has this session: retry from the start, or say in a new task's prompt what it needs to know.",
 	ReasonProcessFailed:    "claude ended with an error: read its stderr in the logs.",
 	ReasonNoResult:         "claude ended without a result: read the logs, then resume or retry.",
 	ReasonOutputLimit:      "The output limit was reached: start a new task with a higher max_output, or ask for less output.",

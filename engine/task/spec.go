@@ -22,7 +22,7 @@ const (
 
 // Spec is what a task is to do. The prompt travels and is kept apart.
 type Spec struct {
-	WorkingDir string `json:"working_dir"` // absolute
+	WorkingDir string `json:"working_dir"` // absolute; "" in a submission with ResumeTaskID: that task's
 	Claude     string `json:"claude"`      // absolute path of the claude binary, resolved by the front
 	Model      string `json:"model,omitempty"`
 	// SkipPermissions: nil means true unless PermissionMode or AllowedTools
@@ -45,7 +45,22 @@ type Spec struct {
 	MCPConfig          []string        `json:"mcp_config,omitempty"`
 	StrictMCPConfig    *bool           `json:"strict_mcp_config,omitempty"` // nil: true
 	MaxOutput          int64           `json:"max_output,omitempty"`        // bytes a stream; 0: DefaultMaxOutput
+
+	// ResumeTaskID is a task whose session this one goes on with: any reference
+	// in a submission, the id in a record. With Fork it goes on with a copy.
+	ResumeTaskID string `json:"resume_task_id,omitempty"`
+	Fork         bool   `json:"fork,omitempty"`
+	// OnInterrupt is what follows an end that neither we nor claude wanted: ""
+	// (it stays interrupted) or OnInterruptResume.
+	OnInterrupt string `json:"on_interrupt,omitempty"`
 }
+
+// OnInterruptResume lets an interrupted task go on by itself in its session, at
+// most MaxAutoResumes times until somebody resumes or retries it.
+const (
+	OnInterruptResume = "resume"
+	MaxAutoResumes    = 3
+)
 
 // Timeout is the deadline as a duration; 0 is none.
 func (s Spec) Timeout() time.Duration { return time.Duration(s.TimeoutSeconds * float64(time.Second)) }
@@ -100,7 +115,7 @@ func (s Spec) Check() error {
 		field, what string
 		hint        string
 	}{
-		{!filepath.IsAbs(s.WorkingDir), "working_dir", fmt.Sprintf("%q is not an absolute path", s.WorkingDir), "Give the directory from the root."},
+		{!filepath.IsAbs(s.WorkingDir) && (s.WorkingDir != "" || s.ResumeTaskID == ""), "working_dir", fmt.Sprintf("%q is not an absolute path", s.WorkingDir), "Give the directory from the root."},
 		{!filepath.IsAbs(s.Claude), "claude", fmt.Sprintf("%q is not an absolute path", s.Claude), "Install Claude Code, or set CCTASK_CLAUDE to its path."},
 		{s.Model != "" && !modelPattern.MatchString(s.Model), "model", fmt.Sprintf("%q is not a model name", s.Model), "Use sonnet, opus, haiku or a full model name."},
 		{s.TimeoutSeconds != s.TimeoutSeconds || s.TimeoutSeconds < 0 || s.TimeoutSeconds > MaxTimeout.Seconds(), "timeout", fmt.Sprintf("%v is not between 0 and %v seconds", s.TimeoutSeconds, MaxTimeout.Seconds()), "0 means no deadline."},
@@ -112,6 +127,8 @@ func (s Spec) Check() error {
 		{s.MaxBudgetUSD < 0 || s.MaxBudgetUSD != s.MaxBudgetUSD, "max_budget_usd", "is negative", "0 means no limit."},
 		{len(s.JSONSchema) > 0 && !json.Valid(s.JSONSchema), "json_schema", "is not JSON", "Give a JSON Schema object."},
 		{s.MaxOutput < 0, "max_output", "is negative", "0 means 1 GiB a stream."},
+		{s.Fork && s.ResumeTaskID == "", "fork", "true needs resume_task_id", "Name the task whose session is to be forked."},
+		{s.OnInterrupt != "" && s.OnInterrupt != OnInterruptResume, "on_interrupt", fmt.Sprintf("%q is unknown", s.OnInterrupt), "Use " + OnInterruptResume + ", or leave it out."},
 	}
 	for _, c := range checks {
 		if c.bad {
@@ -126,7 +143,7 @@ func (s Spec) checkStrings() error {
 	lists := map[string][]string{
 		"working_dir": {s.WorkingDir}, "claude": {s.Claude}, "append_system_prompt": {s.AppendSystemPrompt},
 		"labels": s.Labels, "allowed_tools": s.AllowedTools, "disallowed_tools": s.DisallowedTools,
-		"add_dirs": s.AddDirs, "mcp_config": s.MCPConfig, "name": {s.Name}, "json_schema": {string(s.JSONSchema)},
+		"add_dirs": s.AddDirs, "mcp_config": s.MCPConfig, "resume_task_id": {s.ResumeTaskID}, "name": {s.Name}, "json_schema": {string(s.JSONSchema)},
 	}
 	for field, list := range lists {
 		for _, v := range list {

@@ -61,6 +61,12 @@ func (t Task) Stored() Task {
 	return t
 }
 
+// MayStart tells whether the task may be started, or started again, without
+// being asked for. Its environment is kept exactly as long.
+func (t Task) MayStart() bool {
+	return t.Status == Queued || t.Status == Starting || t.Status == Running && t.Spec.OnInterrupt == OnInterruptResume
+}
+
 // AttemptKind says why an attempt was made.
 type AttemptKind string
 
@@ -69,6 +75,7 @@ const (
 	First  AttemptKind = "first"  // of a new task
 	Resume AttemptKind = "resume" // goes on in the session of an earlier one
 	Retry  AttemptKind = "retry"  // the original prompt in a new session
+	Auto   AttemptKind = "auto"   // a resume by itself after an interruption
 	Fresh  AttemptKind = "fresh"  // by itself, because claude had lost the session to resume
 )
 
@@ -79,6 +86,7 @@ type Attempt struct {
 	Key       string      `json:"key,omitempty"` // idempotency key of the resume or retry
 	SessionID string      `json:"session_id"`
 	Resumes   bool        `json:"resumes,omitempty"` // --resume instead of --session-id
+	ForkOf    string      `json:"fork_of,omitempty"` // the session that SessionID begins as a copy of
 	// PromptN is the attempt under which this attempt's prompt is kept.
 	PromptN int `json:"prompt_n"`
 

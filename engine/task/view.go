@@ -42,6 +42,10 @@ type View struct {
 	NumTurns      *int     `json:"num_turns,omitempty"`
 	Usage         *Usage   `json:"usage,omitempty"`
 
+	ResumeTaskID string `json:"resume_task_id,omitempty"` // the task whose session this one goes on with, or forked
+	Fork         bool   `json:"fork,omitempty"`
+	OnInterrupt  string `json:"on_interrupt,omitempty"`
+
 	WorkingDir     string  `json:"working_dir"`
 	Model          string  `json:"model,omitempty"`
 	TimeoutSeconds float64 `json:"timeout,omitempty"`
@@ -75,8 +79,8 @@ func NewView(t Task, now time.Time) View {
 		CreatedAt:       t.CreatedAt, StartedAt: t.StartedAt, FinishedAt: t.FinishedAt,
 		QueuePosition: t.QueuePosition, Attempt: t.Attempt,
 		ExitCode: t.ExitCode, Result: t.Result, ResultBytes: t.ResultBytes, SessionID: t.SessionID,
-		CostUncertain: t.CostUncertain,
-		WorkingDir:    t.Spec.WorkingDir, Model: cmp.Or(t.Spec.Model, t.Model), TimeoutSeconds: t.Spec.TimeoutSeconds,
+		CostUncertain: t.CostUncertain, ResumeTaskID: t.Spec.ResumeTaskID, Fork: t.Spec.Fork, OnInterrupt: t.Spec.OnInterrupt,
+		WorkingDir: t.Spec.WorkingDir, Model: cmp.Or(t.Spec.Model, t.Model), TimeoutSeconds: t.Spec.TimeoutSeconds,
 		Command: command(t.Spec), Prompt: t.PromptHead, PromptBytes: t.PromptBytes,
 		Progress: t.Progress, PollAfterMS: pollAfter(t, now), Next: next(t),
 	}
@@ -141,13 +145,13 @@ func next(t Task) string {
 	case Queued, Starting, Running:
 		return fmt.Sprintf("Call check_task_status with task_id %s and wait_seconds (up to 3600) to get the result as soon as the task ends; for several tasks make these calls in parallel.", id)
 	case Completed:
-		return "Done. The record stays readable; cleanup_task deletes it."
+		return fmt.Sprintf("Done. The record stays readable; cleanup_task deletes it. A new task with resume_task_id %s goes on in its session.", id)
 	case Failed, Timeout, Cancelled, Interrupted:
 		hint := t.Reason.Hint()
 		if hint == "" {
 			hint = ReasonUnknown.Hint()
 		}
-		return fmt.Sprintf("%s In a shell, `cctask resume %s` goes on in the same session and `cctask retry %s` starts over.", hint, id, id)
+		return fmt.Sprintf("%s A new task with resume_task_id %s goes on in the same session; in a shell, `cctask resume %s` does so in this task and `cctask retry %s` starts over.", hint, id, id, id)
 	}
 	return ""
 }

@@ -61,6 +61,7 @@ literal = true
 mcp_config = ["/m.json", '{"mcpServers":{}}']
 strict_mcp_config = false
 max_output = "1MiB"
+on_interrupt = "resume"
 
 [policy]
 allowed_dirs = ["~/", "/srv"]
@@ -97,7 +98,7 @@ func TestSettingsFile(t *testing.T) {
 	want := task.Spec{
 		Model: "haiku", Labels: []string{"a", "b"}, TimeoutSeconds: 1800, SkipPermissions: &no, PermissionMode: "plan", AllowedTools: []string{"Read"},
 		DisallowedTools: []string{"Bash"}, AppendSystemPrompt: "be brief", MaxTurns: 5, MaxBudgetUSD: 1.5, JSONSchema: []byte(`{"type":"object"}`),
-		AddDirs: []string{home + "/lib"}, Literal: true, MCPConfig: []string{"/m.json", `{"mcpServers":{}}`}, StrictMCPConfig: &no, MaxOutput: 1 << 20,
+		AddDirs: []string{home + "/lib"}, Literal: true, MCPConfig: []string{"/m.json", `{"mcpServers":{}}`}, StrictMCPConfig: &no, MaxOutput: 1 << 20, OnInterrupt: "resume",
 	}
 	if err != nil || !reflect.DeepEqual(spec, want) {
 		t.Errorf("%v\n got %+v\nwant %+v", err, spec, want)
@@ -112,7 +113,7 @@ func TestSettingsFile(t *testing.T) {
 		{"idle", "2h", "--idle"},
 		{"keep-age", "7d", file + ":7:1: keep_age"},
 		{"defaults.model", "haiku", file + ":13:1"},
-		{"policy.max_timeout", "3600", file + ":35:1"},
+		{"policy.max_timeout", "3600", file + ":36:1"},
 	} {
 		if rows[want.Name] != want {
 			t.Errorf("%+v, want %+v", rows[want.Name], want)
@@ -133,8 +134,8 @@ func TestEverySettingHasItsFaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const shown = 10 + 16 + 7 // settings, defaults, rules: a new one needs its line in everything
-	if rows := s.Explain(); len(rows) != shown || len(settingTable) != 10 || len(taskOptions) != 18 || len(policyRules) != 7 {
+	const shown = 10 + 17 + 7 // settings, defaults, rules: a new one needs its line in everything
+	if rows := s.Explain(); len(rows) != shown || len(settingTable) != 10 || len(taskOptions) != 21 || len(policyRules) != 7 {
 		t.Errorf("%d rows, %d settings, %d options, %d rules", len(rows), len(settingTable), len(taskOptions), len(policyRules))
 	}
 	root := newRoot(&app{Env: envOf(nil)})

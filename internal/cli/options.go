@@ -63,6 +63,9 @@ var taskOptions = []option{
 	{name: "mcp_config", flag: "mcp-config", arg: "FILE", usage: "MCP servers for the task, a file or inline JSON; may be repeated", kind: paths},
 	{name: "strict_mcp_config", flag: "strict-mcp-config", usage: "load only the MCP servers of --mcp-config (default); =false also those of user and project", kind: toggle},
 	{name: "max_output", flag: "max-output", arg: "SIZE", usage: "most bytes of stdout or stderr; beyond them the task is stopped (default 1GiB)", kind: size},
+	{name: "resume_task_id", flag: "resume-task-id", arg: "ID", usage: "go on with that task's session, in its directory unless --working-dir is given", one: true},
+	{name: "fork", flag: "fork", usage: "with --resume-task-id: go on with a copy of the session, which stays as it is", kind: toggle, one: true},
+	{name: "on_interrupt", flag: "on-interrupt", arg: "WHAT", usage: "what follows a crash: resume lets the task go on by itself, a few times (default: nothing)"},
 }
 
 // policyRules are the keys of [policy], by the names in task.Policy.
@@ -199,7 +202,9 @@ func anchor(s *task.Spec, base string) {
 		}
 		return filepath.Join(base, p)
 	}
-	s.WorkingDir = abs(s.WorkingDir)
+	if s.WorkingDir != "" || s.ResumeTaskID == "" { // else that task's
+		s.WorkingDir = abs(s.WorkingDir)
+	}
 	for i, d := range s.AddDirs {
 		s.AddDirs[i] = abs(d)
 	}

@@ -40,7 +40,7 @@
 //	[[kill N]]           ends at once by that signal
 //
 // At the end comes a result, if there was none, and exit code 0. A prompt without
-// directives is answered by DefaultText. SIGTERM ends a run with 143, SIGHUP with
+// directives is answered by those in ScriptEnv, else by DefaultText. SIGTERM ends a run with 143, SIGHUP with
 // 129, SIGINT with 0, none with a result, as the real CLI does.
 //
 // Sessions live in $HOME/.fakeclaude. As with the real CLI total_cost_usd is

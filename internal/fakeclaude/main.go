@@ -1,6 +1,7 @@
 package fakeclaude
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -14,6 +15,9 @@ import (
 
 // Version is the version that it claims, with a tail that no release has.
 const Version = "2.1.330-fake"
+
+// ScriptEnv names a variable with the directives of the prompts that have none.
+const ScriptEnv = "FAKECLAUDE_SCRIPT"
 
 // DefaultCost is what a run adds to its session, in US dollars.
 const DefaultCost = 0.01
@@ -76,7 +80,7 @@ var directive = regexp.MustCompile(`(?s)\[\[([a-z-]+) ?(.*?)\]\]`)
 func (r *run) play(prompt string) int {
 	list := directive.FindAllStringSubmatch(prompt, -1)
 	if len(list) == 0 {
-		list = [][]string{{"", "text", DefaultText(prompt)}}
+		list = directive.FindAllStringSubmatch(cmp.Or(os.Getenv(ScriptEnv), "[[text "+DefaultText(prompt)+"]]"), -1)
 	}
 	for _, d := range list {
 		do, known := verbs[d[1]]

@@ -1,0 +1,134 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+
+	"cctask/engine/task"
+)
+
+// goOn prepares the first attempt of a task that goes on with the session of
+// another one, or with a fork of it. claude finds a session from any directory,
+// so the working directory may differ; the other task's is the default.
+func (e *Engine) goOn(s *task.Spec, first *task.Attempt) error {
+	id, err := e.store.Resolve(s.ResumeTaskID)
+	if err != nil {
+		return err
+	}
+	t, err := e.store.Task(id)
+	if err != nil {
+		return err
+	}
+	all, err := e.store.Attempts(id)
+	if err != nil {
+		return err
+	}
+	s.ResumeTaskID = string(id)
+	if s.WorkingDir == "" {
+		s.WorkingDir = t.Spec.WorkingDir
+	}
+	for _, a := range slices.Backward(all) {
+		switch {
+		case a.StartedAt.IsZero() && !a.Resumes:
+			continue // claude never opened this one
+		case s.Fork:
+			first.ForkOf = a.SessionID
+			return nil
+		}
+		first.SessionID, first.Resumes = a.SessionID, true
+		return e.sessionFree(a.SessionID, "")
+	}
+	return &task.Error{
+		Code: task.CodeConflict, Message: fmt.Sprintf("task %s never started, so it has no session to go on with", id),
+		Hint: "Wait until it has run, or start the task without resume_task_id.",
+	}
+}
+
+// sessionFree refuses a session that a queued or live task other than self
+// works in: claude would let two write into it.
+func (e *Engine) sessionFree(session string, self task.ID) error {
+	holder, err := e.store.Holder(session)
+	if err != nil || holder == "" || holder == self {
+		return err
+	}
+	return &task.Error{
+		Code: task.CodeSessionBusy, Message: fmt.Sprintf("task %s works in the same session", holder),
+		Hint: "Wait for it, or cancel it first; a new task with fork goes on with a copy of the session.",
+	}
+}
+
+// anew is the attempt that does a task from its beginning: in a new session, in
+// a new fork, or, so that no context is lost without a word, in the session
+// that the task was to go on with.
+func anew(kind task.AttemptKind, first task.Attempt) task.Attempt {
+	rec := task.Attempt{Kind: kind, SessionID: newSession(), ForkOf: first.ForkOf, PromptN: 1}
+	if first.Resumes {
+		rec.SessionID, rec.Resumes = first.SessionID, true
+	}
+	return rec
+}
+
+// goesOn queues an attempt whose claude has ended once more, in the commit of
+// that end, where the task asked for it or the session had not begun.
+func (a *attempt) goesOn(t *task.Task, w *task.Write, lost bool) error {
+	end := &w.Attempts[0]
+	if t.CancelRequested || !lost && (end.Status != task.Interrupted || t.Spec.OnInterrupt == "") {
+		return nil
+	}
+	all, err := a.e.store.Attempts(t.ID)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !lost:
+		return a.resumeItself(t, w, all)
+	case all[0].Resumes || end.ForkOf != "":
+		end.Message = fmt.Sprintf("claude no longer has the session of task %s, or looks for it in another home; start a new task with what it needs to know in its prompt", t.Spec.ResumeTaskID)
+		t.Message = end.Message
+	case end.Kind == task.Resume || end.Kind == task.Auto:
+		return a.afresh(t, w, all[0])
+	}
+	return nil
+}
+
+// afresh queues the original prompt in a new session, or fork, after a lost one,
+// if this owner still knows the environment.
+func (a *attempt) afresh(t *task.Task, w *task.Write, first task.Attempt) error {
+	if a.env == nil && t.Spec.OnInterrupt == "" {
+		return nil
+	}
+	t.Seq, w.Env = a.e.takeSeq(), a.env
+	const why = "claude no longer had the session: started afresh with the original prompt"
+	if err := requeue(t, w, anew(task.Fresh, first), why); err != nil {
+		return err
+	}
+	t.Message = why
+	return nil
+}
+
+// resumeItself queues an interrupted task again in its session.
+func (a *attempt) resumeItself(t *task.Task, w *task.Write, all []task.Attempt) error {
+	n := 1
+	for _, b := range slices.Backward(all) {
+		if b.Kind == task.Auto {
+			n++
+		} else if b.Kind != task.Fresh {
+			break
+		}
+	}
+	end := &w.Attempts[0]
+	if n > task.MaxAutoResumes {
+		end.Message += fmt.Sprintf("; it went on by itself %d times already, so it stays interrupted", task.MaxAutoResumes)
+		t.Message = end.Message
+		return nil
+	}
+	t.Seq = a.e.takeSeq()
+	rec := task.Attempt{Kind: task.Auto, SessionID: end.SessionID, Resumes: true, PromptN: t.Attempt + 1}
+	w.Prompt = &task.Blob{ID: t.ID, Attempt: rec.PromptN, Data: []byte(continuePrompt)}
+	why := fmt.Sprintf("interrupted (%s); goes on by itself, %d of at most %d times", end.Message, n, task.MaxAutoResumes)
+	if err := requeue(t, w, rec, why); err != nil {
+		return err
+	}
+	t.Message = why
+	return nil
+}
