@@ -160,7 +160,8 @@ func TestUpdatesAreCoalesced(t *testing.T) {
 		}
 		f.change(id, func(t *task.Task) { t.StdoutBytes++ })
 		p.gather(10*time.Second).want(t, "all are cancelled")
-		if m := p.rpc("resources/list", modernMeta); string(m.ID) != "1" {
+		p.send(`{"jsonrpc":"2.0","id":"last","method":"resources/list","params":{%s}}`, modernMeta)
+		if m := p.next(); string(m.ID) != `"last"` {
 			t.Errorf("got %s", m.raw)
 		}
 		f.mu.Lock()
