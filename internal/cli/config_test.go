@@ -38,6 +38,7 @@ dir = "~/state"
 claude = "/bin/sh"
 jobs = 3
 log_level = "debug"
+log_format = "console"
 embedded = true
 keep_age = "7d"
 keep_count = 10
@@ -111,9 +112,9 @@ func TestSettingsFile(t *testing.T) {
 		{"config", "$XDG_CONFIG_HOME/cctask/config.toml or ~/.config/cctask/config.toml", "default"},
 		{"jobs", "4", "CCTASK_JOBS"},
 		{"idle", "2h", "--idle"},
-		{"keep-age", "7d", file + ":7:1: keep_age"},
-		{"defaults.model", "haiku", file + ":13:1"},
-		{"policy.max_timeout", "3600", file + ":36:1"},
+		{"keep-age", "7d", file + ":8:1: keep_age"},
+		{"defaults.model", "haiku", file + ":14:1"},
+		{"policy.max_timeout", "3600", file + ":37:1"},
 	} {
 		if rows[want.Name] != want {
 			t.Errorf("%+v, want %+v", rows[want.Name], want)
@@ -134,8 +135,8 @@ func TestEverySettingHasItsFaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const shown = 10 + 17 + 7 // settings, defaults, rules: a new one needs its line in everything
-	if rows := s.Explain(); len(rows) != shown || len(settingTable) != 10 || len(taskOptions) != 21 || len(policyRules) != 7 {
+	const shown = 11 + 17 + 7 // settings, defaults, rules: a new one needs its line in everything
+	if rows := s.Explain(); len(rows) != shown || len(settingTable) != 11 || len(taskOptions) != 21 || len(policyRules) != 7 {
 		t.Errorf("%d rows, %d settings, %d options, %d rules", len(rows), len(settingTable), len(taskOptions), len(policyRules))
 	}
 	root := newRoot(&app{Env: envOf(nil)})

@@ -55,7 +55,7 @@ func (a *app) embed(ctx context.Context, s settings) (*service, error) {
 	if !slices.Contains(s.explicit, "log-level") {
 		level = zerolog.LevelWarnValue // stderr is a person's here
 	}
-	o, err := a.open(ctx, s, ipc.PhaseEmbedded, logger(a.Stderr, level))
+	o, err := a.open(ctx, s, ipc.PhaseEmbedded, a.stderrLog(s, level))
 	if err != nil {
 		return nil, err
 	}

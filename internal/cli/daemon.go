@@ -24,7 +24,7 @@ func newDaemon(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "daemon", Short: "Be the owner of the state directory in the foreground",
 		Long: `Hold the database and run the tasks, in the foreground and until SIGTERM or Ctrl-C; log
-JSON lines to stderr. There is no need to call this: the first command that needs an
+JSON lines to stderr, or lines for people with --log-format console. There is no need to call this: the first command that needs an
 owner starts one in the background, which leaves after five idle minutes.
 When an owner leaves running tasks go on; the next owner adopts them.`,
 		Example:     "  cctask daemon --jobs 8\n  cctask daemon status\n  cctask daemon stop",
@@ -81,11 +81,10 @@ func (a *app) daemon(ctx context.Context, detached bool) error {
 			return err
 		}
 	}
-	w := a.Stderr
+	log := a.stderrLog(s, s.owner.LogLevel)
 	if detached {
-		w = newOwnerLog(s.dir)
+		log = logger(newOwnerLog(s.dir), s.owner.LogLevel)
 	}
-	log := logger(w, s.owner.LogLevel)
 	if broken != nil {
 		log.Error().Err(broken).Msg("new tasks are refused")
 	}

@@ -28,7 +28,7 @@ func verbs() map[string]*cobra.Command {
 // exit codes.
 func TestEveryVerb(t *testing.T) {
 	t.Parallel()
-	want := "cancel daemon daemon_status daemon_stop dump list logs mcp resume retry rm run start status version wait"
+	want := "cancel completion daemon daemon_status daemon_stop dump list logs mcp resume retry rm run start status version wait"
 	all := verbs()
 	if len(all) != len(strings.Fields(want)) {
 		t.Errorf("%d verbs, want %s", len(all), want)

@@ -47,7 +47,7 @@ func (a *app) mcp(ctx context.Context) error {
 	}
 	defer svc.close()
 	server := mcp.New(mcp.Config{
-		Service: svc, Version: version(), Defaults: a.defaults, Log: logger(a.Stderr, s.owner.LogLevel),
+		Service: svc, Version: version(), Defaults: a.defaults, Log: a.stderrLog(s, s.owner.LogLevel),
 		KeepAge: s.owner.KeepAge,
 	})
 	if err := server.Serve(ctx, a.Stdin, a.Stdout); err != nil && !errors.Is(err, context.Canceled) {

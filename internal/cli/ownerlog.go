@@ -51,6 +51,14 @@ func (l *ownerLog) catchCrashes() {
 	_ = f.Close()
 }
 
+// stderrLog is a log on stderr in the format that the person chose.
+func (a *app) stderrLog(s settings, level string) zerolog.Logger {
+	if !s.console {
+		return logger(a.Stderr, level)
+	}
+	return logger(zerolog.ConsoleWriter{Out: a.Stderr, NoColor: !a.coloured(a.Stderr), TimeFormat: time.TimeOnly}, level)
+}
+
 // logger writes JSON lines. Prompts, answers, environments and tokens are never
 // logged: only ids, statuses and errors are.
 func logger(w io.Writer, level string) zerolog.Logger {

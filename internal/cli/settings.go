@@ -33,6 +33,7 @@ type settings struct {
 	dir      string
 	claude   value // what the person named; found by findClaude
 	embedded bool
+	console  bool // the format of a log on stderr
 	idle     time.Duration
 	owner    ipc.Settings
 	explicit []string // the names of the settings that the person gave
@@ -85,6 +86,17 @@ var settingTable = []setting{
 		set: func(s *settings, text string) error {
 			s.owner.LogLevel = text
 			if !slices.Contains([]string{"debug", "info", "warn", "error"}, text) {
+				return errors.New("unknown")
+			}
+			return nil
+		},
+	},
+	{
+		name: "log-format", variable: "CCTASK_LOG_FORMAT", arg: "FORMAT", usage: "how a log on stderr looks: json, or console for people",
+		def: "json", want: "json or console",
+		set: func(s *settings, text string) error {
+			s.console = text == "console"
+			if !s.console && text != "json" {
 				return errors.New("unknown")
 			}
 			return nil
