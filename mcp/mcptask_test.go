@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
@@ -285,4 +286,40 @@ func TestTaskResultOfAServerThatLeaves(t *testing.T) {
 	if err := <-p.served; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+}
+
+func TestListenToTasks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		p := newPeer(t, f)
+		id := f.seed(t)
+		told := func() (w wire) {
+			t.Helper()
+			m := p.next()
+			if m.Method != "notifications/tasks" || json.Unmarshal(m.Params, &w) != nil || string(w.Meta[mcpgo.MetaKeySubscriptionID]) != `"a"` {
+				t.Fatalf("got %s", m.raw)
+			}
+			return w
+		}
+		ids := fmt.Sprintf(`"notifications":{"taskIds":[%q,"nobody"]}`, id)
+		p.send(`{"jsonrpc":"2.0","id":"a","method":"subscriptions/listen","params":{%s,%s}}`, ids, knowsTasks)
+		if m := p.next(); !strings.Contains(string(m.Params), fmt.Sprintf(`"notifications":{"taskIds":[%q]}`, id)) {
+			t.Fatalf("got %s", m.raw)
+		}
+		if got := told(); got.Status != "working" || got.ResultType != "" {
+			t.Errorf("at once: %+v", got)
+		}
+		f.end(id, task.Completed, "forty-two")
+		if got := told(); got.Status != "completed" || !strings.Contains(string(got.Result), "forty-two") {
+			t.Errorf("at the end: %+v", got)
+		}
+		p.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"a"}}`)
+		if code := p.code("subscriptions/listen", ids+","+metaWith("")); code != mcpgo.MISSING_REQUIRED_CLIENT_CAPABILITY {
+			t.Errorf("code %d", code)
+		}
+		_ = p.in.Close()
+		if err := <-p.served; err != nil {
+			t.Error(err)
+		}
+	})
 }

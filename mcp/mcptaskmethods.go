@@ -191,3 +191,37 @@ func (s *Server) acknowledge(err error) (any, error) {
 	ack.EnsureResultMeta().SetServerInfo(s.identity)
 	return ack, nil
 }
+
+// knownTasks gives the tasks that a subscriptions/listen can follow, by the URIs
+// that stand for them at the watches.
+func (r *request) knownTasks(ctx context.Context, meta json.RawMessage, ids []string) (byURI map[string]string, bad *responseError) {
+	byURI = map[string]string{}
+	if len(ids) == 0 {
+		return byURI, nil
+	}
+	info, bad := protocolOf(meta)
+	switch {
+	case bad != nil:
+		return nil, bad
+	case !declaresTasks(server.WithRequestProtocolInfo(ctx, info)):
+		return nil, errNoExtension
+	case len(ids) > maxSubscriptions:
+		return nil, failure(mcpgo.INVALID_PARAMS, "taskIds: %d given, at most %d are allowed", len(ids), maxSubscriptions).Error
+	}
+	for _, id := range ids {
+		if _, err := (ownTasks{r.conn.srv}).find(ctx, id); err == nil {
+			byURI[uriScheme+id+"?mcp-task"] = id
+		}
+	}
+	return byURI, nil
+}
+
+// tellTask sends what tasks/get would answer now.
+func (r *request) tellTask(ctx context.Context, id string) {
+	e, err := r.conn.srv.tasks.get(ctx, id)
+	if err != nil {
+		return // removed, and then there is nothing to tell
+	}
+	e.Meta = &mcpgo.Meta{AdditionalFields: map[string]any{mcpgo.MetaKeySubscriptionID: r.id}}
+	r.notify("notifications/tasks", e)
+}

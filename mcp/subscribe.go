@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"sync"
 
@@ -182,20 +183,22 @@ type updatedParams struct {
 
 type listenFilter struct {
 	ResourceSubscriptions []string `json:"resourceSubscriptions,omitempty"`
+	TaskIDs               []string `json:"taskIds,omitempty"` // of the tasks extension
 }
 
 // subscribed does what mcp-go, which has checked the request, leaves to its own
 // kind of session.
 func (r *request) subscribed(ctx context.Context, params json.RawMessage, a response) response {
 	var p struct {
-		URI           string       `json:"uri"`
-		Notifications listenFilter `json:"notifications"`
+		Meta          json.RawMessage `json:"_meta"`
+		URI           string          `json:"uri"`
+		Notifications listenFilter    `json:"notifications"`
 	}
 	read := func() bool { return json.Unmarshal(params, &p) == nil }
 	switch method := mcpgo.MCPMethod(r.method); {
 	// That mcp-go misses a session is the last of its checks.
 	case method == mcpgo.MethodSubscriptionsListen && a.Error != nil && a.Error.Code == codeInternal && read():
-		return r.listen(ctx, p.Notifications.ResourceSubscriptions)
+		return r.listen(ctx, p.Meta, p.Notifications)
 	case method == mcpgo.MethodResourcesSubscribe && a.Error == nil && read():
 		if bad := r.conn.subscriptions().add(ctx, []string{p.URI}); bad != nil {
 			return response{Error: bad}
@@ -207,19 +210,35 @@ func (r *request) subscribed(ctx context.Context, params json.RawMessage, a resp
 }
 
 // listen is subscriptions/listen: it lasts until the client cancels it, or the
-// server ends. Of what can be asked for we have the updates of resources: our
-// lists do not change.
-func (r *request) listen(ctx context.Context, uris []string) response {
+// server ends. Of what can be asked for we have the updates of resources and of
+// MCP tasks: our lists do not change.
+func (r *request) listen(ctx context.Context, rawMeta json.RawMessage, f listenFilter) response {
 	r.taken()
 	meta := tag{ID: r.id}
-	l := newListener(r.conn, func(uri string) { r.notify(methodUpdated, updatedParams{Meta: &meta, URI: uri}) })
-	if bad := l.add(ctx, uris); bad != nil {
+	tasks, bad := r.knownTasks(ctx, rawMeta, f.TaskIDs)
+	if bad != nil {
 		return response{Error: bad}
 	}
+	l := newListener(r.conn, func(uri string) {
+		if id, ok := tasks[uri]; ok {
+			r.tellTask(ctx, id)
+			return
+		}
+		r.notify(methodUpdated, updatedParams{Meta: &meta, URI: uri})
+	})
+	followed := sortedKeys(tasks)
+	if bad := l.add(ctx, append(followed, f.ResourceSubscriptions...)); bad != nil {
+		return response{Error: bad}
+	}
+	f.TaskIDs = slices.Sorted(maps.Values(tasks))
 	r.notify(mcpgo.MethodNotificationSubscriptionsAcknowledged, struct {
 		Meta          tag          `json:"_meta"`
 		Notifications listenFilter `json:"notifications"`
-	}{meta, listenFilter{uris}})
+	}{meta, f})
+	for _, uri := range followed {
+		// At once: the task may have ended before anybody listened.
+		l.mark(uri)
+	}
 	l.serve(ctx)
 	return response{Result: struct {
 		Type string `json:"resultType"`
