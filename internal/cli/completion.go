@@ -43,6 +43,7 @@ statuses. Load it in the file that your shell reads at its start.`,
 // every verb that has it.
 var flagValues = map[string][]string{
 	"status":          publicStatuses(),
+	"sort":            sortNames(),
 	"permission-mode": task.PermissionModes,
 	"model":           {"sonnet", "opus", "haiku"},
 	"log-level":       {"debug", "info", "warn", "error"},

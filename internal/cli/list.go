@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"text/template"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,114 +15,151 @@ import (
 	"cctask/engine/task"
 )
 
-// unended are the statuses of tasks that still move.
-var unended = []task.Status{task.Queued, task.Starting, task.Running}
+// listFlags say what list shows, and how.
+type listFlags struct {
+	filterFlags
+	all, reverse, asJSON, watch     bool
+	limit                           int
+	cursor, sort, columns, template string
+}
+
+const listLong = `List the queued and running tasks, newest first; with --all the finished ones too, with
+--status those of some statuses alone. --sort orders by %s;
+tasks without such a value come last. --columns chooses from
+%s.
+
+` + formatHelp
+
+const listExample = `  cctask list
+  cctask list --all --since 2d --status failed,timeout
+  cctask list --all --label nightly --name 'build-*' -C ~/project --search "flaky test"
+  cctask list --all --sort cost --limit 10 --columns id,cost,turns,name,prompt
+  cctask list --format '{{.ID}} {{.Status}} {{ago .Created}}'
+  cctask list --all --json | jq -r '.tasks[] | select(.status == "failed") | .task_id'
+  cctask list --watch`
 
 func newList(a *app) *cobra.Command {
-	var all, asJSON bool
-	var f task.Filter
+	var f listFlags
 	cmd := &cobra.Command{
 		Use: "list", Short: "List queued and running tasks",
-		Long:        `List the queued and running tasks, newest first; with --all the finished ones too.`,
-		Example:     "  cctask list\n  cctask list --all --limit 20\n  cctask list --all --json | jq -r '.tasks[] | select(.status == \"failed\") | .task_id'",
+		Long:        fmt.Sprintf(listLong, strings.Join(sortNames(), ", "), columnNames(), strings.Replace(formatFields(), ", Labels", ",\nLabels", 1)),
+		Example:     listExample,
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(0, 0, ""),
-		RunE: a.connected(func(ctx context.Context, svc engine.Service, _ []string) error {
-			if f.Limit < 1 || f.Limit > maxListed {
-				return badInput(fmt.Sprintf("--limit: %d is not a number from 1 to %d", f.Limit, maxListed), "Fetch further pages with --cursor.")
-			}
-			if !all {
-				f.Statuses = unended
-			}
-			page, err := svc.List(ctx, f)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return a.printJSON(listJSON{views(page.Tasks), page.NextCursor})
-			}
-			return a.printTable(page, all)
-		}),
 	}
-	cmd.Flags().BoolVarP(&all, "all", "a", false, "finished tasks too")
-	cmd.Flags().IntVar(&f.Limit, "limit", 100, "most tasks of one page, a `NUMBER` up to 1000")
-	cmd.Flags().StringVar(&f.Cursor, "cursor", "", "`CURSOR`: go on where the page before ended (its next_cursor)")
-	jsonFlag(cmd, &asJSON)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		l, err := a.newLister(f)
+		if err != nil {
+			return err // before an owner is started for it
+		}
+		return a.connected(func(ctx context.Context, svc engine.Service, _ []string) error {
+			if f.watch {
+				return a.watchList(ctx, svc, l)
+			}
+			return a.printList(ctx, svc, l)
+		})(cmd, args)
+	}
+	fl := cmd.Flags()
+	fl.BoolVarP(&f.all, "all", "a", false, "finished tasks too")
+	f.register(cmd)
+	fl.StringVar(&f.sort, "sort", string(task.ByCreated), "`ORDER` of the list")
+	fl.BoolVarP(&f.reverse, "reverse", "r", false, "the other way round")
+	fl.IntVar(&f.limit, "limit", 100, "most tasks of one page, a `NUMBER` up to 1000")
+	fl.StringVar(&f.cursor, "cursor", "", "`CURSOR`: go on where the page before ended (its next_cursor)")
+	fl.StringVar(&f.columns, "columns", defaultColumns, "`COLUMNS` to show")
+	fl.StringVar(&f.template, "format", "", "print each task by a Go `TEMPLATE`")
+	fl.BoolVarP(&f.watch, "watch", "w", false, "show the list again as it changes, until Ctrl-C")
+	jsonFlag(cmd, &f.asJSON)
 	return cmd
 }
 
 const maxListed = 1000
 
-func (a *app) printTable(page task.Page, all bool) error {
-	if len(page.Tasks) == 0 {
-		what := "No task is queued or running. `cctask list --all` shows the finished ones."
-		if all {
-			what = "No task is recorded. `cctask start PROMPT` starts one."
-		}
-		fmt.Fprintln(a.Stderr, what)
-		return nil
+func sortNames() (names []string) {
+	for _, s := range task.Sorts {
+		names = append(names, string(s))
 	}
-	if err := a.table(a.Stdout, page.Tasks, time.Now()); err != nil {
-		return fmt.Errorf("print the list: %w", err)
+	return names
+}
+
+// lister is a list as the flags ask for it.
+type lister struct {
+	filter task.Filter
+	cols   []column
+	format *template.Template // nil: a table, or JSON
+	asJSON bool
+	empty  string // what to say if no task fits
+}
+
+func (a *app) newLister(f listFlags) (l lister, err error) {
+	if f.limit < 1 || f.limit > maxListed {
+		return l, badInput(fmt.Sprintf("--limit: %d is not a number from 1 to %d", f.limit, maxListed), "Fetch further pages with --cursor.")
+	}
+	if !slices.Contains(task.Sorts, task.Sort(f.sort)) {
+		return l, badInput(fmt.Sprintf("--sort: there is no order %q", f.sort), fmt.Sprintf("Use one of %v.", task.Sorts))
+	}
+	statuses := unended
+	l.empty = "No task is queued or running. `cctask list --all` shows the finished ones."
+	if f.all {
+		statuses, l.empty = nil, "No task is recorded. `cctask start PROMPT` starts one."
+	}
+	if l.filter, err = f.filter(time.Now(), statuses); err != nil {
+		return l, err
+	}
+	if f.filtered() {
+		l.empty = "No task fits."
+		if !f.all && len(f.statuses) == 0 {
+			l.empty = "No queued or running task fits. With --all the finished ones are looked at too."
+		}
+	}
+	l.filter.Sort, l.filter.Reverse, l.filter.Limit, l.filter.Cursor = task.Sort(f.sort), f.reverse, f.limit, f.cursor
+	l.asJSON = f.asJSON
+	shapes := 0
+	for _, given := range []bool{f.asJSON, f.template != "", f.columns != defaultColumns} {
+		if given {
+			shapes++
+		}
+	}
+	if shapes > 1 {
+		return l, badInput("--json, --format and --columns are different shapes of the list", "Give one of them.")
+	}
+	if f.watch && (f.asJSON || f.template != "" || !isTerminal(a.Stdout)) {
+		return l, badInput("--watch shows a table on a terminal", "Leave --watch out, or wait for ends with `cctask wait`.")
+	}
+	if f.template != "" {
+		l.format, err = parseFormat(f.template)
+		return l, err
+	}
+	l.cols, err = parseColumns(f.columns)
+	return l, err
+}
+
+func (a *app) printList(ctx context.Context, svc engine.Service, l lister) error {
+	page, err := svc.List(ctx, l.filter)
+	if err != nil {
+		return err
+	}
+	if l.asJSON {
+		return a.printJSON(listJSON{views(page.Tasks), page.NextCursor})
+	}
+	switch {
+	case len(page.Tasks) == 0:
+		fmt.Fprintln(a.Stderr, l.empty)
+	case l.format != nil:
+		if err := a.printFormat(l.format, page.Tasks); err != nil {
+			return err
+		}
+	default:
+		text := table(l.cols, page.Tasks, columns(a.Stdout), a.coloured(a.Stdout), time.Now())
+		if isTerminal(a.Stdout) {
+			text += "\n" + totals(page.Tasks) + "\n"
+		}
+		if _, err := io.WriteString(a.Stdout, text); err != nil {
+			return fmt.Errorf("print the list: %w", err)
+		}
 	}
 	if page.NextCursor != "" {
 		fmt.Fprintf(a.Stderr, "More: --cursor %s\n", page.NextCursor)
 	}
 	return nil
-}
-
-// table writes a line for each task. What is cut to the width of a terminal
-// stands last.
-func (a *app) table(out io.Writer, tasks []task.Task, now time.Time) error {
-	rows := [][]string{{"ID", "STATUS", "CREATED", "TIME", "COST", "PROMPT"}}
-	for _, t := range tasks {
-		what := t.PromptHead
-		if t.Spec.Name != "" {
-			what = t.Spec.Name + ": " + what
-		}
-		rows = append(rows, []string{
-			string(t.ID), string(t.Status.Public()), ago(t.CreatedAt, now), spentText(t), costText(t), oneLine(what),
-		})
-	}
-	room := columns(out)
-	var widths [5]int
-	for i := range widths {
-		for _, r := range rows {
-			widths[i] = max(widths[i], len(r[i]))
-		}
-		room -= widths[i] + 2
-	}
-	var b strings.Builder
-	for n, r := range rows {
-		for i, w := range widths {
-			cell := fmt.Sprintf("%-*s  ", w, r[i])
-			if i == 1 && n > 0 && a.coloured(out) {
-				cell = fmt.Sprintf("\x1b[%dm%s\x1b[0m", colours[tasks[n-1].Status.Public()], cell)
-			}
-			b.WriteString(cell)
-		}
-		fmt.Fprintln(&b, shorten(r[len(widths)], max(room, 8)))
-	}
-	_, err := io.WriteString(out, b.String())
-	return err
-}
-
-// spentText and costText are a dash for what is not known yet.
-func spentText(t task.Task) string {
-	if d := spent(t); d > 0 {
-		return duration(d)
-	}
-	return "-"
-}
-
-func costText(t task.Task) string {
-	if t.CostUSD > 0 {
-		return cost(t.CostUSD)
-	}
-	return "-"
-}
-
-var colours = map[task.Status]int{
-	task.Queued: 36, task.Running: 34, task.Completed: 32, task.Failed: 31,
-	task.Timeout: 33, task.Cancelled: 35, task.Interrupted: 33,
 }

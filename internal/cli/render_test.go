@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -84,20 +85,20 @@ func TestPlainProgress(t *testing.T) {
 
 func TestTableIsPlainAndAligned(t *testing.T) {
 	t.Parallel()
-	a := &app{Env: envOf(nil)}
 	x, y := runningTask(), runningTask()
 	y.Status, y.Spec.Name = task.Completed, "docs"
-	var out strings.Builder
-	if err := a.table(&out, []task.Task{x, y}, time.Now()); err != nil {
+	cols, err := parseColumns(defaultColumns)
+	if err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
-	if len(lines) != 3 || strings.Contains(out.String(), "\x1b") {
+	out := table(cols, []task.Task{x, y}, math.MaxInt32, false, time.Now())
+	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+	if len(lines) != 3 || strings.Contains(out, "\x1b") {
 		t.Fatalf("got:\n%q", lines)
 	}
 	col := strings.Index(lines[0], "PROMPT")
 	if !strings.HasPrefix(lines[1][col:], `say \x1b[31mhello again`) || !strings.HasPrefix(lines[2][col:], "docs: say") {
-		t.Errorf("not aligned:\n%s", out.String())
+		t.Errorf("not aligned:\n%s", out)
 	}
 }
 

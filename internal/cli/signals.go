@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -54,7 +55,9 @@ func (a *app) interruptible(f func(ctx context.Context, args []string) error) ve
 		defer cancel()
 		err := f(ctx, args)
 		// A write or a call that the signal cut short may name another cause.
-		if err != nil && ctx.Err() != nil {
+		var s *stop
+		told := errors.As(err, &s) && s.code == exitInterrupted
+		if err != nil && ctx.Err() != nil && !told {
 			return ctx.Err()
 		}
 		return err

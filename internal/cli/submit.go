@@ -27,7 +27,8 @@ func (f *taskFlags) register(cmd *cobra.Command) {
 	f.options = map[string]any{}
 	fl := cmd.Flags()
 	for _, o := range taskOptions {
-		fl.Var(optionFlag{o, f.options}, o.flag, o.usage)
+		short := map[string]string{"working-dir": "C"}[o.flag]
+		fl.VarP(optionFlag{o, f.options}, o.flag, short, o.usage)
 		if o.kind == toggle {
 			fl.Lookup(o.flag).NoOptDefVal = "true"
 		}

@@ -26,6 +26,14 @@ func columns(w io.Writer) int {
 // oneLine makes foreign text safe to stand in a line of a terminal.
 func oneLine(s string) string { return claude.Visible(strings.Join(strings.Fields(s), " ")) }
 
+// textWidth is the number of columns that s takes.
+func textWidth(s string) (n int) {
+	for _, r := range s {
+		n += cells(r)
+	}
+	return n
+}
+
 // shorten cuts s to at most width columns and shows that it did.
 func shorten(s string, width int) string {
 	used, cut := 0, 0

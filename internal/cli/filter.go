@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cctask/engine/task"
+)
+
+// unended are the statuses of tasks that still move.
+var unended = []task.Status{task.Queued, task.Starting, task.Running}
+
+// filterFlags say which tasks a verb is about.
+type filterFlags struct {
+	statuses, labels []string
+	name, dir        string
+	since, until     string
+	search           string
+}
+
+func (f *filterFlags) register(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringSliceVar(&f.statuses, "status", nil, "only those with this `STATUS`; may be repeated")
+	fl.StringArrayVar(&f.labels, "label", nil, "only those with this `LABEL`; may be repeated: with all of them")
+	fl.StringVar(&f.name, "name", "", "only those with this `TEXT` in their name, or whose name fits a pattern like 'build-*'")
+	fl.StringVarP(&f.dir, "working-dir", "C", "", "only those that work in this `DIR` or below it")
+	fl.StringVar(&f.since, "since", "", "only those created at this `TIME` or later: 2h, 7d, 2026-11-01, '2026-11-01 15:04', RFC 3339")
+	fl.StringVar(&f.until, "until", "", "only those created before this `TIME`")
+	fl.StringVar(&f.search, "search", "", "only those with this `TEXT` in a prompt, in any case; reads the prompts of all others")
+}
+
+// filter checks the flags. Without --status it selects the given ones.
+func (f *filterFlags) filter(now time.Time, statuses []task.Status) (task.Filter, error) {
+	to := task.Filter{Statuses: statuses, Labels: f.labels, Name: f.name, Search: f.search}
+	if len(f.statuses) > 0 {
+		to.Statuses = nil
+	}
+	for _, text := range f.statuses {
+		found := false
+		for _, s := range task.Statuses {
+			if string(s) == text || string(s.Public()) == text {
+				to.Statuses, found = append(to.Statuses, s), true
+			}
+		}
+		if !found {
+			return to, badInput(fmt.Sprintf("--status: %q is none", text), fmt.Sprintf("Use one of %s.", strings.Join(publicStatuses(), ", ")))
+		}
+	}
+	var err error
+	if f.dir != "" {
+		if to.WorkingDir, err = filepath.Abs(f.dir); err != nil {
+			return to, badInput(fmt.Sprintf("--working-dir: %v", err), "Give an absolute path.")
+		}
+	}
+	for name, t := range map[string]struct {
+		text string
+		to   *time.Time
+	}{"since": {f.since, &to.Since}, "until": {f.until, &to.Until}} {
+		if t.text == "" {
+			continue
+		}
+		if *t.to, err = parseTime(t.text, now); err != nil {
+			return to, badInput(fmt.Sprintf("--%s: %q is not a time", name, t.text),
+				"Write how long ago (90m, 2h, 7d), a date (2026-11-01, its midnight), a date with a time ('2026-11-01 15:04') or RFC 3339.")
+		}
+	}
+	return to, nil
+}
+
+// filtered tells whether any flag leaves tasks out.
+func (f *filterFlags) filtered() bool {
+	return len(f.statuses)+len(f.labels) > 0 || f.name+f.dir+f.since+f.until+f.search != ""
+}
+
+// parseTime reads a moment: how long it is past, or a date of this place.
+func parseTime(text string, now time.Time) (time.Time, error) {
+	if age, err := parseAge(text); err == nil {
+		return now.Add(-age), nil
+	}
+	for _, layout := range []string{time.DateOnly, "2006-01-02 15:04", time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05", time.RFC3339} {
+		if t, err := time.ParseInLocation(layout, text, now.Location()); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, errors.New("not a time")
+}
