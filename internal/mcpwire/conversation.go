@@ -20,7 +20,10 @@ type Conversation struct {
 	judged int
 }
 
-type call struct{ method, version string }
+type call struct {
+	method, version string
+	cancelled       bool // an answer may have been on its way
+}
 
 type message struct {
 	ID     json.RawMessage `json:"id"`
@@ -90,7 +93,8 @@ func (c *Conversation) Sent(line []byte) {
 		ID     json.RawMessage `json:"id"`
 		Method string          `json:"method"`
 		Params struct {
-			Meta struct {
+			Cancelled json.RawMessage `json:"requestId"`
+			Meta      struct {
 				Version string          `json:"io.modelcontextprotocol/protocolVersion"`
 				Token   json.RawMessage `json:"progressToken"`
 			} `json:"_meta"`
@@ -98,12 +102,20 @@ func (c *Conversation) Sent(line []byte) {
 	}
 	// Parameters of another type leave the rest as it should be.
 	err := json.Unmarshal(line, &m)
-	if wrong := new(json.UnmarshalTypeError); (err != nil && !errors.As(err, &wrong)) || m.ID == nil {
+	if wrong := new(json.UnmarshalTypeError); err != nil && !errors.As(err, &wrong) {
 		return
 	}
 	meta := m.Params.Meta
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if m.ID == nil {
+		if open := c.calls[string(m.Params.Cancelled)]; m.Method == "notifications/cancelled" {
+			for i := range open {
+				open[i].cancelled = true
+			}
+		}
+		return
+	}
 	version := c.negotiated()
 	if meta.Version != "" || m.Method == "server/discover" {
 		version, c.modern = Modern, true
@@ -111,7 +123,7 @@ func (c *Conversation) Sent(line []byte) {
 	if c.calls == nil {
 		c.calls, c.tokens = map[string][]call{}, map[string]string{}
 	}
-	c.calls[string(m.ID)] = append(c.calls[string(m.ID)], call{m.Method, version})
+	c.calls[string(m.ID)] = append(c.calls[string(m.ID)], call{method: m.Method, version: version})
 	if meta.Token != nil {
 		c.tokens[string(meta.Token)] = version
 	}
@@ -201,12 +213,10 @@ func (c *Conversation) response(m message, whole any) error {
 	if m.Error != nil {
 		return c.failure(m, whole)
 	}
-	open := c.calls[string(m.ID)]
-	if len(open) == 0 {
+	asked, known := c.take(m.ID, false)
+	if !known {
 		return errors.New("an answer to no request, or a second one")
 	}
-	asked := open[0]
-	c.forget(m.ID, 0)
 	result := whole.(map[string]any)["result"]
 	if asked.method == "initialize" {
 		object, _ := result.(map[string]any)
@@ -227,12 +237,24 @@ func (c *Conversation) response(m message, whole any) error {
 	return conforms(file, def, result)
 }
 
-func (c *Conversation) forget(id json.RawMessage, i int) {
-	if rest := slices.Delete(c.calls[string(id)], i, i+1); len(rest) > 0 {
-		c.calls[string(id)] = rest
-	} else {
+// take gives the first or the last call of an id, one that was cancelled only
+// if there is no other: its id may be in use again.
+func (c *Conversation) take(id json.RawMessage, last bool) (call, bool) {
+	open := c.calls[string(id)]
+	best := -1
+	for i, a := range open {
+		if best < 0 || (open[best].cancelled && !a.cancelled) || (last && open[best].cancelled == a.cancelled) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return call{}, false
+	}
+	a := open[best]
+	if c.calls[string(id)] = slices.Delete(open, best, best+1); len(open) == 1 {
 		delete(c.calls, string(id))
 	}
+	return a, true
 }
 
 // failures are the definitions of errors that have one in the modern era, of
@@ -255,9 +277,8 @@ var failures = map[float64]struct {
 // before the answer of the first: it is for the last one.
 func (c *Conversation) failure(m message, whole any) error {
 	version, envelope := c.negotiated(), "JSONRPCErrorResponse"
-	if open := c.calls[string(m.ID)]; len(open) > 0 {
-		version = open[len(open)-1].version
-		c.forget(m.ID, len(open)-1)
+	if asked, known := c.take(m.ID, true); known {
+		version = asked.version
 	}
 	fault, _ := whole.(map[string]any)["error"].(map[string]any)
 	code, _ := fault["code"].(float64)

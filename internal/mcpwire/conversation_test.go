@@ -102,3 +102,21 @@ func TestWatch(t *testing.T) {
 		t.Errorf("%d messages passed as %q: %v", c.Judged(), out.String(), found)
 	}
 }
+
+// The id of a cancelled request may be in use again before it is clear whether
+// an answer was on its way.
+func TestCancelledRequest(t *testing.T) {
+	var c Conversation
+	c.Sent([]byte(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
+	c.Sent([]byte(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`))
+	c.Sent([]byte(`{"jsonrpc":"2.0","id":1,"method":"ping"}`))
+	for i, want := range []bool{true, false} {
+		err := c.Received([]byte(`{"jsonrpc":"2.0","id":1,"result":{}}`))
+		if (err == nil) != want {
+			t.Errorf("answer %d: %v", i, err)
+		}
+	}
+	if err := c.Received([]byte(`{"jsonrpc":"2.0","id":1,"result":{}}`)); err == nil || !strings.Contains(err.Error(), "no request") {
+		t.Error(err)
+	}
+}
