@@ -32,9 +32,7 @@ type schema struct {
 // null for an optional argument counts as absent.
 func (s *schema) decode(raw json.RawMessage, dst any) error {
 	var given map[string]json.RawMessage
-	if len(raw) > 0 && json.Unmarshal(raw, &given) != nil {
-		return badArguments([]string{fmt.Sprintf("arguments: given %s, allowed is an object", quoted(raw))})
-	}
+	_ = json.Unmarshal(raw, &given) // an object, by checkParams, or absent
 	var faults []string
 	for _, name := range sortedKeys(given) {
 		if s.Properties[name] == nil {

@@ -175,7 +175,7 @@ func TestBadMessagesAreAnsweredWithoutNull(t *testing.T) {
 		{`{"jsonrpc":"2.0","id":7,"method":"no/such"}`, "7", -32601},
 		{"{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tools/call\",\"params\":{\"name\":\"execute_cc_task\",\"arguments\":{\"prompt\":\"\xff\"}}}", "7", codeInvalidRequest},
 		{`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"no_such"}}`, "7", -32602},
-		{`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":5}`, "7", codeInvalidRequest},
+		{`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":5}`, "7", -32602},
 		{`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":null}`, "7", -32602},
 	} {
 		p.send("%s", c.line)

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"runtime/debug"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -80,6 +82,9 @@ func parse(line []byte) (m incoming, refusal *response) {
 	switch {
 	case len(m.text) == 0:
 		return m, nil
+	case depth(m.text) > maxDepth:
+		m.ID = cut(m.text, nil).id()
+		return refuse(codeInvalidRequest, fmt.Sprintf("the message is nested more than %d levels deep", maxDepth))
 	case !json.Valid(m.text):
 		return refuse(codeParse, "not a JSON message")
 	case m.text[0] == '[':
@@ -139,11 +144,7 @@ func (c *conn) call(base context.Context, out outlet, m incoming) (refusal *resp
 // takeParams keeps the arguments of a tool call as they were written and
 // returns the message without them: mcp-go would decode them four times, which
 // costs seconds and a hundred megabytes for a long prompt.
-func (r *request) takeParams(text []byte, m envelope) []byte {
-	var params map[string]json.RawMessage
-	if json.Unmarshal(m.Params, &params) != nil || params == nil {
-		return text
-	}
+func (r *request) takeParams(text []byte, m envelope, params map[string]json.RawMessage) []byte {
 	r.token = progressToken(params["_meta"])
 	r.args = params["arguments"]
 	delete(params, "arguments")
@@ -173,12 +174,10 @@ func progressToken(raw json.RawMessage) json.RawMessage {
 }
 
 // greet notes who initializes.
-func (c *conn) greet(params json.RawMessage) {
-	var p struct {
-		ClientInfo struct{ Name string }
-	}
-	if json.Unmarshal(params, &p) == nil {
-		c.clientName.Store(&p.ClientInfo.Name)
+func (c *conn) greet(params map[string]json.RawMessage) {
+	var info struct{ Name string }
+	if json.Unmarshal(params["clientInfo"], &info) == nil {
+		c.clientName.Store(&info.Name)
 	}
 }
 
@@ -188,20 +187,26 @@ func (r *request) run(ctx context.Context, text []byte, m envelope) {
 	defer r.settle()
 	defer r.cancel(nil)
 	defer r.conn.recovered(r.method, r)
+	// The message may be megabytes: what a call waits with is in params and r.
+	params, bad := checkParams(r.method, m.Params)
+	if bad != nil {
+		r.answer(response{Error: bad})
+		return
+	}
 	switch r.method {
 	case string(mcpgo.MethodToolsCall):
-		text = r.takeParams(text, m)
+		text = r.takeParams(text, m, params)
 	case string(mcpgo.MethodInitialize):
-		r.conn.greet(m.Params)
+		r.conn.greet(params)
 	}
 	answer, ours := r.conn.srv.taskCall(ctx, r, m.Params)
 	if !ours {
 		answer = responseOf(r.conn.srv.mcp.HandleMessage(ctx, text))
-		answer = r.subscribed(ctx, m.Params, answer)
+		answer = r.subscribed(ctx, params, answer)
 	}
 	switch {
 	case answer.Error != nil:
-		answer.Error = r.mend(answer.Error, m.Params)
+		answer.Error = r.mend(answer.Error, params)
 	case r.instead != nil:
 		answer.Result = r.instead
 	}
@@ -210,20 +215,36 @@ func (r *request) run(ctx context.Context, text []byte, m envelope) {
 }
 
 // mend gives the error that the client gets in place of mcp-go's.
-func (r *request) mend(e *responseError, params json.RawMessage) *responseError {
-	switch {
-	case r.fault != nil:
+func (r *request) mend(e *responseError, params map[string]json.RawMessage) *responseError {
+	if r.fault != nil {
 		return r.fault
-	case r.method == string(mcpgo.MethodResourcesRead) && e.Data == nil:
+	}
+	var name, uri string
+	_ = json.Unmarshal(params["name"], &name)
+	_ = json.Unmarshal(params["uri"], &uri)
+	switch mcpgo.MCPMethod(r.method) {
+	case mcpgo.MethodResourcesRead:
 		// A URI that no handler is for, so that readResource did not see it.
-		var p struct {
-			URI string `json:"uri"`
-		}
-		if json.Unmarshal(params, &p) == nil {
-			e.Data = p
+		e.Data = map[string]any{"uri": uri}
+		e.unknown("resource", uri, "resources/list and resources/templates/list have")
+	case mcpgo.MethodToolsCall:
+		e.unknown("tool", name, "tools/list has")
+	case mcpgo.MethodPromptsGet:
+		e.unknown("prompt", name, "prompts/list has")
+	case mcpgo.MethodServerDiscover:
+		if e.Code == mcpgo.METHOD_NOT_FOUND {
+			// It is there; what is missing is what says that the client may ask.
+			e.Code, e.Message = mcpgo.INVALID_PARAMS, r.method+": _meta: "+mcpgo.MetaKeyProtocolVersion+" must be there, and 2026-07-28 or later; earlier ones start with initialize"
 		}
 	}
 	return e
+}
+
+// unknown says in our words that mcp-go did not find something.
+func (e *responseError) unknown(kind, name, where string) {
+	if strings.HasSuffix(e.Message, ": "+kind+" not found") {
+		e.Message = fmt.Sprintf("there is no %s %q; %s those that there are", kind, clip(name, 100), where)
+	}
 }
 
 // recovered keeps a fault in one request from ending the server, and answers
@@ -246,6 +267,10 @@ func responseOf(m mcpgo.JSONRPCMessage) response {
 	case mcpgo.JSONRPCResponse:
 		return response{Result: v.Result}
 	case mcpgo.JSONRPCError:
+		if v.Error.Code == mcpgo.INVALID_REQUEST {
+			// The message is a request: only its params could not be decoded.
+			return failure(mcpgo.INVALID_PARAMS, "the params are not those of the method")
+		}
 		return response{Error: &responseError{Code: v.Error.Code, Message: v.Error.Message, Data: v.Error.Data}}
 	case nil:
 		// mcp-go takes a request that also has a result for a response.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"cctask/engine"
 	"cctask/engine/task"
 )
 
@@ -167,6 +168,44 @@ func TestTooManyRequests(t *testing.T) {
 		t.Errorf("got %s", m.raw)
 	}
 	f.end(id, task.Completed, "ok")
+	for range n {
+		p.next().tool(t)
+	}
+}
+
+// forgetful keeps nothing of what is submitted.
+type forgetful struct{ *fake }
+
+func (f forgetful) Submit(ctx context.Context, s engine.Submission) (task.Task, error) {
+	s.Prompt = ""
+	return f.fake.Submit(ctx, s)
+}
+
+// A call that waits keeps nothing of its message but what it may still need:
+// else the bound on messages in work would not bound anything.
+func TestWaitingCallsHoldNoMessages(t *testing.T) {
+	const n = 64
+	f := newFake()
+	p := servePeer(t, f, New(Config{Service: forgetful{f}, Defaults: defaults}))
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	pad := strings.Repeat("x", 1<<20)
+	for i := range n {
+		p.tool(fmt.Sprint(i), "execute_cc_task", `{"prompt":"`+pad+`"}`)
+	}
+	f.until(t, "all calls wait", func() bool { return f.waiting == n })
+	if grown := (heap() - before) >> 20; grown > n/4 {
+		t.Errorf("%d calls with prompts of 1 MiB wait with %d MiB", n, grown)
+	}
+	for i := range n {
+		f.end(fakeID(i+1), task.Completed, "ok")
+	}
 	for range n {
 		p.next().tool(t)
 	}

@@ -132,11 +132,33 @@ func (p *peer) next() message {
 		if !ok {
 			p.t.Fatal("the server has ended its output")
 		}
+		m.validate(p.t)
 		return m
 	case <-time.After(20 * time.Second):
 		p.t.Fatal("no message")
 	}
 	return message{}
+}
+
+// validate checks what our tools answer, in whatever it is wrapped, against the
+// schema that the client was shown.
+func (m message) validate(t testing.TB) {
+	t.Helper()
+	var r struct {
+		Data   json.RawMessage `json:"structuredContent"`
+		Result struct {
+			Data json.RawMessage `json:"structuredContent"`
+		}
+	}
+	_ = json.Unmarshal(m.Result, &r)
+	for _, data := range []json.RawMessage{r.Data, r.Result.Data} {
+		switch {
+		case strings.HasPrefix(string(data), `{"tasks":`):
+			valid(t, "list.out.json", data)
+		case strings.HasPrefix(string(data), `{"task_id":`):
+			valid(t, "task.out.json", data)
+		}
+	}
 }
 
 // tool calls a tool and returns its id's response line.

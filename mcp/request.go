@@ -78,14 +78,17 @@ func requestFrom(ctx context.Context) *request {
 	return r
 }
 
-// taken says that the handler has used what it needs of the message, which may
-// be megabytes, and is going to wait.
+// taken says that the handler has used what it needs of the arguments, which may
+// be megabytes, and is going to wait. The rest of the message stays counted:
+// mcp-go keeps it.
 func (r *request) taken() {
+	n := len(r.args)
 	r.args = nil
-	r.settle()
+	r.held.Add(int64(-n))
+	r.conn.load.hold(-n)
 }
 
-// settle gives back the bytes of the message.
+// settle gives back the bytes of the message that are still counted.
 func (r *request) settle() { r.conn.load.hold(-int(r.held.Swap(0))) }
 
 type progressParams struct {

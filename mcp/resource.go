@@ -54,20 +54,20 @@ func (s *Server) addResources() {
 		{task.Prompt, "A task's prompt", "the whole prompt"},
 	} {
 		template("/"+string(st.stream)+"{?offset,limit}", string(st.stream), st.title,
-			fmt.Sprintf("Of the last attempt: %s, from byte offset on (0), at most limit bytes (1048576, which is also the most). _meta has %s to go on with.", st.what, metaNext), "text/plain")
+			fmt.Sprintf("Of the last attempt: %s, from byte offset on (0), at most limit bytes (1048576, which is also the most). If there is more, a second content names the URI to go on with; _meta of the first has it as %s.", st.what, metaNext), "text/plain")
 	}
 }
 
 func (s *Server) readResource(ctx context.Context, q mcpgo.ReadResourceRequest) ([]mcpgo.ResourceContents, error) {
 	r := requestFrom(ctx)
-	content, err := s.resource(ctx, q.Params.URI)
+	contents, err := s.resource(ctx, q.Params.URI)
 	if err != nil {
 		return nil, r.fail(ctx, err, map[string]any{"uri": q.Params.URI})
 	}
-	return []mcpgo.ResourceContents{content}, nil
+	return contents, nil
 }
 
-func (s *Server) resource(ctx context.Context, uri string) (mcpgo.ResourceContents, error) {
+func (s *Server) resource(ctx context.Context, uri string) ([]mcpgo.ResourceContents, error) {
 	ref, stream, query, err := splitURI(uri)
 	if err != nil {
 		return nil, &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("the URI is malformed: %v", err), Hint: "Escape a name as in any URI."}
@@ -83,7 +83,7 @@ func (s *Server) resource(ctx context.Context, uri string) (mcpgo.ResourceConten
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", uri, err)
 	}
-	return mcpgo.TextResourceContents{URI: uri, MIMEType: jsonType, Text: string(data)}, nil
+	return []mcpgo.ResourceContents{mcpgo.TextResourceContents{URI: uri, MIMEType: jsonType, Text: string(data)}}, nil
 }
 
 // splitURI takes a URI of ours apart. stream is "" if it names a whole object.
@@ -114,8 +114,9 @@ func (s *Server) object(ctx context.Context, ref string) (any, error) {
 
 // stream reads a piece of a stream: as text if it is UTF-8, not counting a
 // character that is cut off at its end, which then comes with the next piece;
-// else as a blob, to the byte.
-func (s *Server) stream(ctx context.Context, uri string, q engine.OutputQuery, query string) (mcpgo.ResourceContents, error) {
+// else as a blob, to the byte. If there is, or may come, more, a second content
+// says so.
+func (s *Server) stream(ctx context.Context, uri string, q engine.OutputQuery, query string) ([]mcpgo.ResourceContents, error) {
 	offset, limit, err := rangeOf(query)
 	if err != nil {
 		return nil, err
@@ -131,13 +132,34 @@ func (s *Server) stream(ctx context.Context, uri string, q engine.OutputQuery, q
 		data = whole
 	}
 	meta := map[string]any{metaOffset: out.Offset, metaBytes: out.Size}
-	if !last {
-		meta[metaNext] = out.Offset + int64(len(data))
+	if last {
+		return []mcpgo.ResourceContents{pieceOf(uri, data, meta)}, nil
 	}
+	next := out.Offset + int64(len(data))
+	meta[metaNext] = next
+	return []mcpgo.ResourceContents{pieceOf(uri, data, meta), goOn(uri, limit, next, out)}, nil
+}
+
+func pieceOf(uri string, data []byte, meta map[string]any) mcpgo.ResourceContents {
 	if !utf8.Valid(data) {
-		return mcpgo.BlobResourceContents{URI: uri, MIMEType: "application/octet-stream", Blob: base64.StdEncoding.EncodeToString(data), Meta: meta}, nil
+		return mcpgo.BlobResourceContents{URI: uri, MIMEType: "application/octet-stream", Blob: base64.StdEncoding.EncodeToString(data), Meta: meta}
 	}
-	return mcpgo.TextResourceContents{URI: uri, MIMEType: "text/plain", Text: string(data), Meta: meta}, nil
+	return mcpgo.TextResourceContents{URI: uri, MIMEType: "text/plain", Text: string(data), Meta: meta}
+}
+
+// goOn names the URI of the next piece. Claude Code does not show _meta to its
+// model, which could not go on without it.
+func goOn(uri string, limit, next int64, out task.Output) mcpgo.ResourceContents {
+	path, _, _ := strings.Cut(uri, "?")
+	u := fmt.Sprintf("%s?offset=%d", path, next)
+	if limit != engine.MaxOutputPiece {
+		u += fmt.Sprintf("&limit=%d", limit)
+	}
+	more := "More follows"
+	if next >= out.Size {
+		more = "The task still runs; more may follow"
+	}
+	return mcpgo.TextResourceContents{URI: u, MIMEType: "text/plain", Text: fmt.Sprintf("[These were bytes %d to %d of %d. %s: read %s]", out.Offset, next, out.Size, more, u)}
 }
 
 // partial is the number of bytes of a character that data ends in the middle of.

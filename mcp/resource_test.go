@@ -21,6 +21,7 @@ type content struct {
 	Text          *string
 	Blob          *string
 	Meta          map[string]int64 `json:"_meta"`
+	next          string           // the URI of the next piece, or its own if it is the last
 }
 
 func (p *peer) rpc(method, params string) message {
@@ -33,9 +34,16 @@ func (p *peer) read1(uri string) content {
 	p.t.Helper()
 	m := p.rpc("resources/read", fmt.Sprintf(`"uri":%q`, uri))
 	var r struct{ Contents []content }
-	if m.Error != nil || json.Unmarshal(m.Result, &r) != nil || len(r.Contents) != 1 || r.Contents[0].URI != uri {
+	if m.Error != nil || json.Unmarshal(m.Result, &r) != nil || len(r.Contents) == 0 || r.Contents[0].URI != uri {
 		p.t.Fatalf("%s gave %.500s", uri, m.raw)
 	}
+	// A client that hides _meta sees where to go on, if there is more.
+	next, more := r.Contents[0].Meta[metaNext]
+	if more != (len(r.Contents) == 2) || more && (!strings.HasSuffix(*r.Contents[1].Text, ": read "+r.Contents[1].URI+"]") ||
+		!strings.HasPrefix(r.Contents[1].URI, fmt.Sprintf("%s?offset=%d", strings.Split(uri, "?")[0], next))) {
+		p.t.Fatalf("%s gave %.500s", uri, m.raw)
+	}
+	r.Contents[0].next = r.Contents[len(r.Contents)-1].URI
 	return r.Contents[0]
 }
 
@@ -83,8 +91,9 @@ func TestReadStreamInPieces(t *testing.T) {
 			f.output[task.Stdout] = data
 			for limit := 4; limit <= len(data)+1; limit++ {
 				var got []byte
-				for next, more := int64(0), true; more && int(next) < len(data); {
-					c := p.read1(fmt.Sprintf("task://%s/stdout?offset=%d&limit=%d", id, next, limit))
+				at := fmt.Sprintf("task://%s/stdout?offset=0&limit=%d", id, limit)
+				for more := true; more; {
+					c := p.read1(at)
 					if c.Text != nil {
 						got = append(got, *c.Text...)
 					} else {
@@ -95,9 +104,10 @@ func TestReadStreamInPieces(t *testing.T) {
 						got = append(got, b...)
 					}
 					if isText := c.Text != nil; &data[0] == &text[0] && !isText {
-						t.Fatalf("limit %d: a blob at %d of a text", limit, next)
+						t.Fatalf("limit %d: a blob at %d of a text", limit, c.Meta[metaOffset])
 					}
-					next, more = c.Meta[metaNext], c.Meta[metaNext] > 0
+					more = c.next != at && int(c.Meta[metaNext]) < len(data)
+					at = c.next
 				}
 				if string(got) != string(data) {
 					t.Errorf("limit %d: got %q of %q", limit, got, data)

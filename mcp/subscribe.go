@@ -14,7 +14,7 @@ import (
 // memory and, if it is the first one to its task, a goroutine.
 const (
 	maxSubscriptions = 500
-	maxURI           = 4096 // bytes
+	maxURI           = 2048 // bytes
 )
 
 // listener is a client's wish to be told of changes: one for each
@@ -188,23 +188,21 @@ type listenFilter struct {
 
 // subscribed does what mcp-go, which has checked the request, leaves to its own
 // kind of session.
-func (r *request) subscribed(ctx context.Context, params json.RawMessage, a response) response {
-	var p struct {
-		Meta          json.RawMessage `json:"_meta"`
-		URI           string          `json:"uri"`
-		Notifications listenFilter    `json:"notifications"`
-	}
-	read := func() bool { return json.Unmarshal(params, &p) == nil }
+func (r *request) subscribed(ctx context.Context, params map[string]json.RawMessage, a response) response {
+	var uri string
+	var filter listenFilter
+	_ = json.Unmarshal(params["uri"], &uri)
+	_ = json.Unmarshal(params["notifications"], &filter)
 	switch method := mcpgo.MCPMethod(r.method); {
 	// That mcp-go misses a session is the last of its checks.
-	case method == mcpgo.MethodSubscriptionsListen && a.Error != nil && a.Error.Code == codeInternal && read():
-		return r.listen(ctx, p.Meta, p.Notifications)
-	case method == mcpgo.MethodResourcesSubscribe && a.Error == nil && read():
-		if bad := r.conn.subscriptions().add(ctx, []string{p.URI}); bad != nil {
+	case method == mcpgo.MethodSubscriptionsListen && a.Error != nil && a.Error.Code == codeInternal:
+		return r.listen(ctx, params["_meta"], filter)
+	case method == mcpgo.MethodResourcesSubscribe && a.Error == nil:
+		if bad := r.conn.subscriptions().add(ctx, []string{uri}); bad != nil {
 			return response{Error: bad}
 		}
-	case method == mcpgo.MethodResourcesUnsubscribe && a.Error == nil && read():
-		r.conn.subscriptions().remove(p.URI)
+	case method == mcpgo.MethodResourcesUnsubscribe && a.Error == nil:
+		r.conn.subscriptions().remove(uri)
 	}
 	return a
 }
@@ -213,7 +211,6 @@ func (r *request) subscribed(ctx context.Context, params json.RawMessage, a resp
 // server ends. Of what can be asked for we have the updates of resources and of
 // MCP tasks: our lists do not change.
 func (r *request) listen(ctx context.Context, rawMeta json.RawMessage, f listenFilter) response {
-	r.taken()
 	meta := tag{ID: r.id}
 	tasks, bad := r.knownTasks(ctx, rawMeta, f.TaskIDs)
 	if bad != nil {

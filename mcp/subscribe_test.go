@@ -250,7 +250,7 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 			{"resources/subscribe", `"uri":"x://y"`, "at most 500 subscriptions"},
 			{"subscriptions/listen", modernMeta + `,"notifications":{"resourceSubscriptions":["x://y"]}`, "at most 500 subscriptions"},
 			{"subscriptions/listen", modernMeta + `,"notifications":{"resourceSubscriptions":["x://y","` + list + `"]}`, "at most 500 subscriptions"},
-			{"resources/subscribe", `"uri":"` + strings.Repeat("x", maxURI+1) + `"`, "a URI of 4097 bytes"},
+			{"resources/subscribe", `"uri":"` + strings.Repeat("x", maxURI+1) + `"`, "a URI of 2049 bytes"},
 		} {
 			if m := p.rpc(c.method, c.params); m.Error == nil || m.Error.Code != -32602 || !strings.Contains(m.Error.Message, c.want) {
 				t.Errorf("%s was answered %s", c.method, m.raw)

@@ -1,0 +1,134 @@
+package mcp
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+
+	mcpgo "github.com/mark3labs/mcp-go/mcp"
+)
+
+// maxDepth bounds the nesting of a message: above it encoding/json, and others
+// that the message would go through, give up one after the other.
+const maxDepth = 1000
+
+// depth is how deep brackets are nested in text, strings not counted.
+func depth(text []byte) int {
+	deepest, level, inString := 0, 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			level++
+			deepest = max(deepest, level)
+		case c == '}' || c == ']':
+			level--
+		}
+	}
+	return deepest
+}
+
+// param is what the specification says of one param of a method. mcp-go would
+// tell a client of a wrong one in terms of its own types, or not at all.
+type param struct {
+	path     string // "a.b" is in the object a; "*" is each of an object
+	required bool
+	schema   *schema
+}
+
+var (
+	aString  = &schema{Type: "string"}
+	aFlag    = &schema{Type: "boolean"}
+	anObject = &schema{Type: "object"}
+	strs     = &schema{Type: "array", Items: aString, MaxItems: math.MaxInt32}
+
+	// Our lists are one page each, so that no cursor is one of ours.
+	noCursor   = &schema{Type: "string", Enum: []string{""}}
+	listParams = []param{{"cursor", false, noCursor}}
+	uriParam   = []param{{"uri", true, aString}}
+)
+
+var paramsOf = map[mcpgo.MCPMethod][]param{
+	mcpgo.MethodInitialize: {
+		{"protocolVersion", false, aString},
+		{"capabilities", false, anObject},
+		{"clientInfo", false, anObject},
+		{"clientInfo.name", false, aString},
+		{"clientInfo.version", false, aString},
+	},
+	mcpgo.MethodToolsList: listParams, mcpgo.MethodPromptsList: listParams,
+	mcpgo.MethodResourcesList: listParams, mcpgo.MethodResourcesTemplatesList: listParams,
+	mcpgo.MethodToolsCall:          {{"name", true, aString}, {"arguments", false, anObject}},
+	mcpgo.MethodPromptsGet:         {{"name", true, aString}, {"arguments", false, anObject}, {"arguments.*", false, aString}},
+	mcpgo.MethodResourcesRead:      uriParam,
+	mcpgo.MethodResourcesSubscribe: uriParam, mcpgo.MethodResourcesUnsubscribe: uriParam,
+	mcpgo.MethodCompletionComplete: {
+		{"ref", true, anObject},
+		{"ref.type", true, &schema{Type: "string", Enum: []string{"ref/prompt", "ref/resource"}}},
+		{"ref.name", false, aString},
+		{"ref.uri", false, aString},
+		{"argument", true, anObject},
+		{"argument.name", true, aString},
+		{"argument.value", true, aString},
+	},
+	mcpgo.MethodSubscriptionsListen: {
+		{"notifications", true, anObject},
+		{"notifications.resourceSubscriptions", false, strs},
+		{"notifications.taskIds", false, strs},
+		{"notifications.toolsListChanged", false, aFlag},
+		{"notifications.promptsListChanged", false, aFlag},
+		{"notifications.resourcesListChanged", false, aFlag},
+	},
+}
+
+// checkParams takes the params of a request apart, or says what is wrong with them.
+func checkParams(method string, raw json.RawMessage) (params map[string]json.RawMessage, bad *responseError) {
+	invalid := func(format string, args ...any) *responseError {
+		return failure(mcpgo.INVALID_PARAMS, method+": "+format, args...).Error
+	}
+	if len(raw) > 0 && json.Unmarshal(raw, &params) != nil {
+		return nil, invalid("params: given %s, allowed is an object", quoted(raw))
+	}
+	for _, p := range append([]param{{"_meta", false, anObject}}, paramsOf[mcpgo.MCPMethod(method)]...) {
+		if fault := p.check(params, p.path); fault != "" {
+			return nil, invalid("%s", fault)
+		}
+	}
+	return params, nil
+}
+
+// check says what is wrong with the param at path in an object.
+func (p param) check(in map[string]json.RawMessage, path string) (fault string) {
+	first, rest, nested := strings.Cut(path, ".")
+	names := []string{first}
+	if first == "*" {
+		names = sortedKeys(in)
+	}
+	for _, name := range names {
+		value, ok := in[name]
+		shown := strings.TrimSuffix(p.path, path) + name
+		switch ok = ok && string(value) != "null"; {
+		case nested:
+			// Another row says whether value must be there, and that it is an object.
+			var inner map[string]json.RawMessage
+			if ok && json.Unmarshal(value, &inner) == nil {
+				fault = p.check(inner, rest)
+			}
+		case !ok && p.required:
+			fault = fmt.Sprintf("%s: missing, required is %s", shown, p.schema.allowed())
+		case ok && p.schema == noCursor && !noCursor.fits(value):
+			fault = fmt.Sprintf("%s: given %s, allowed is none: the list is one page", shown, quoted(value))
+		case ok && !p.schema.fits(value):
+			fault = fmt.Sprintf("%s: given %s, allowed is %s", shown, quoted(value), p.schema.allowed())
+		}
+		if fault != "" {
+			return fault
+		}
+	}
+	return ""
+}
