@@ -222,16 +222,16 @@ func (r *request) mend(e *responseError, params map[string]json.RawMessage) *res
 	var name, uri string
 	_ = json.Unmarshal(params["name"], &name)
 	_ = json.Unmarshal(params["uri"], &uri)
-	switch mcpgo.MCPMethod(r.method) {
-	case mcpgo.MethodResourcesRead:
+	switch r.method {
+	case string(mcpgo.MethodResourcesRead):
 		// A URI that no handler is for, so that readResource did not see it.
 		e.Data = map[string]any{"uri": uri}
 		e.unknown("resource", uri, "resources/list and resources/templates/list have")
-	case mcpgo.MethodToolsCall:
+	case string(mcpgo.MethodToolsCall):
 		e.unknown("tool", name, "tools/list has")
-	case mcpgo.MethodPromptsGet:
+	case string(mcpgo.MethodPromptsGet):
 		e.unknown("prompt", name, "prompts/list has")
-	case mcpgo.MethodServerDiscover:
+	case string(mcpgo.MethodServerDiscover):
 		if e.Code == mcpgo.METHOD_NOT_FOUND {
 			// It is there; what is missing is what says that the client may ask.
 			e.Code, e.Message = mcpgo.INVALID_PARAMS, r.method+": _meta: "+mcpgo.MetaKeyProtocolVersion+" must be there, and 2026-07-28 or later; earlier ones start with initialize"
