@@ -1,0 +1,232 @@
+package foreign
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"cctask/internal/cctest"
+)
+
+// Where a scenario finds a server.
+type place string
+
+const (
+	stdio    place = "stdio"    // the built cctask, behind the bridge
+	fixtures place = "fixtures" // package mcp with the suite's task tools, behind the bridge
+)
+
+// run says where each scenario runs that can.
+var run = map[string][]place{
+	"server-initialize":           {stdio},
+	"ping":                        {stdio},
+	"tools-list":                  {stdio},
+	"resources-list":              {stdio},
+	"resources-subscribe":         {stdio},
+	"resources-unsubscribe":       {stdio},
+	"sep-2164-resource-not-found": {stdio},
+	"prompts-list":                {stdio},
+	"caching":                     {stdio},
+	"input-required-result-unsupported-methods": {stdio},
+	"tasks-lifecycle":              {fixtures},
+	"tasks-capability-negotiation": {fixtures},
+	"tasks-wire-fields":            {fixtures},
+	"tasks-request-state-removal":  {fixtures},
+	"tasks-mrtr-input":             {fixtures},
+	"tasks-dispatch-and-envelope":  {fixtures},
+	"tasks-required-task-error":    {fixtures},
+	"tasks-mrtr-composition":       {fixtures},
+}
+
+// notRun says why the others cannot: a pattern of names, and the reason.
+var notRun = []struct{ names, why string }{
+	{"tools-call-.*", "calls tools that only the suite's own server has"},
+	{"json-schema-2020-12|server-sse-polling|http-custom-header-server-validation", "wants a tool that only the suite's own server has"},
+	{"elicitation-.*", "wants a tool that asks the user; ours ask nothing"},
+	{"input-required-result-.*", "wants a tool that asks the client; ours ask nothing"},
+	{"resources-(read-text|read-binary|templates-read)", "reads resources that only the suite's own server has"},
+	{"prompts-get-.*|completion-complete", "gets prompts that only the suite's own server has"},
+	{"logging-set-level", "wants the logging capability, which is deprecated and which we do not announce"},
+	{"server-(stateless|session-lifecycle|sse-multiple-streams)|dns-rebinding-protection|http-header-validation|tasks-request-headers", "is about HTTP"},
+	{"tasks-status-notifications", "the suite skips it itself: it looks at the wrong stream"},
+	{"sep-2640-.*", "wants the skills extension, which we do not announce"},
+}
+
+// except are the checks that cannot pass within a scenario that runs, with
+// the reason.
+var except = map[string]string{}
+
+// scenarios are the suite's, with the revisions that each is for.
+func (m *machine) scenarios() map[string][]string {
+	m.T.Helper()
+	out, log, err := m.suite("list", "--server")
+	if err != nil {
+		m.T.Fatalf("%v\n%s", err, log)
+	}
+	found := map[string][]string{}
+	for _, line := range regexp.MustCompile(`(?m)^ +- (\S+) \[(.*)\]`).FindAllStringSubmatch(out, -1) {
+		found[line[1]] = strings.Split(line[2], ",")
+	}
+	return found
+}
+
+func (m *machine) suite(args ...string) (stdout, stderr string, err error) {
+	return m.run(nil, m.packages+"/@modelcontextprotocol/conformance/dist/index.js", args...)
+}
+
+// Every scenario of the suite for servers runs, or is listed with the reason.
+// `make test` prints the list.
+func TestConformance(t *testing.T) {
+	m := newMachine(t)
+	all := m.scenarios()
+	var mu sync.Mutex
+	var rows []string
+	not := map[string][]string{}
+	t.Run("run", func(t *testing.T) {
+		for name, versions := range all {
+			if run[name] == nil {
+				why := whyNot(t, name)
+				not[why] = append(not[why], name)
+			}
+			for _, at := range run[name] {
+				for _, version := range versions {
+					if !slices.Contains([]string{"2025-11-25", "2026-07-28", "extension"}, version) {
+						continue
+					}
+					t.Run(fmt.Sprintf("%s/%s/%s", name, at, version), func(t *testing.T) {
+						t.Parallel()
+						row := fmt.Sprintf("%-10s  %-8s  %-41s  %s", version, at, name, conformance(t, name, at, version))
+						mu.Lock()
+						defer mu.Unlock()
+						rows = append(rows, row)
+					})
+				}
+			}
+		}
+	})
+	for name := range run {
+		if all[name] == nil {
+			t.Errorf("the suite has no scenario %s", name)
+		}
+	}
+	slices.Sort(rows)
+	for _, why := range slices.Sorted(maps.Keys(not)) {
+		slices.Sort(not[why])
+		rows = append(rows, fmt.Sprintf("not run, %s: %s", why, strings.Join(not[why], ", ")))
+	}
+	text := "Conformance of the MCP server:\n" + strings.Join(rows, "\n") + "\n"
+	t.Log(text)
+	if err := os.WriteFile(cache+"/conformance.txt", []byte(text), 0o644); err != nil {
+		t.Error(err)
+	}
+}
+
+func whyNot(t *testing.T, name string) string {
+	for _, n := range notRun {
+		if regexp.MustCompile(`^(` + n.names + `)$`).MatchString(name) {
+			return n.why
+		}
+	}
+	t.Errorf("scenario %s neither runs nor has a reason why not", name)
+	return ""
+}
+
+// check is a verdict of the suite.
+type check struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Status string `json:"status"`
+	Error  string `json:"errorMessage"`
+}
+
+// conformance runs one scenario and returns its count.
+func conformance(t *testing.T, name string, at place, version string) string {
+	t.Helper()
+	m := newMachine(t)
+	command := func() *exec.Cmd { return m.Command("mcp") }
+	if at == fixtures {
+		path := fixtureServer(t)
+		command = func() *exec.Cmd {
+			cmd := m.Command()
+			cmd.Path, cmd.Args = path, []string{"mcp.test"}
+			cmd.Env = append(cmd.Env, "CCTASK_MCP_TEST=fixtures")
+			return cmd
+		}
+	}
+	b, url := newBridge(t, command)
+	dir := t.TempDir()
+	args := []string{"server", "--url", url, "--scenario", name, "--output-dir", dir}
+	if version != "extension" {
+		args = append(args, "--spec-version", version)
+	}
+	out, log, _ := m.suite(args...) // the exit status says no more than the checks
+	files, err := filepath.Glob(filepath.Join(dir, "*", "checks.json"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%d results, %v\n%s\n%s", len(files), err, out, log)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return count(t, cctest.Parse[[]check](t, string(data))) + fmt.Sprintf(", %d messages judged", b.judged.Load())
+}
+
+// count fails the test for a check that failed without excuse, and for an
+// excuse that is not needed.
+func count(t *testing.T, checks []check) string {
+	t.Helper()
+	var passed, excused int
+	var others []string
+	for _, c := range checks {
+		why, excuse := except[c.ID]
+		switch {
+		case c.Status == "SUCCESS" && !excuse:
+			passed++
+		case c.Status == "FAILURE" && excuse:
+			excused++
+			others = append(others, c.ID+": "+why)
+		case c.Status == "FAILURE":
+			t.Errorf("%s %s: %s", c.ID, c.Name, c.Error)
+		case c.Status == "SUCCESS":
+			t.Errorf("%s passes: it needs no excuse", c.ID)
+		default: // INFO, WARNING, SKIPPED
+			others = append(others, c.ID+": "+c.Status+" "+c.Error)
+		}
+	}
+	if passed == 0 {
+		t.Error("no check passed")
+	}
+	if len(others) > 0 {
+		t.Log(strings.Join(others, "\n"))
+	}
+	text := fmt.Sprintf("%d passed", passed)
+	if excused > 0 {
+		text += fmt.Sprintf(", %d not applicable", excused)
+	}
+	return text
+}
+
+var buildFixtures = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(filepath.Dir(cctest.Binary), "mcp.test")
+	out, err := exec.Command("go", "test", "-c", "-o", path, "cctask/mcp").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("build the server with fixtures: %w\n%s", err, out)
+	}
+	return path, err
+})
+
+func fixtureServer(t *testing.T) string {
+	t.Helper()
+	path, err := buildFixtures()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
