@@ -85,7 +85,7 @@ func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 // our end. Notify, not Ignore: an ignored signal would stay ignored in every
 // process that we start. It is never undone, because a goroutine that Serve
 // leaves behind may still write.
-func catchSIGPIPE() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+var catchSIGPIPE = sync.OnceFunc(func() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) })
 
 func (c *conn) read(in io.Reader) error {
 	lines := newLineReader(in, c.srv.bounds.line)

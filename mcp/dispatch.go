@@ -49,8 +49,7 @@ func (c *conn) accept(line []byte) {
 		if !c.load.take(len(m.text)) {
 			return // the server ends
 		}
-		if f := c.call(c.base, c.out, m); f != nil {
-			c.load.hold(-len(m.text))
+		if _, f := c.call(c.out, m); f != nil {
 			c.respond(c.out, *f)
 		}
 	}
@@ -129,16 +128,17 @@ func (c *conn) notified(m incoming) {
 
 // call starts a request on a goroutine of its own, so that no waiting call
 // delays another. The bytes of its message are counted already. What it sends
-// goes to out.
-func (c *conn) call(base context.Context, out outlet, m incoming) (refusal *response) {
-	ctx, cancel := context.WithCancelCause(base)
+// goes to out. The context ends with the request, for the reason that it ends.
+func (c *conn) call(out outlet, m incoming) (ctx context.Context, refusal *response) {
+	ctx, cancel := context.WithCancelCause(c.base)
 	r := &request{conn: c, out: out, id: bytes.Clone(m.ID), method: m.method, cancel: cancel}
 	if f := c.start(r, len(m.text)); f != nil {
 		cancel(nil)
-		return &response{ID: r.id, Error: f}
+		c.load.hold(-len(m.text))
+		return ctx, &response{ID: r.id, Error: f}
 	}
 	go r.run(context.WithValue(ctx, requestKey{}, r), m.text, m.envelope)
-	return nil
+	return ctx, nil
 }
 
 // takeParams keeps the arguments of a tool call as they were written and

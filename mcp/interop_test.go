@@ -39,13 +39,7 @@ func TestGoSDKClient(t *testing.T) {
 func connect(t *testing.T, f *fake, version string, progress chan<- string) *sdk.ClientSession {
 	t.Helper()
 	inW, outR, served := serve(context.Background(), t, New(Config{Service: f, Version: "1.2.3", Defaults: defaults}))
-	client := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, &sdk.ClientOptions{
-		ProgressNotificationHandler: func(_ context.Context, r *sdk.ProgressNotificationClientRequest) { progress <- r.Params.Message },
-	})
-	session, err := client.Connect(t.Context(), &sdk.IOTransport{Reader: outR, Writer: inW}, &sdk.ClientSessionOptions{ProtocolVersion: version})
-	if err != nil {
-		t.Fatal(err)
-	}
+	session := dial(t, &sdk.IOTransport{Reader: outR, Writer: inW}, version, progress)
 	t.Cleanup(func() {
 		if err := session.Close(); err != nil {
 			t.Error(err)
@@ -54,6 +48,18 @@ func connect(t *testing.T, f *fake, version string, progress chan<- string) *sdk
 			t.Error(err)
 		}
 	})
+	return session
+}
+
+func dial(t *testing.T, transport sdk.Transport, version string, progress chan<- string) *sdk.ClientSession {
+	t.Helper()
+	client := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, &sdk.ClientOptions{
+		ProgressNotificationHandler: func(_ context.Context, r *sdk.ProgressNotificationClientRequest) { progress <- r.Params.Message },
+	})
+	session, err := client.Connect(t.Context(), transport, &sdk.ClientSessionOptions{ProtocolVersion: version})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return session
 }
 

@@ -139,7 +139,9 @@ func (s *Server) list(ctx context.Context, r *request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		f.WorkingDir = resolve(client.WorkingDir, a.WorkingDir)
+		if f.WorkingDir, err = client.resolve("working_dir", a.WorkingDir); err != nil {
+			return nil, err
+		}
 	}
 	return s.page(ctx, f)
 }

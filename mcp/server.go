@@ -1,5 +1,5 @@
 // Package mcp is the MCP face of cctask: five tools, resources and prompts over
-// engine.Service, on an own line transport. It serves both protocol eras at once: clients that
+// engine.Service, on own transports: lines, and streamable HTTP. It serves both protocol eras at once: clients that
 // initialize (2024-11-05 to 2025-11-25) and stateless ones (2026-07-28).
 //
 // It may import engine, engine/task, zerolog and mcp-go, and is the only
@@ -37,7 +37,7 @@ type Config struct {
 
 // Client is what a front knows about whoever called it.
 type Client struct {
-	WorkingDir string   // absolute; where relative working directories count from
+	WorkingDir string   // absolute; where relative paths count from; "": unknown, paths must be absolute
 	Env        []string // for claude
 	Claude     string   // absolute path of the claude binary
 	// Defaults are options for arguments that are left out.

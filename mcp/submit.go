@@ -63,7 +63,10 @@ func (s *Server) submission(r *request, a *runArgs) (engine.Submission, error) {
 	if err := a.over(client.Defaults, r.args); err != nil {
 		return engine.Submission{}, err
 	}
-	spec := a.spec(client)
+	spec, err := a.spec(client)
+	if err != nil {
+		return engine.Submission{}, err
+	}
 	if err := spec.Check(); err != nil {
 		return engine.Submission{}, err
 	}
@@ -106,32 +109,43 @@ func (a *runArgs) over(defaults map[string]any, args json.RawMessage) error {
 }
 
 // spec is the task's specification as the owner, which works elsewhere, needs it.
-func (a *runArgs) spec(client Client) task.Spec {
-	s := a.Spec
+func (a *runArgs) spec(client Client) (s task.Spec, err error) {
+	s = a.Spec
 	s.Claude, s.MaxTurns, s.MaxOutput = client.Claude, int(a.MaxTurns), int64(a.MaxOutput)
-	if s.WorkingDir != "" || s.ResumeTaskID == "" { // else the other task's
-		s.WorkingDir = resolve(client.WorkingDir, s.WorkingDir)
+	abs := func(name string, path *string) {
+		if err == nil {
+			*path, err = client.resolve(name, *path)
+		}
 	}
-	for i, dir := range s.AddDirs {
-		s.AddDirs[i] = resolve(client.WorkingDir, dir)
+	if s.WorkingDir != "" || s.ResumeTaskID == "" { // else the other task's
+		abs("working_dir", &s.WorkingDir)
+	}
+	for i := range s.AddDirs {
+		abs("add_dirs", &s.AddDirs[i])
 	}
 	for i, config := range s.MCPConfig {
 		if !strings.HasPrefix(strings.TrimSpace(config), "{") {
-			s.MCPConfig[i] = resolve(client.WorkingDir, config)
+			abs("mcp_config", &s.MCPConfig[i])
 		}
 	}
 	if string(s.JSONSchema) == "null" { // absent, which a RawMessage does not take it for
 		s.JSONSchema = nil
 	}
-	return s
+	return s, err
 }
 
-// resolve makes a path absolute, from where the client works.
-func resolve(base, path string) string {
+// resolve makes the path of a parameter absolute, from where the client works.
+func (c Client) resolve(name, path string) (string, error) {
 	if filepath.IsAbs(path) {
-		return filepath.Clean(path)
+		return filepath.Clean(path), nil
 	}
-	return filepath.Join(base, path)
+	if c.WorkingDir == "" {
+		return "", &task.Error{
+			Code: task.CodeInvalid, Message: fmt.Sprintf("%s: %q is not an absolute path, and over HTTP this server does not know your directory", name, path),
+			Hint: "Give " + name + " as an absolute path.",
+		}
+	}
+	return filepath.Join(c.WorkingDir, path), nil
 }
 
 func (s *Server) startAsync(ctx context.Context, r *request) (any, error) {

@@ -14,28 +14,43 @@ import (
 )
 
 func newMCP(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "mcp", Short: "Serve MCP on stdin and stdout",
+	var f httpFlags
+	cmd := &cobra.Command{
+		Use: "mcp", Short: "Serve MCP on stdin and stdout, or over HTTP",
 		Long: `Be an MCP server on stdin and stdout, with five tools for tasks; log to stderr. A client
 starts it. Tasks outlive it: it owns none. An owner is started by the first tool call
-that needs one.`,
-		Example:     "  claude mcp add --scope user cctask -- /usr/local/bin/cctask mcp",
+that needs one.
+
+With --http it serves any number of clients over streamable HTTP at http://ADDR/mcp,
+until a signal ends it. They bear the token in the file http.token of the state
+directory, which the first start makes; remove the file and start again for a new one.
+Tasks get this server's environment, and working_dir must be absolute: the server does
+not know where a client works. A client of protocol 2026-07-28 that closes the
+connection of an execute_cc_task call cancels the task.`,
+		Example: `  claude mcp add --scope user cctask -- /usr/local/bin/cctask mcp
+  cctask mcp --http 127.0.0.1:7433`,
 		Annotations: exits(exitDone, exitFault, exitInput),
 		Args:        arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(f.hosts) > 0 && f.addr == "" {
+				return badInput("--http-host needs --http", "See `cctask mcp --help`.")
+			}
 			// A client kills its server half a second after it asked it to leave.
 			ctx, stop := notify().until(cmd.Context())
 			defer stop()
-			return a.mcp(ctx)
+			return a.mcp(ctx, f)
 		},
 	}
+	cmd.Flags().StringVar(&f.addr, "http", "", "serve over HTTP at `ADDR`, HOST:PORT on loopback; port 0 takes any that is free")
+	cmd.Flags().StringSliceVar(&f.hosts, "http-host", nil, "allow other machines in: the `NAMES` by which they reach this one")
+	return cmd
 }
 
 // frontMemory is where the collector begins to work harder: a line of 16 MiB
 // would otherwise take a front over 100 MB, and every session has one.
 const frontMemory = 48 << 20
 
-func (a *app) mcp(ctx context.Context) error {
+func (a *app) mcp(ctx context.Context, f httpFlags) error {
 	debug.SetMemoryLimit(frontMemory)
 	s, err := a.settings()
 	if err != nil {
@@ -46,14 +61,31 @@ func (a *app) mcp(ctx context.Context) error {
 		return err
 	}
 	defer svc.close()
-	server := mcp.New(mcp.Config{
+	c := mcp.Config{
 		Service: svc, Version: version(), Defaults: a.defaults, Log: a.stderrLog(s, s.owner.LogLevel),
 		KeepAge: s.owner.KeepAge,
-	})
-	if err := server.Serve(ctx, a.Stdin, a.Stdout); err != nil && !errors.Is(err, context.Canceled) {
-		return err
 	}
-	return nil
+	if f.addr == "" {
+		err = mcp.New(c).Serve(ctx, a.Stdin, a.Stdout)
+	} else {
+		c.Defaults = a.remoteDefaults
+		err = a.serveHTTP(ctx, mcp.New(c), f)
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// remoteDefaults is what this front knows about a client that is not its parent:
+// not where it works.
+func (a *app) remoteDefaults() (mcp.Client, error) {
+	s, err := a.settings()
+	if err != nil {
+		return mcp.Client{}, err
+	}
+	claude, err := a.findClaude(s.claude)
+	return mcp.Client{Env: a.Environ(), Claude: claude, Defaults: s.config.defaults}, err
 }
 
 // defaults is what this front knows about its client.
@@ -65,13 +97,7 @@ func (a *app) defaults() (mcp.Client, error) {
 			Hint: "Give working_dir as an absolute path.",
 		}
 	}
-	s, err := a.settings()
-	if err != nil {
-		return mcp.Client{}, err
-	}
-	claude, err := a.findClaude(s.claude)
-	if err != nil {
-		return mcp.Client{}, err
-	}
-	return mcp.Client{WorkingDir: dir, Env: a.Environ(), Claude: claude, Defaults: s.config.defaults}, nil
+	c, err := a.remoteDefaults()
+	c.WorkingDir = dir
+	return c, err
 }

@@ -50,7 +50,7 @@ func Make(dir string) error {
 		err = os.Mkdir(dir, 0o700)
 	}
 	if err == nil {
-		err = sync(filepath.Dir(dir))
+		err = Sync(filepath.Dir(dir))
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return Refused(err)
@@ -58,7 +58,8 @@ func Make(dir string) error {
 	return Check(dir)
 }
 
-func sync(dir string) error {
+// Sync makes the names in a directory durable.
+func Sync(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err
