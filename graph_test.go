@@ -48,6 +48,7 @@ var foreign = map[string][]string{
 	"github.com/rs/zerolog":            {"engine", "internal/ipc", "internal/cli", "mcp"},
 	"github.com/google/jsonschema-go":  {"internal/mcpwire"},
 	"golang.org/x/sys":                 {"engine", "engine/runner", "engine/claude", "internal/ipc", "internal/cli", "storage", "internal/fakeclaude"},
+	"github.com/tidwall":               {"internal/cli"},
 	"gopkg.in/natefinch/lumberjack.v2": {"internal/cli"},
 	"golang.org/x/term":                {"internal/cli"},
 }

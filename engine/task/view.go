@@ -200,10 +200,16 @@ func command(s Spec) string {
 	if s.Strict() {
 		words = append(words, "--strict-mcp-config")
 	}
+	return ShellWords(words)
+}
+
+// ShellWords joins words so that they can be pasted into a shell.
+func ShellWords(words []string) string {
+	quoted := make([]string, len(words))
 	for i, w := range words {
-		words[i] = quote(w)
+		quoted[i] = quote(w)
 	}
-	return strings.Join(words, " ")
+	return strings.Join(quoted, " ")
 }
 
 func shorten(s string, runes int) string {

@@ -15,6 +15,9 @@ func verbs() map[string]*cobra.Command {
 	var walk func(cmd *cobra.Command, path string)
 	walk = func(cmd *cobra.Command, path string) {
 		for _, c := range cmd.Commands() {
+			if c.Hidden {
+				continue
+			}
 			name := strings.TrimPrefix(path+"_"+c.Name(), "_")
 			all[name] = c
 			walk(c, name)
@@ -28,7 +31,7 @@ func verbs() map[string]*cobra.Command {
 // exit codes.
 func TestEveryVerb(t *testing.T) {
 	t.Parallel()
-	want := "cancel completion daemon daemon_status daemon_stop dump list logs mcp resume retry rm run start status version wait"
+	want := "cancel completion daemon daemon_status daemon_stop dump list logs mcp resume retry rm run setup start status version wait"
 	all := verbs()
 	if len(all) != len(strings.Fields(want)) {
 		t.Errorf("%d verbs, want %s", len(all), want)

@@ -61,7 +61,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "keep": keep, "reach": reach, "phase": phase, "gate": gate, "pass": pass,
-			"for-each-bad": forEachBad,
+			"for-each-bad": forEachBad, "hook-event": hookEvent,
 		},
 	})
 }
@@ -151,6 +151,14 @@ func forEachBad(ts *testscript.TestScript, _ bool, args []string) {
 // gate NAME makes a FIFO at which a claude's [[gate NAME]] blocks.
 func gate(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(syscall.Mkfifo(ts.MkAbs(args[0]), 0o600))
+}
+
+// hook-event FILE ID writes what Claude Code gives to the hook of a tool that
+// started a task.
+func hookEvent(ts *testscript.TestScript, _ bool, args []string) {
+	answer := fmt.Sprintf(`{"task_id":%q,"status":"queued"}`, args[1])
+	event := fmt.Sprintf(`{"hook_event_name":"PostToolUse","tool_response":%q}`, answer)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(event), 0o600))
 }
 
 // pass NAME lets the claude at the gate go on. Opening blocks until it is there.

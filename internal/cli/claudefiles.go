@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/tidwall/gjson"
+	"github.com/tidwall/pretty"
+	"github.com/tidwall/sjson"
+)
+
+// claudeFiles are the files of Claude Code 2.1 that setup looks into. What is
+// registered is changed by claude itself, hooks have no command there.
+type claudeFiles struct {
+	registry, key string // the file of the registration, and the path of our entry in it
+	settings      string // the file of the hooks
+}
+
+func (a *app) claudeFiles(scope string) (claudeFiles, error) {
+	home := a.Getenv("HOME")
+	config, state := filepath.Join(home, ".claude"), filepath.Join(home, ".claude.json")
+	if dir := a.Getenv("CLAUDE_CONFIG_DIR"); dir != "" {
+		config, state = dir, filepath.Join(dir, ".claude.json")
+	}
+	if !filepath.IsAbs(state) {
+		return claudeFiles{}, badInput("the files of Claude Code cannot be found: HOME is not set", "Set HOME.")
+	}
+	project, err := os.Getwd()
+	if err != nil {
+		return claudeFiles{}, fmt.Errorf("find the project: %w", err)
+	}
+	entry := "mcpServers." + serverName
+	switch scope {
+	case "project":
+		return claudeFiles{filepath.Join(project, ".mcp.json"), entry, filepath.Join(project, ".claude", "settings.json")}, nil
+	case "local":
+		return claudeFiles{state, "projects." + gjson.Escape(project) + "." + entry, filepath.Join(project, ".claude", "settings.local.json")}, nil
+	}
+	return claudeFiles{state, entry, filepath.Join(config, "settings.json")}, nil
+}
+
+// readJSON is a file of Claude Code; a missing or empty one is an empty object.
+func readJSON(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && strings.TrimSpace(string(text)) == "":
+		return "{}", nil
+	case err != nil:
+		return "", fmt.Errorf("read the settings of Claude Code: %w", err)
+	case !gjson.ValidBytes(text):
+		return "", badInput(path+" is not JSON", "Mend it first; it is left as it is.")
+	}
+	return string(text), nil
+}
+
+// server is the command that is registered; nil is none.
+func (p claudeFiles) server() ([]string, error) {
+	text, err := readJSON(p.registry)
+	entry := gjson.Get(text, p.key)
+	if err != nil || !entry.Exists() {
+		return nil, err
+	}
+	words := []string{entry.Get("command").String()}
+	for _, arg := range entry.Get("args").Array() {
+		words = append(words, arg.String())
+	}
+	return words, nil
+}
+
+const (
+	hooksPath   = "hooks.PostToolUse"
+	hookMatcher = "mcp__" + serverName + "__start_cc_task_async"
+	// hookTime is how long a hook may wait for its task, in seconds.
+	hookTime = 24 * 60 * 60
+)
+
+// hookChange puts the hook into the settings or takes it out; everything else
+// in the file stays as it is, to the byte.
+func (p claudeFiles) hookChange(command string, remove bool) ([]change, error) {
+	text, err := readJSON(p.settings)
+	if err != nil {
+		return nil, err
+	}
+	kept, there := text, false
+	list := gjson.Get(text, hooksPath).Array()
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i].Get("matcher").String() != hookMatcher {
+			continue
+		}
+		if there = !remove && list[i].Get("hooks.0.command").String() == command; there {
+			return nil, nil
+		}
+		if kept, err = sjson.Delete(kept, fmt.Sprintf("%s.%d", hooksPath, i)); err != nil {
+			return nil, fmt.Errorf("take the hook out of %s: %w", p.settings, err)
+		}
+	}
+	what := "take the hook out of " + p.settings
+	if !remove {
+		what = fmt.Sprintf("add to %s: after %s run in the background: %s", p.settings, hookMatcher, command)
+		kept, err = sjson.Set(kept, hooksPath+".-1", map[string]any{
+			"matcher": hookMatcher,
+			"hooks":   []any{map[string]any{"type": "command", "command": command, "asyncRewake": true, "timeout": hookTime}},
+		})
+		if err != nil {
+			return nil, fmt.Errorf("add the hook to %s: %w", p.settings, err)
+		}
+	}
+	if kept == text {
+		return nil, nil
+	}
+	for _, path := range []string{hooksPath, "hooks"} {
+		if rest := gjson.Get(kept, path); rest.Exists() && len(rest.Array()) == 0 || rest.IsObject() && len(rest.Map()) == 0 {
+			if kept, err = sjson.Delete(kept, path); err != nil {
+				return nil, fmt.Errorf("take the hook out of %s: %w", p.settings, err)
+			}
+		}
+	}
+	if text == "{}" {
+		kept = string(pretty.Pretty([]byte(kept)))
+	}
+	return []change{{what, func(context.Context) error { return replaceFile(p.settings, kept) }}}, nil
+}
+
+// replaceFile writes a file whole or not at all; a link stays a link, and the
+// mode stays what it is.
+func replaceFile(path, text string) error {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	mode := fs.FileMode(0o600)
+	if fi, err := os.Stat(path); err == nil {
+		mode = fi.Mode().Perm()
+	}
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		err = os.WriteFile(path+".cctask", []byte(text), mode)
+	}
+	if err == nil {
+		err = os.Rename(path+".cctask", path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
