@@ -2,11 +2,13 @@ package storage_test
 
 import (
 	"errors"
+	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
 
 	"cctask/engine/task"
+	"cctask/storage"
 	"cctask/storage/storagetest"
 )
 
@@ -160,17 +162,19 @@ func TestIdempotencyKeyStandsForADay(t *testing.T) {
 func TestSessionCostLivesAsLongAsATaskNamesIt(t *testing.T) {
 	t.Parallel()
 	db := storagetest.Open(t)
-	a, b := queued(0, "a"), queued(1, "b")
+	a, b, fork := queued(0, "a"), queued(1, "b"), queued(2, "c")
 	b.Task.SessionID = a.Task.SessionID // resumes it
+	fork.Attempts[0].ForkOf = a.Task.SessionID
 	apply(t, db, a)
 	apply(t, db, b)
+	apply(t, db, fork)
 	s := a.Task.SessionID
 	if _, known, err := db.SessionCost(s); err != nil || known {
 		t.Fatalf("known before the first cost: %v", err)
 	}
 	apply(t, db, task.Write{SessionID: s, SessionCost: 1.25})
 	apply(t, db, task.Write{SessionID: "nobody", SessionCost: 9})
-	for i, id := range []task.ID{a.Task.ID, b.Task.ID} {
+	for i, id := range []task.ID{a.Task.ID, b.Task.ID, fork.Task.ID} {
 		if total, known, err := db.SessionCost(s); err != nil || !known || total != 1.25 {
 			t.Fatalf("SessionCost = %v, %v, %v after %d removals", total, known, err, i)
 		}
@@ -180,6 +184,58 @@ func TestSessionCostLivesAsLongAsATaskNamesIt(t *testing.T) {
 	}
 	if _, known, err := db.SessionCost(s); err != nil || known {
 		t.Fatalf("the session outlived its tasks: %v", err)
+	}
+}
+
+// A session is held by the task that waits or works in it now, and by no other
+// that names it.
+func TestHolder(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	a, fork := queued(0, "a"), queued(1, "b")
+	s := a.Task.SessionID
+	fork.Attempts[0].ForkOf = s
+	apply(t, db, a)
+	apply(t, db, fork)
+	holds := func(want task.ID) {
+		t.Helper()
+		if got, err := db.Holder(s); got != want || err != nil {
+			t.Errorf("Holder = %q, %v, want %q", got, err, want)
+		}
+	}
+	holds(a.Task.ID)
+	advance(t, db, a.Task.ID, t0, task.Starting, task.Running)
+	holds(a.Task.ID)
+	advance(t, db, a.Task.ID, t0, task.Failed)
+	holds("")
+	b := queued(2, "c")
+	b.Task.SessionID = s
+	apply(t, db, b)
+	holds(b.Task.ID)
+}
+
+// The environment of a task that may go on by itself is kept while it runs, and
+// of no other.
+func TestEnvironmentOfARunningTask(t *testing.T) {
+	t.Parallel()
+	for _, on := range []string{"", task.OnInterruptResume} {
+		dir := t.TempDir()
+		db, err := storage.Open(filepath.Join(dir, "state"), storage.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := queued(0, "a")
+		w.Task.Spec.OnInterrupt = on
+		apply(t, db, w)
+		next := step(*w.Task, w.Attempts[0], t0, task.Starting, task.Running)
+		next.DropEnv = false
+		apply(t, db, next)
+		if err := db.Check(); (err == nil) != (on != "") {
+			t.Errorf("on_interrupt %q: %v", on, err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

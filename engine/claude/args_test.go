@@ -20,6 +20,7 @@ func TestArgs(t *testing.T) {
 		{"nothing", Options{}, nil},
 		{"new session", Options{SessionID: "u"}, []string{"--session-id=u"}},
 		{"resume", Options{SessionID: "u", Resume: true}, []string{"--resume=u"}},
+		{"fork", Options{SessionID: "u", ForkOf: "v"}, []string{"--resume=v", "--fork-session", "--session-id=u"}},
 		{
 			"everything",
 			Options{

@@ -1,38 +1,57 @@
 package cli
 
 import (
-	"context"
-
 	"github.com/spf13/cobra"
 
 	"cctask/engine"
-	"cctask/engine/task"
 )
 
 func newStart(a *app) *cobra.Command {
 	var f taskFlags
-	var asJSON bool
+	var asJSON, wait bool
 	cmd := &cobra.Command{
 		Use: "start [PROMPT | -]", Short: "Start a task and print its id",
 		Long: `Record a task, print its id and leave. The task runs as soon as the pool has room,
 also when this terminal is closed. Without PROMPT, or with -, it is read from stdin.
-With --embedded the command stays until the task has ended, as nobody else would run it.`,
+With --wait the command stays until the task has ended; so it does with --embedded, as
+nobody else would run it. Ctrl-C leaves then, and the task goes on.
+
+--each FILE starts a task for each line of a file, - for stdin, and prints their ids in
+the order of the lines, which is the order in which they run. The file holds a prompt in each line; or, if it is called .jsonl
+or begins with {, JSON objects with prompt, idempotency_key and the options by their
+names in the MCP tools; or, with a PROMPT, a CSV with a header row, and PROMPT is the
+template: {{.name}} stands for the column of that name. Flags are defaults for all.
+Every line is checked before the first task is recorded. With --idempotency-key the same
+call starts nothing twice, also after it was broken off: each line has KEY/LINE as its own.`,
 		Example: `  cctask start "Fix the failing test"
   cctask start --working-dir ~/project --timeout 30m - < prompt.txt
-  id=$(cctask start "Write the release notes") && cctask wait "$id"`,
-		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
+  id=$(cctask start "Write the release notes") && cctask wait "$id"
+  cctask start --each prompts.txt --wait --label night
+  cctask start --each files.csv "Review {{.file}} for {{.topic}}"
+  jq -c '{prompt: .title, name: .id}' issues.json | cctask start --each -`,
+		Annotations: exits(exitDone, exitFault, exitInput, exitEnded, exitInterrupted),
 		Args:        arguments(0, 1, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			b := batch{app: a, wait: wait, asJSON: asJSON, each: f.each != ""}
+			if b.each {
+				e, err := a.each(&f, args)
+				if err != nil {
+					return err
+				}
+				b.subs, b.key = e.subs, e.key
+				return b.run(cmd.Context())
+			}
 			sub, err := a.submission(&f, args)
 			if err != nil {
 				return err
 			}
-			return a.recordAndTell(cmd.Context(), asJSON,
-				func(ctx context.Context, svc engine.Service) (task.Task, error) { return svc.Submit(ctx, sub) },
-				func(t task.Task) string { return string(t.ID) })
+			b.subs = []engine.Submission{sub}
+			return b.run(cmd.Context())
 		},
 	}
 	f.register(cmd)
+	cmd.Flags().StringVar(&f.each, "each", "", "start a task for each line of `FILE`")
+	cmd.Flags().BoolVar(&wait, "wait", false, "stay until all have ended; exit code 3 if one did not complete")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

@@ -69,6 +69,9 @@ func block(t task.Task, now time.Time) string {
 		fact("exit code", strconv.Itoa(*t.ExitCode))
 	}
 	fact("session", t.SessionID)
+	if t.Spec.ResumeTaskID != "" {
+		fact("goes on with", t.Spec.ResumeTaskID+map[bool]string{true: " (a fork of its session)"}[t.Spec.Fork])
+	}
 	// A running first attempt has no cost yet but the one in its progress.
 	if t.Status.Ended() || t.Attempt > 1 {
 		uncertain := map[bool]string{true: " (uncertain)"}[t.CostUncertain]

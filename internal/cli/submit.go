@@ -21,6 +21,7 @@ type taskFlags struct {
 	options    map[string]any
 	promptFile string
 	key        string
+	each       string // of start alone
 }
 
 func (f *taskFlags) register(cmd *cobra.Command) {
@@ -42,6 +43,7 @@ type maker struct {
 	defaults, flags map[string]any
 	claude, dir     string
 	env             []string
+	policy          task.Policy
 }
 
 func (a *app) maker(f *taskFlags) (maker, error) {
@@ -49,7 +51,7 @@ func (a *app) maker(f *taskFlags) (maker, error) {
 	if err != nil {
 		return maker{}, err
 	}
-	m := maker{defaults: s.config.defaults, flags: f.options, env: a.Environ()}
+	m := maker{defaults: s.config.defaults, policy: s.config.policy, flags: f.options, env: a.Environ()}
 	if m.claude, err = a.findClaude(s.claude); err != nil {
 		return m, err
 	}

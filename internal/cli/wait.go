@@ -37,13 +37,24 @@ type waiter struct {
 	svc     engine.Service
 	timeout time.Duration
 	asJSON  bool
-	one     bool // a single task was named
+	one     bool   // a single task was named
+	show    *tally // of tasks that were just started; nil: a line for each end
 }
 
 func (w *waiter) run(ctx context.Context, refs []string) error {
 	tasks, err := w.tasks(ctx, refs)
 	if err != nil {
 		return err
+	}
+	return w.await(ctx, tasks)
+}
+
+// await puts each task as it ended into tasks.
+func (w *waiter) await(ctx context.Context, tasks []task.Task) (err error) {
+	next := func(done <-chan int) int { return <-done }
+	if w.show != nil {
+		next = w.show.next
+		defer w.show.clear()
 	}
 	limited, cancel := ctx, context.CancelFunc(func() {})
 	if w.timeout > 0 {
@@ -62,7 +73,7 @@ func (w *waiter) run(ctx context.Context, refs []string) error {
 	}
 	code, late := exitDone, 0
 	for range tasks {
-		i := <-done
+		i := next(done)
 		switch {
 		case errs[i] == nil:
 			if err := w.tell(tasks[i]); err != nil {
@@ -135,8 +146,11 @@ func (w *waiter) tasks(ctx context.Context, refs []string) ([]task.Task, error) 
 
 // tell says how a task ended, as soon as it did.
 func (w *waiter) tell(t task.Task) error {
+	if w.show != nil {
+		w.show.end(t)
+	}
 	w.report(outcome(t))
-	if w.asJSON {
+	if w.asJSON || w.show != nil {
 		return nil
 	}
 	_, err := fmt.Fprintln(w.Stdout, summary(t))

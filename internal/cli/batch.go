@@ -1,0 +1,284 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cctask/engine"
+	"cctask/engine/task"
+)
+
+// batch is what start records at once: one task, or those of a --each file.
+type batch struct {
+	*app
+	subs   []engine.Submission
+	key    string // goes on with a --each file that was broken off
+	each   bool
+	wait   bool
+	asJSON bool
+
+	tasks   []task.Task // by the index of subs; without an ID: not recorded
+	printed int
+}
+
+// submitters are how many submissions are under way: the database commits
+// those that wait for it together. The first so many go one by one, so that a
+// file of that size enters the queue in the order of its lines; behind them
+// neighbours may change places, a long time before it is their turn.
+const submitters = 64
+
+func (b *batch) run(ctx context.Context) error {
+	sigs := notify()
+	defer sigs.stop()
+	svc, err := b.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer svc.close()
+	b.tasks = make([]task.Task, len(b.subs))
+	if err := b.record(ctx, svc, sigs); err != nil {
+		return err
+	}
+	if b.wait || svc.embedded {
+		ctx, cancel := sigs.until(ctx)
+		defer cancel()
+		w := waiter{app: b.app, svc: svc, asJSON: b.asJSON, one: !b.each, show: newTally(ctx, b, svc)}
+		err := w.await(ctx, b.tasks)
+		if ctx.Err() != nil {
+			return b.left(len(b.tasks) - w.show.ended)
+		}
+		return err
+	}
+	if b.asJSON {
+		return b.printTasks(b.tasks, !b.each)
+	}
+	return nil
+}
+
+type submitted struct {
+	i   int
+	t   task.Task
+	err error
+}
+
+// record submits side by side and prints the ids as they come, in the order of
+// the file. After a fault or a signal nothing more is submitted, and what is
+// under way is waited for, so that it is known what was recorded; a second
+// signal gives up.
+func (b *batch) record(ctx context.Context, svc engine.Service, sigs signals) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var next atomic.Int64
+	var stopped atomic.Bool
+	var wg sync.WaitGroup
+	results := make(chan submitted)
+	submit := func(before int) {
+		for !stopped.Load() && next.Load() < int64(before) {
+			if i := int(next.Add(1)) - 1; i < before {
+				t, err := svc.Submit(ctx, b.subs[i])
+				results <- submitted{i, t, err}
+			}
+		}
+	}
+	wg.Go(func() {
+		if submit(min(submitters, len(b.subs))); len(b.subs) > submitters {
+			for range submitters {
+				wg.Go(func() { submit(len(b.subs)) })
+			}
+		}
+	})
+	go func() {
+		wg.Wait()
+		close(results)
+	}()
+	var fault error
+	var signal os.Signal
+	for {
+		select {
+		case r, more := <-results:
+			if !more {
+				return b.brokenOff(fault, signal, sigs)
+			}
+			b.tasks[r.i] = r.t
+			if r.err == nil {
+				r.err = b.print()
+			}
+			if r.err != nil && fault == nil {
+				fault = r.err
+				stopped.Store(true)
+			}
+		case s := <-sigs:
+			if signal != nil {
+				cancel()
+			}
+			signal = s
+			stopped.Store(true)
+		}
+	}
+}
+
+// brokenOff says what a recording that was broken off has left. A signal that
+// came when all was recorded is for the waiting that follows.
+func (b *batch) brokenOff(fault error, signal os.Signal, sigs signals) error {
+	n := 0
+	for _, t := range b.tasks {
+		if t.ID != "" {
+			n++
+		}
+	}
+	all := n == len(b.subs)
+	if all && fault == nil {
+		if signal != nil {
+			sigs <- signal
+		}
+		return nil
+	}
+	if (n == 0 || all) && signal == nil {
+		return fault
+	}
+	code, why := exitInterrupted, "interrupted before an answer came"
+	if signal == nil {
+		code, why = exitFault, task.AsError(fault).Message
+	}
+	if !b.each {
+		return &stop{code, &task.Error{Code: task.CodeInternal, Message: why, Hint: "Whether the task was recorded is unknown: see `cctask list --all`."}}
+	}
+	// Those behind one that is missing are not printed yet.
+	if !b.asJSON {
+		for _, t := range b.tasks[b.printed:] {
+			if t.ID != "" {
+				fmt.Fprintln(b.Stdout, t.ID)
+			}
+		}
+	}
+	return &stop{code, &task.Error{
+		Code: task.CodeInternal, Message: fmt.Sprintf("%s; %d of %s recorded: %s", why, n, plural(len(b.subs), "task"), goOn(n)),
+		Hint: fmt.Sprintf("The same command with --idempotency-key %s records the rest; `cctask cancel` with the ids above ends these.", b.key),
+	}}
+}
+
+func goOn(n int) string {
+	if n == 1 {
+		return "1 task goes on"
+	}
+	return plural(n, "task") + " go on"
+}
+
+// print writes the ids that are recorded up to the first that is not.
+func (b *batch) print() error {
+	for ; !b.asJSON && b.printed < len(b.tasks) && b.tasks[b.printed].ID != ""; b.printed++ {
+		if _, err := fmt.Fprintln(b.Stdout, b.tasks[b.printed].ID); err != nil {
+			return fmt.Errorf("task %s is recorded, but it could not be told: %w", b.tasks[b.printed].ID, err)
+		}
+	}
+	return nil
+}
+
+// left says that the tasks go on without us.
+func (b *batch) left(n int) error {
+	if !b.each {
+		return left(b.tasks[0])
+	}
+	return &stop{exitInterrupted, &task.Error{
+		Code: task.CodeInternal, Message: fmt.Sprintf("interrupted; %s", goOn(n)),
+		Hint: fmt.Sprintf("The same command with --idempotency-key %s waits for them again, `cctask cancel ID...` ends them.", b.key),
+	}}
+}
+
+// tally shows how many tasks have ended: in a line that is redrawn on a
+// terminal, else now and then.
+type tally struct {
+	w             io.Writer
+	tty           bool
+	of            map[task.ID]bool
+	live          map[task.ID]float64 // what run cost so far, as of the last look; the rest is queued
+	look          func() []task.Task
+	ended, failed int
+	cost          float64
+	clock         *time.Ticker
+	drawn         bool
+}
+
+func newTally(ctx context.Context, b *batch, svc engine.Service) *tally {
+	t := &tally{w: b.Stderr, tty: isTerminal(b.Stderr), of: map[task.ID]bool{}}
+	for _, one := range b.tasks {
+		t.of[one.ID] = true
+	}
+	t.look = func() []task.Task {
+		page, _ := svc.List(ctx, task.Filter{Statuses: []task.Status{task.Starting, task.Running}, Limit: maxListed})
+		return page.Tasks // none, if the owner is just being replaced
+	}
+	every := plainEvery
+	if t.tty {
+		every = time.Second
+	}
+	t.clock = time.NewTicker(every)
+	return t
+}
+
+// next waits for an end and shows the state meanwhile.
+func (t *tally) next(done <-chan int) int {
+	if t.tty {
+		t.draw()
+	}
+	for {
+		select {
+		case i := <-done:
+			return i
+		case <-t.clock.C:
+			t.live = map[task.ID]float64{}
+			for _, one := range t.look() {
+				if t.of[one.ID] {
+					t.live[one.ID] = one.CostUSD
+				}
+				if t.of[one.ID] && one.Progress != nil {
+					t.live[one.ID] += one.Progress.CostUSD
+				}
+			}
+			t.draw()
+		}
+	}
+}
+
+// end counts a task that has ended; one that failed is told next.
+func (t *tally) end(one task.Task) {
+	t.ended++
+	t.cost += one.CostUSD
+	delete(t.live, one.ID)
+	if one.Status != task.Completed {
+		t.failed++
+		t.clear()
+	}
+}
+
+func (t *tally) draw() {
+	spent := t.cost
+	for _, c := range t.live {
+		spent += c
+	}
+	parts := []string{fmt.Sprintf("%d of %s done", t.ended, plural(len(t.of), "task")), fmt.Sprintf("%d running", len(t.live))}
+	if t.failed > 0 {
+		parts = append(parts, fmt.Sprintf("%d failed", t.failed))
+	}
+	line := strings.Join(append(parts, cost(spent)), ", ")
+	if !t.tty {
+		fmt.Fprintln(t.w, line)
+		return
+	}
+	fmt.Fprintf(t.w, "\r\x1b[K%s", shorten(line, columns(t.w)-3))
+	t.drawn = true
+}
+
+// clear leaves the terminal's line empty for what comes next.
+func (t *tally) clear() {
+	if t.drawn {
+		fmt.Fprint(t.w, "\r\x1b[K")
+	}
+	t.drawn = false
+}

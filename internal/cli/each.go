@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"text/template"
+
+	"cctask/engine"
+	"cctask/engine/task"
+)
+
+// maxEach bounds a --each file, which is held whole: every line of it is
+// checked before the first task is recorded.
+const maxEach = 256 << 20
+
+// each reads the tasks of a --each file: with a template for the prompt a CSV
+// with a header row, else JSON Lines by the file's name or first byte, else a
+// prompt a line.
+type each struct {
+	maker
+	file string
+	key  string // the idempotency key of a line is this and its number
+	keys map[string]int
+	subs []engine.Submission
+}
+
+func (a *app) each(f *taskFlags, args []string) (*each, error) {
+	m, err := a.maker(f)
+	if err != nil {
+		return nil, err
+	}
+	e := &each{maker: m, file: f.each, key: f.key, keys: map[string]int{}}
+	if e.key == "" {
+		e.key = strings.ToLower(rand.Text())
+	}
+	prompt := ""
+	if len(args) > 0 || f.promptFile != "" {
+		if prompt, err = a.prompt(f.promptFile, args); err != nil {
+			return nil, err
+		}
+	}
+	data, err := a.readAll(f.each, maxEach)
+	if err != nil {
+		return nil, badInput(fmt.Sprintf("--each: %v", err), "Name a file that can be read, or - for stdin.")
+	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	ext := strings.ToLower(filepath.Ext(f.each))
+	switch {
+	case prompt != "":
+		err = e.csv(data, prompt)
+	case ext == ".csv":
+		err = badInput("a CSV file needs a prompt with its columns", `Give one, such as "Review {{.file}}".`)
+	case ext == ".jsonl" || ext == ".ndjson" || bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")):
+		err = e.lines(data, e.specification)
+	default:
+		err = e.lines(data, func(n int, line string) error { return e.add(n, line, "", nil) })
+	}
+	if err == nil && len(e.subs) == 0 {
+		err = badInput(e.at(1)+"there is no task in it", "Write a prompt or a JSON object in each line.")
+	}
+	return e, err
+}
+
+func (e *each) at(line int) string { return fmt.Sprintf("%s:%d: ", e.file, line) }
+
+// add checks a task as the engine will.
+func (e *each) add(line int, prompt, key string, own map[string]any) error {
+	if key == "" {
+		key = fmt.Sprintf("%s/%d", e.key, line)
+	}
+	first, twice := e.keys[key]
+	if twice {
+		return badInput(fmt.Sprintf("%sthe idempotency_key %q stands in line %d too", e.at(line), key, first), "Give each task its own, or leave them out.")
+	}
+	e.keys[key] = line
+	sub, err := e.make(prompt, key, own)
+	// One that goes on with another task works in that one's directory, which
+	// the owner knows.
+	if err == nil && sub.Spec.WorkingDir != "" {
+		_, err = engine.Allow(sub, e.policy)
+	}
+	if err != nil {
+		bad := task.AsError(err)
+		bad.Message = e.at(line) + bad.Message
+		return bad
+	}
+	e.subs = append(e.subs, sub)
+	return nil
+}
+
+func (e *each) lines(data []byte, add func(n int, line string) error) error {
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	lines.Buffer(nil, maxEach+1)
+	for n := 1; lines.Scan(); n++ {
+		if line := lines.Text(); strings.TrimSpace(line) != "" {
+			if err := add(n, line); err != nil {
+				return err
+			}
+		}
+	}
+	return lines.Err()
+}
+
+// specification reads a line of JSON: prompt, idempotency_key, and the options
+// by their names in the MCP tools.
+func (e *each) specification(n int, line string) error {
+	var given map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(line), &given); err != nil {
+		return badInput(fmt.Sprintf("%snot a JSON object: %v", e.at(n), err), `Write one object in each line, such as {"prompt": "...", "model": "haiku"}.`)
+	}
+	own := map[string]any{}
+	for _, o := range append([]option{{name: "prompt"}, {name: "idempotency_key"}}, taskOptions...) {
+		raw, ok := given[o.name]
+		delete(given, o.name)
+		if !ok || string(raw) == "null" {
+			continue
+		}
+		var v any
+		if err := json.Unmarshal(raw, &v); err != nil {
+			return err
+		}
+		if _, isObject := v.(map[string]any); isObject && o.kind == object {
+			own[o.name] = raw // with its keys in their order
+		} else if own[o.name], ok = o.fit(v); !ok {
+			return badInput(fmt.Sprintf("%s%s: %s is not %s", e.at(n), o.name, raw, wants[o.kind]), "Correct the line.")
+		}
+	}
+	for name := range given {
+		var names []string
+		for _, o := range taskOptions {
+			names = append(names, o.name)
+		}
+		return badInput(fmt.Sprintf("%s%q is no option of a task", e.at(n), name), "There are prompt, idempotency_key, "+strings.Join(names, ", ")+".")
+	}
+	prompt, _ := own["prompt"].(string)
+	key, _ := own["idempotency_key"].(string)
+	delete(own, "prompt")
+	delete(own, "idempotency_key")
+	return e.add(n, prompt, key, own)
+}
+
+// csv fills the template with each row's columns.
+func (e *each) csv(data []byte, prompt string) error {
+	fill, err := template.New("prompt").Option("missingkey=error").Parse(prompt)
+	if err != nil {
+		return badInput(fmt.Sprintf("the prompt is no template: %v", err), "Write a column as {{.name}}.")
+	}
+	rows := csv.NewReader(bytes.NewReader(data))
+	var header []string
+	for {
+		row, err := rows.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return badInput(fmt.Sprintf("%s: %v", e.file, err), "Write a header row, and as many fields in every row; quote a field that has commas.")
+		}
+		line, _ := rows.FieldPos(0)
+		if header == nil {
+			header = row
+			continue
+		}
+		columns := map[string]string{}
+		for i, name := range header {
+			columns[strings.TrimSpace(name)] = row[i]
+		}
+		var b strings.Builder
+		if err := fill.Execute(&b, columns); err != nil {
+			return badInput(fmt.Sprintf("%s%v", e.at(line), err), "The columns are "+strings.Join(header, ", ")+".")
+		}
+		if err := e.add(line, b.String(), "", nil); err != nil {
+			return err
+		}
+	}
+}
