@@ -16,7 +16,7 @@ import (
 	"cctask/internal/fakeapi"
 )
 
-// outer is a real Claude Code session with cctask as its server.
+// outer is a real Claude Code session that starts cctask as its server.
 func (w *world) outer(args ...string) *exec.Cmd {
 	w.T.Helper()
 	env := map[string]string{}
@@ -24,9 +24,13 @@ func (w *world) outer(args ...string) *exec.Cmd {
 		k, v, _ := strings.Cut(kv, "=")
 		env[k] = v
 	}
-	config, err := json.Marshal(map[string]any{"mcpServers": map[string]any{
-		"cctask": map[string]any{"command": cctest.Binary, "args": []string{"mcp"}, "env": env},
-	}})
+	return w.outerOn(map[string]any{"command": cctest.Binary, "args": []string{"mcp"}, "env": env}, args...)
+}
+
+// outerOn is a real Claude Code session with the server that a configuration says.
+func (w *world) outerOn(server map[string]any, args ...string) *exec.Cmd {
+	w.T.Helper()
+	config, err := json.Marshal(map[string]any{"mcpServers": map[string]any{"cctask": server}})
 	must(w.T, err)
 	file := filepath.Join(w.Home, "mcp.json")
 	must(w.T, os.WriteFile(file, config, 0o600))
@@ -39,7 +43,12 @@ func (w *world) outer(args ...string) *exec.Cmd {
 // says plays a script in a real Claude Code session and returns its answer.
 func (w *world) says(script string) string {
 	w.T.Helper()
-	cmd := w.outer()
+	return w.played(w.outer(), script)
+}
+
+// played runs a real Claude Code session on a script and returns its answer.
+func (w *world) played(cmd *exec.Cmd, script string) string {
+	w.T.Helper()
 	cmd.Stdin = strings.NewReader(script)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
