@@ -70,11 +70,7 @@ func newRoot(a *app) *cobra.Command {
 			if len(args) == 0 {
 				return nil
 			}
-			hint := "See `cctask --help`."
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				hint = "Did you mean " + strings.Join(near, " or ") + "?"
-			}
-			return badInput(fmt.Sprintf("%q is not a command", args[0]), hint)
+			return unknownVerb(cmd, args[0])
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -84,6 +80,8 @@ func newRoot(a *app) *cobra.Command {
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
 	root.SetHelpTemplate(helpTemplate)
+	root.SetUsageFunc(usage)
+	root.SetHelpCommand(newHelp())
 	root.SetFlagErrorFunc(flagError)
 	a.registerSettings(root)
 	for _, f := range []func(*app) *cobra.Command{
@@ -95,13 +93,6 @@ func newRoot(a *app) *cobra.Command {
 	a.addCompletions(root)
 	return root
 }
-
-// helpTemplate puts the exit codes, which every verb documents, at the end.
-const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
-
-{{end}}{{.UsageString}}{{with index .Annotations "exits"}}
-Exit codes:
-{{.}}{{end}}`
 
 func flagError(cmd *cobra.Command, err error) error {
 	hint := fmt.Sprintf("See `%s --help`.", cmd.CommandPath())

@@ -28,9 +28,12 @@ var exitTexts = map[int]string{
 	exitFault:       "a fault of cctask or of this machine",
 	exitInput:       "bad input, an unknown task, or a refusal; nothing was recorded",
 	exitEnded:       "a task ended otherwise than completed",
-	exitTimeout:     "not ended within the --timeout of wait",
+	exitTimeout:     "of wait only: not ended within its --timeout",
 	exitInterrupted: "interrupted by a signal",
 }
+
+// exitCompleted is exitDone of the verbs that wait for a task.
+const exitCompleted = "done; where a task is waited for: completed"
 
 // exits is the annotation from which a verb's help lists its exit codes.
 func exits(codes ...int) map[string]string {
@@ -38,7 +41,7 @@ func exits(codes ...int) map[string]string {
 	for _, c := range codes {
 		text := exitTexts[c]
 		if c == exitDone && slices.Contains(codes, exitEnded) {
-			text = "done; of run and wait: completed"
+			text = exitCompleted
 		}
 		fmt.Fprintf(&b, "  %-4d %s\n", c, text)
 	}

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,10 +29,62 @@ func verbs() map[string]*cobra.Command {
 	return all
 }
 
+var update = flag.Bool("update", false, "write the goldens of the help anew")
+
+// helps holds the --help of each verb.
+var helps = filepath.Join("..", "..", "testdata", "help")
+
+func TestHelpGolden(t *testing.T) {
+	t.Parallel()
+	all := verbs()
+	all["cctask"] = newRoot(&app{Env: envOf(nil)})
+	for name, cmd := range all {
+		var out strings.Builder
+		cmd.SetOut(&out)
+		cmd.InitDefaultHelpFlag()
+		if err := cmd.Help(); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(helps, name+".txt")
+		if *update {
+			if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if want, err := os.ReadFile(file); err != nil || string(want) != out.String() {
+			t.Errorf("%s; `go test ./internal/cli -run Help -update` writes it anew: %v\ngot:\n%s", file, err, out.String())
+		}
+	}
+}
+
+// The table of exit codes in README is the one of the code.
+func TestExitCodesInReadme(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := "| code | meaning |\n|---|---|\n"
+	for _, code := range []int{exitDone, exitFault, exitInput, exitEnded, exitTimeout, exitInterrupted} {
+		text := exitTexts[code]
+		if code == exitDone {
+			text = exitCompleted
+		}
+		table += fmt.Sprintf("| %d | %s |\n", code, text)
+	}
+	if !strings.Contains(string(readme), table+"\n") || len(exitTexts) != 6 {
+		t.Errorf("README has not this table of the %d exit codes:\n%s", len(exitTexts), table)
+	}
+}
+
 // TestEveryVerb breaks when a verb comes without its script, its example or its
 // exit codes.
 func TestEveryVerb(t *testing.T) {
 	t.Parallel()
+	golden, err := filepath.Glob(filepath.Join(helps, "*.txt"))
+	if err != nil || len(golden) != len(verbs())+1 {
+		t.Errorf("%d goldens of help, %d verbs and the command itself; -update writes them anew: %v", len(golden), len(verbs()), err)
+	}
 	want := "cancel completion daemon daemon_status daemon_stop dump list logs mcp resume retry rm run setup start status version wait"
 	all := verbs()
 	if len(all) != len(strings.Fields(want)) {

@@ -159,6 +159,7 @@ func (f flagTexts) register(fs *pflag.FlagSet, daemon bool) {
 			continue
 		}
 		fs.Var(flagText{f, o}, o.name, fmt.Sprintf("%s (%s; default %s)", o.usage, o.variable, o.def))
+		fs.Lookup(o.name).Annotations = map[string][]string{groupAnnotation: {"Settings"}}
 		if o.arg == "" {
 			fs.Lookup(o.name).NoOptDefVal = "true"
 		}

@@ -17,12 +17,14 @@ With --wait the command stays until the task has ended; so it does with --embedd
 nobody else would run it. Ctrl-C leaves then, and the task goes on.
 
 --each FILE starts a task for each line of a file, - for stdin, and prints their ids in
-the order of the lines, which is the order in which they run. The file holds a prompt in each line; or, if it is called .jsonl
+the order of the lines. The file holds a prompt in each line; or, if it is called .jsonl
 or begins with {, JSON objects with prompt, idempotency_key and the options by their
 names in the MCP tools; or, with a PROMPT, a CSV with a header row, and PROMPT is the
 template: {{.name}} stands for the column of that name. Flags are defaults for all.
 Every line is checked before the first task is recorded. With --idempotency-key the same
-call starts nothing twice, also after it was broken off: each line has KEY/LINE as its own.`,
+call starts nothing twice, also after it was broken off: each line has KEY/LINE as its
+own. Files of up to 64 lines run in their order; in longer ones neighbours may change
+places.`,
 		Example: `  cctask start "Fix the failing test"
   cctask start --working-dir ~/project --timeout 30m - < prompt.txt
   id=$(cctask start "Write the release notes") && cctask wait "$id"

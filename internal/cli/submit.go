@@ -30,6 +30,7 @@ func (f *taskFlags) register(cmd *cobra.Command) {
 	for _, o := range taskOptions {
 		short := map[string]string{"working-dir": "C"}[o.flag]
 		fl.VarP(optionFlag{o, f.options}, o.flag, short, o.usage)
+		fl.Lookup(o.flag).Annotations = map[string][]string{groupAnnotation: {"Task options"}}
 		if o.kind == toggle {
 			fl.Lookup(o.flag).NoOptDefVal = "true"
 		}

@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// helpTemplate puts the exit codes, which every verb documents, at the end.
+const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
+
+{{end}}{{.UsageString}}{{with index .Annotations "exits"}}
+Exit codes:
+{{.}}{{end}}`
+
+// groupAnnotation puts a flag under a heading of its own in the help.
+const groupAnnotation = "group"
+
+// usage writes how a verb is called, with its flags in groups.
+func usage(cmd *cobra.Command) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Usage:\n  %s\n", cmd.UseLine())
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(&b, "  %s [command]\n", cmd.CommandPath())
+	}
+	if cmd.HasExample() {
+		fmt.Fprintf(&b, "\nExamples:\n%s\n", cmd.Example)
+	}
+	if cmd.HasAvailableSubCommands() {
+		b.WriteString("\nCommands:\n")
+		for _, c := range cmd.Commands() {
+			if c.IsAvailableCommand() {
+				fmt.Fprintf(&b, "  %-*s  %s\n", cmd.NamePadding(), c.Name(), c.Short)
+			}
+		}
+	}
+	for _, title := range []string{"Flags", "Task options", "Settings"} {
+		group := pflag.NewFlagSet(title, pflag.ContinueOnError)
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			of := "Flags"
+			if named := f.Annotations[groupAnnotation]; len(named) > 0 {
+				of = named[0]
+			}
+			if of == title {
+				group.AddFlag(f)
+			}
+		})
+		if group.HasAvailableFlags() {
+			fmt.Fprintf(&b, "\n%s:\n%s", title, group.FlagUsages())
+		}
+	}
+	_, err := fmt.Fprint(cmd.OutOrStderr(), b.String())
+	return err
+}
+
+// newHelp is cobra's help, but an unknown verb is a mistake.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND...]", Short: "Show the help of a command",
+		Long:        "Show what a command does, with its flags, an example and its exit codes.",
+		Example:     "  cctask help start",
+		Annotations: exits(exitDone, exitInput),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownVerb(at, rest[0])
+			}
+			at.InitDefaultHelpFlag()
+			return at.Help()
+		},
+	}
+}
+
+// unknownVerb names what may have been meant.
+func unknownVerb(at *cobra.Command, word string) error {
+	hint := fmt.Sprintf("See `%s --help`.", at.CommandPath())
+	if near := at.SuggestionsFor(word); len(near) > 0 {
+		hint = "Did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return badInput(fmt.Sprintf("%q is not a command", word), hint)
+}
