@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"cctask/engine/claude"
 	"cctask/engine/task"
@@ -95,6 +96,9 @@ func (a *app) report(err error) {
 	e := task.AsError(err)
 	var file *fs.PathError
 	if errors.As(err, &file) && file.Path == os.Stdout.Name() {
+		if errors.Is(err, syscall.EPIPE) {
+			return // who read it has seen enough
+		}
 		e.Hint = "Send stdout to a place that takes more; what is recorded is recorded: see `cctask list --all`."
 	}
 	fmt.Fprintf(a.Stderr, "cctask: %s\n", claude.Visible(e.Message))

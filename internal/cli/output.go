@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -122,6 +123,9 @@ func (a *app) logPainter() func(claude.Line) string {
 	colour := a.coloured(a.Stdout)
 	return func(l claude.Line) string {
 		code, ok := kindColours[l.Kind]
+		if strings.HasPrefix(l.Text, "✘") {
+			code = kindColours[claude.KindError]
+		}
 		if !ok || !colour {
 			return l.Text
 		}

@@ -12,11 +12,11 @@ import (
 )
 
 func newRemove(a *app) *cobra.Command {
-	var force bool
+	var force, asJSON bool
 	cmd := &cobra.Command{
 		Use: "rm ID...", Short: "Delete tasks with all they have",
 		Long: `Delete tasks with their prompts, answers and outputs. A queued or running task is
-deleted only with --force, which cancels it first.`,
+deleted only with --force, which cancels it first. With --json one ID gives one object, several a list: what was deleted.`,
 		Example:     "  cctask rm 01JD3ZK4\n  cctask rm --force 01JD3ZK4",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(1, -1, "the id of a task"),
@@ -34,13 +34,20 @@ deleted only with --force, which cancels it first.`,
 				if err := svc.Remove(ctx, string(t.ID), force); err != nil {
 					return err
 				}
+				if asJSON {
+					continue
+				}
 				if _, err := fmt.Fprintf(a.Stdout, "%s removed\n", t.ID); err != nil {
 					return err
 				}
+			}
+			if asJSON {
+				return a.printTasks(tasks, len(args) == 1)
 			}
 			return nil
 		}),
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "cancel a task that has not ended, then delete it")
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -61,7 +62,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "keep": keep, "reach": reach, "phase": phase, "gate": gate, "pass": pass,
-			"for-each-bad": forEachBad, "hook-event": hookEvent,
+			"for-each-bad": forEachBad, "hook-event": hookEvent, "shown": shown, "capture": capture,
 		},
 	})
 }
@@ -124,6 +125,19 @@ func reach(ts *testscript.TestScript, _ bool, args []string) {
 // phase PHASE waits for an owner that somebody else has started.
 func phase(ts *testscript.TestScript, _ bool, args []string) {
 	shows(ts, fmt.Sprintf(`"phase": %q`, args[0]), "daemon", "status", "--json")
+}
+
+// shown TEXT VERB... repeats a verb until it shows the text.
+func shown(ts *testscript.TestScript, _ bool, args []string) { shows(ts, args[0], args[1:]...) }
+
+// capture VAR REGEXP sets a variable to what the group in it fits in the last
+// stderr.
+func capture(ts *testscript.TestScript, _ bool, args []string) {
+	m := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stderr"))
+	if m == nil {
+		ts.Fatalf("no match for %s", args[1])
+	}
+	ts.Setenv(args[0], m[1])
 }
 
 func shows(ts *testscript.TestScript, want string, args ...string) {

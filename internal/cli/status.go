@@ -17,20 +17,25 @@ import (
 func newStatus(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "status ID", Short: "Show one task",
-		Long:        `Show where a task stands: its times, its attempts, what claude is doing, its answer.`,
-		Example:     "  cctask status 01JD3ZK4\n  cctask status --json 01JD3ZK4 | jq -r .result",
+		Use: "status ID...", Short: "Show tasks one by one",
+		Long: `Show where tasks stand: their times, their attempts, what claude is doing, the answer.
+With --json one ID gives one object, several a list.`,
+		Example:     "  cctask status 01JD3ZK4\n  cctask status build docs\n  cctask status --json 01JD3ZK4 | jq -r .result",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
-		Args:        arguments(1, 1, "the id of a task"),
+		Args:        arguments(1, -1, "the id of a task"),
 		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
-			t, err := svc.Get(ctx, args[0])
+			tasks, err := lookup(ctx, svc, args)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return a.printJSON(view(t))
+				return a.printTasks(tasks, len(args) == 1)
 			}
-			_, err = fmt.Fprint(a.Stdout, block(t, time.Now()))
+			var blocks []string
+			for _, t := range tasks {
+				blocks = append(blocks, block(t, time.Now()))
+			}
+			_, err = fmt.Fprint(a.Stdout, strings.Join(blocks, "\n"))
 			return err
 		}),
 	}
