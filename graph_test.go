@@ -11,7 +11,7 @@ import (
 // of this module, and which packages alone may import a foreign one.
 var allowed = map[string][]string{
 	".":                         {"internal/cli"},
-	"internal/cli":              {"internal/ipc", "internal/statedir", "mcp", "engine", "engine/task", "engine/runner", "engine/claude", "storage"},
+	"internal/cli":              {"internal/ipc", "internal/dump", "internal/statedir", "mcp", "engine", "engine/task", "engine/runner", "engine/claude", "storage"},
 	"internal/ipc":              {"engine", "engine/task", "internal/statedir"},
 	"mcp":                       {"engine", "engine/task"},
 	"engine":                    {"engine/task", "engine/runner", "engine/claude"},
@@ -19,6 +19,7 @@ var allowed = map[string][]string{
 	"engine/runner":             {},
 	"engine/claude":             {},
 	"storage":                   {"engine/task", "migrations", "internal/statedir"},
+	"internal/dump":             {"engine/task"},
 	"storage/storagetest":       {"engine/task", "storage"},
 	"migrations":                {},
 	"internal/statedir":         {"engine/task"},

@@ -17,6 +17,9 @@ const continuePrompt = "Continue. The run was interrupted; verify what the last 
 // Cancel persists the wish before it tells the runner, and returns when the
 // task has ended.
 func (e *Engine) Cancel(ctx context.Context, ref string) (task.Task, error) {
+	if err := e.MayChange(); err != nil {
+		return task.Task{}, err
+	}
 	id, err := e.store.Resolve(ref)
 	if err != nil {
 		return task.Task{}, err
@@ -93,6 +96,9 @@ func (e *Engine) cancelEach(ctx context.Context, ids []task.ID) error {
 
 // Remove deletes a task with all it has.
 func (e *Engine) Remove(ctx context.Context, ref string, force bool) error {
+	if err := e.MayChange(); err != nil {
+		return err
+	}
 	t, err := e.Get(ctx, ref)
 	if err != nil {
 		return err

@@ -56,6 +56,8 @@ type Engine struct {
 	wg     sync.WaitGroup
 	gate   chan struct{} // one token for each attempt between exec and first output
 	wake   chan struct{} // tells the dispatcher that a slot or a task is there
+	// still: the database is a restored copy, in which nothing may change.
+	still bool
 
 	mu       sync.Mutex
 	queue    queue
@@ -84,10 +86,17 @@ func New(cfg Config, store Store, l Launcher) (*Engine, error) {
 	if err := os.MkdirAll(e.runDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of run directories: %w", err)
 	}
-	if err := e.recover(); err != nil {
+	var err error
+	if e.still, err = store.Restored(); err == nil && !e.still {
+		err = e.recover()
+	}
+	if err != nil {
 		e.cancel()
 		e.wg.Wait()
 		return nil, err
+	}
+	if e.still {
+		return e, nil
 	}
 	e.wg.Go(e.dispatch)
 	e.wg.Go(e.retain)
@@ -101,6 +110,18 @@ func (e *Engine) Close() {
 	e.Drain()
 	e.cancel()
 	e.wg.Wait()
+}
+
+// MayChange refuses a change of a restored copy: its tasks may live on where
+// they were dumped, and its queued ones are not to run a second time.
+func (e *Engine) MayChange() error {
+	if !e.still {
+		return nil
+	}
+	return &task.Error{
+		Code: task.CodeConflict, Message: fmt.Sprintf("the database in %s was restored from a dump: it can only be read", e.cfg.Dir),
+		Hint: fmt.Sprintf("`cctask restore --activate --dir %q` makes it one like any other; then its queued tasks start.", e.cfg.Dir),
+	}
 }
 
 // Drain takes no new work and starts nothing more.

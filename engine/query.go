@@ -92,6 +92,9 @@ func (e *Engine) Wait(ctx context.Context, ref string, seen uint64) (task.Task, 
 		if t.Status.Ended() || seen != UntilEnd && t.Version > seen {
 			return t, nil
 		}
+		if err := e.MayChange(); err != nil {
+			return t, err // nobody would ever wake the waiter
+		}
 		if err := e.awaitEvent(ctx, sub, seen == UntilEnd); err != nil {
 			return task.Task{}, err
 		}

@@ -41,6 +41,8 @@ type Store interface {
 	Counts() (map[task.Status]int, error)
 	LastSeq() (uint64, error) // the highest queue sequence ever taken
 	SessionCost(session string) (total float64, known bool, err error)
+	// Restored tells that the database was restored from a dump and not activated.
+	Restored() (bool, error)
 	// Expired names up to limit ended tasks that the policy lets go, oldest first.
 	Expired(p task.KeepPolicy, now time.Time, limit int) ([]task.ID, error)
 	// Forget drops idempotency keys that are older than a day.

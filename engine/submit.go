@@ -152,6 +152,9 @@ func checkClaude(path string) error {
 
 // nextSeq takes a place in the queue.
 func (e *Engine) nextSeq() (uint64, error) {
+	if err := e.MayChange(); err != nil {
+		return 0, err
+	}
 	e.mu.Lock()
 	draining := e.draining
 	e.mu.Unlock()

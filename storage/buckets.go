@@ -32,6 +32,8 @@ var (
 	keyApp        = []byte("app")
 	keySeq        = []byte("seq")
 	keyEndedBytes = []byte("ended_bytes")
+	keyRestored   = []byte("restored")
+	keyRedacted   = []byte("redacted")
 )
 
 // buckets are all of the schema's.

@@ -58,20 +58,23 @@ type DB struct {
 // missing. Errors: ErrInvalid (a directory that is open to others), ErrLocked,
 // ErrCorrupt, ErrVersion; the file is untouched with each of them.
 func Open(dir string, o Options) (*DB, error) {
-	if o.Timeout == 0 {
-		o.Timeout = DefaultTimeout
-	}
+	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
 	if err := statedir.Make(dir); err != nil {
 		return nil, err
 	}
 	path := filepath.Join(dir, FileName)
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := create(dir, path, o.App, o.Timeout); err != nil {
+		if err := create(path, o, nil); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, locked(path, translate(path, fmt.Errorf("create the database: %w", err)))
 		}
 	}
+	return openFile(path, o)
+}
+
+// openFile opens a database that is there.
+func openFile(path string, o Options) (*DB, error) {
 	db := &DB{
-		path: path, app: o.App, keys: keyring{path: filepath.Join(dir, "env.key")},
+		path: path, app: o.App, keys: keyring{path: filepath.Join(filepath.Dir(path), "env.key")},
 		queue: make(chan *request), quit: make(chan struct{}), idle: make(chan struct{}),
 	}
 	if err := db.open(false, o.Timeout); err != nil {
@@ -110,7 +113,7 @@ func locked(path string, err error) error {
 
 // open locks and verifies the file before bbolt may map it.
 func (db *DB) open(readOnly bool, timeout time.Duration) error {
-	if err := guard(db.path, func() error { return db.openFile(readOnly, timeout) }); err != nil {
+	if err := guard(db.path, func() error { return db.lockAndMap(readOnly, timeout) }); err != nil {
 		db.release()
 		return translate(db.path, fmt.Errorf("open the database: %w", err))
 	}
@@ -121,7 +124,7 @@ func (db *DB) open(readOnly bool, timeout time.Duration) error {
 	return nil
 }
 
-func (db *DB) openFile(readOnly bool, timeout time.Duration) (err error) {
+func (db *DB) lockAndMap(readOnly bool, timeout time.Duration) (err error) {
 	flag := os.O_RDWR
 	if readOnly {
 		flag = os.O_RDONLY

@@ -14,6 +14,8 @@
 //	           seq                    uint64, the highest queue sequence ever taken
 //	           count/<status>         uint64, tasks in this status
 //	           ended_bytes            uint64, sum of the values of `ended`
+//	           restored               time of the restore, RFC 3339, until the file is activated
+//	           redacted               uint64, values that were masked in the dump it was restored from
 //	tasks      <id>                   JSON of task.Task.Stored
 //	attempts   <id> n                 JSON of task.Attempt
 //	prompts    <id> n offset          piece of the prompt

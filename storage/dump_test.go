@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"cctask/engine/task"
+	"cctask/internal/dump"
 	"cctask/storage"
 	"cctask/storage/storagetest"
 )
@@ -36,13 +37,28 @@ func dumpable(t *testing.T) (*storage.DB, map[string]string) {
 	return db, want
 }
 
-func dump(t *testing.T, src storage.Source) string {
+func dumpOf(t *testing.T, src task.Source) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := storage.Dump(src, &b); err != nil {
+	if _, err := dump.Run(t.Context(), src, dump.Options{Schema: storage.Schema()}, dump.Writer(&b, "jsonl")); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// pages collects what a dump would read.
+func pages(t *testing.T, db *storage.DB, q task.DumpQuery) (list []task.Snapshot) {
+	t.Helper()
+	for {
+		p, err := db.Page(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, p.Tasks...)
+		if q.After = p.After; !p.More {
+			return list
+		}
+	}
 }
 
 type dumpLine struct {
@@ -55,9 +71,9 @@ type dumpLine struct {
 	Removed              bool
 }
 
-func parse(t *testing.T, dump string) (list []dumpLine) {
+func parse(t *testing.T, text string) (list []dumpLine) {
 	t.Helper()
-	for l := range strings.Lines(dump) {
+	for l := range strings.Lines(text) {
 		var d dumpLine
 		if err := json.Unmarshal([]byte(l), &d); err != nil {
 			t.Fatalf("%v in %.200q", err, l)
@@ -70,7 +86,7 @@ func parse(t *testing.T, dump string) (list []dumpLine) {
 func TestDumpHoldsEverythingButTheEnvironment(t *testing.T) {
 	t.Parallel()
 	db, want := dumpable(t)
-	all := dump(t, db)
+	all := dumpOf(t, db)
 	if strings.Contains(all, "s3cret") {
 		t.Error("the dump holds an environment")
 	}
@@ -117,8 +133,8 @@ func TestDumpHoldsEverythingButTheEnvironment(t *testing.T) {
 func TestDumpIsTheSameFromEverySource(t *testing.T) {
 	t.Parallel()
 	db, _ := dumpable(t)
-	live := dump(t, db)
-	if dump(t, db) != live {
+	live := dumpOf(t, db)
+	if dumpOf(t, db) != live {
 		t.Error("a second dump differs")
 	}
 	if _, err := storage.OpenOffline(db.Path()); !errors.Is(err, task.ErrLocked) {
@@ -136,7 +152,7 @@ func TestDumpIsTheSameFromEverySource(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if dump(t, src) != live {
+		if dumpOf(t, src) != live {
 			t.Errorf("the dump of %s differs", path)
 		}
 	}
@@ -147,7 +163,7 @@ func TestDumpIsTheSameFromEverySource(t *testing.T) {
 
 // watched calls a hook before each read of a stream.
 type watched struct {
-	storage.Source
+	task.Source
 	before func(task.ID)
 }
 
@@ -166,7 +182,7 @@ func TestDumpOfATaskThatIsRemovedMeanwhile(t *testing.T) {
 	}
 	victim, late := page.Tasks[1].ID, page.Tasks[0].ID
 	done := false
-	list := parse(t, dump(t, watched{db, func(id task.ID) {
+	list := parse(t, dumpOf(t, watched{db, func(id task.ID) {
 		if id == victim && !done {
 			done = true
 			apply(t, db, chunk(late, 1, task.Stderr, 70<<10, "more"))
@@ -184,7 +200,7 @@ func TestDumpOfATaskThatIsRemovedMeanwhile(t *testing.T) {
 			}
 		}
 	}
-	if last != "removed" || *list[len(list)-1].Tasks != 3 {
+	if last != "removed" || *list[len(list)-1].Tasks != 2 {
 		t.Errorf("the removed task ends with %q, the dump with %+v", last, list[len(list)-1])
 	}
 }
@@ -236,15 +252,20 @@ func TestCopyLiveUnderAWriter(t *testing.T) {
 }
 
 // circular names its tasks over and over, as a damaged tree may.
-type circular struct{ storage.Source }
+type circular struct{ task.Source }
 
-func (c circular) IDs(task.ID, int) ([]task.ID, error) { return c.Source.IDs("", 10) }
+func (c circular) Page(q task.DumpQuery) (task.DumpPage, error) {
+	q.After = ""
+	p, err := c.Source.Page(q)
+	p.More = true
+	return p, err
+}
 
 func TestDumpOfADamagedTreeEnds(t *testing.T) {
 	t.Parallel()
 	db := storagetest.Open(t)
 	submit(t, db, 0)
-	if err := storage.Dump(circular{db}, io.Discard); !errors.Is(err, task.ErrCorrupt) {
+	if _, err := dump.Run(t.Context(), circular{db}, dump.Options{}, dump.Writer(io.Discard, "jsonl")); !errors.Is(err, task.ErrCorrupt) {
 		t.Errorf("Dump: %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -16,26 +17,30 @@ import (
 // lockPoll is how often a held lock is tried again: flock has no timeout.
 const lockPoll = 20 * time.Millisecond
 
-// create makes an empty database at path. It comes to its name whole: bbolt's
-// own initialisation is not safe against a power cut. The lock on the directory
-// keeps two creators from renaming over each other's file.
-func create(dir, path, app string, timeout time.Duration) error {
-	lock, err := os.Open(dir)
+// create makes a database at path, which fill writes. It comes to its name
+// whole: bbolt's own initialisation is not safe against a power cut. The lock on
+// the directory keeps two creators from renaming over each other's file.
+// fs.ErrExist: there is a file.
+func create(path string, o Options, fill func(tmp string) error) error {
+	lock, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	if err := flock(lock, syscall.LOCK_EX, timeout); err != nil {
+	if err := flock(lock, syscall.LOCK_EX, o.Timeout); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return errors.Join(err, fs.ErrExist)
 	}
 	tmp := path + ".new"
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := initialise(tmp, app); err != nil {
+	if err = initialise(tmp, o.App); err == nil && fill != nil {
+		err = fill(tmp)
+	}
+	if err != nil {
 		return errors.Join(err, os.Remove(tmp))
 	}
 	if err := os.Rename(tmp, path); err != nil {

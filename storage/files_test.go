@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"cctask/engine/task"
+	"cctask/internal/dump"
 	"cctask/migrations"
 	"cctask/storage"
 	"cctask/storage/storagetest"
@@ -155,7 +157,7 @@ func TestFlippedBytesNeverCrash(t *testing.T) {
 		}
 		opened++
 		_ = db.Check()
-		_ = storage.Dump(db, &bytes.Buffer{})
+		_, _ = dump.Run(t.Context(), db, dump.Options{}, dump.Writer(io.Discard, "jsonl"))
 		_, _ = db.List(t.Context(), task.Filter{})
 		_ = db.Apply(queued(30, "more"))
 		_ = db.Remove(idAt(i % 25))

@@ -44,7 +44,7 @@ func TestOldDatabases(t *testing.T) {
 			t.Fatal(err)
 		}
 		db := storagetest.OpenIn(t, dir)
-		got := dump(t, db)
+		got := dumpOf(t, db)
 		if *update {
 			if err := os.WriteFile(fixture(v, "jsonl"), []byte(got), 0o644); err != nil {
 				t.Fatal(err)

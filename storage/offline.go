@@ -45,17 +45,22 @@ func offline[T any](o *Offline, f func(*DB) (T, error)) (got T, err error) {
 	return got, errors.Join(err, db.Close())
 }
 
-// IDs is that of Source.
-func (o *Offline) IDs(after task.ID, limit int) ([]task.ID, error) {
-	return offline(o, func(db *DB) ([]task.ID, error) { return db.IDs(after, limit) })
+var (
+	_ task.Source = (*DB)(nil)
+	_ task.Source = (*Offline)(nil)
+)
+
+// Page is that of task.Source.
+func (o *Offline) Page(q task.DumpQuery) (task.DumpPage, error) {
+	return offline(o, func(db *DB) (task.DumpPage, error) { return db.Page(q) })
 }
 
-// Snapshot is that of Source.
-func (o *Offline) Snapshot(id task.ID) (Snapshot, error) {
-	return offline(o, func(db *DB) (Snapshot, error) { return db.Snapshot(id) })
+// Resolve is that of *DB.
+func (o *Offline) Resolve(ref string) (task.ID, error) {
+	return offline(o, func(db *DB) (task.ID, error) { return db.Resolve(ref) })
 }
 
-// Stream is that of Source.
+// Stream is that of task.Source.
 func (o *Offline) Stream(id task.ID, n int, s task.Stream, offset int64, limit int) ([]byte, error) {
 	return offline(o, func(db *DB) ([]byte, error) { return db.Stream(id, n, s, offset, limit) })
 }

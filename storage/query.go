@@ -110,25 +110,31 @@ func (q *query) run(tx *bolt.Tx) ([]task.Task, error) {
 		if id == "" {
 			break
 		}
-		v := q.record(id)
-		if slices.ContainsFunc(q.needles, func(n []byte) bool { return !bytes.Contains(v, n) }) {
-			continue
-		}
-		if said, err := q.said(tx, id); !said || err != nil {
-			if err != nil {
-				return nil, err
-			}
-			continue
-		}
-		t, err := getTask(tx, id)
+		t, err := q.selected(tx, id, q.record(id))
 		if err != nil {
 			return nil, err
 		}
-		if q.fits(t) {
-			list = append(list, t)
+		if t != nil {
+			list = append(list, *t)
 		}
 	}
 	return list, nil
+}
+
+// selected is the task with this record, or nil if it does not fit. Its status
+// and its name were looked at before.
+func (q *query) selected(tx *bolt.Tx, id task.ID, record []byte) (*task.Task, error) {
+	if slices.ContainsFunc(q.needles, func(n []byte) bool { return !bytes.Contains(record, n) }) {
+		return nil, nil
+	}
+	if said, err := q.said(tx, id); !said || err != nil {
+		return nil, err
+	}
+	t, err := getTask(tx, id)
+	if err != nil || !q.fits(t) {
+		return nil, err
+	}
+	return &t, nil
 }
 
 // record is a task's JSON. Ids mostly come in descending order, so that it is

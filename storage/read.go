@@ -204,15 +204,3 @@ func (db *DB) Env(id task.ID) ([]string, error) {
 	}
 	return env, nil
 }
-
-// IDs returns up to limit ids above after, ascending.
-func (db *DB) IDs(after task.ID, limit int) ([]task.ID, error) {
-	return read(db, func(tx *bolt.Tx) (ids []task.ID, _ error) {
-		c := tx.Bucket(bucketTasks).Cursor()
-		// No id lies between another and the same with a zero behind it.
-		for k, _ := c.Seek([]byte(after + "\x00")); k != nil && len(ids) < limit; k, _ = c.Next() {
-			ids = append(ids, task.ID(k))
-		}
-		return ids, nil
-	})
-}

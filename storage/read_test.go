@@ -177,8 +177,7 @@ func TestMissing(t *testing.T) {
 	_, e6 := db.Env(none)
 	_, e7 := db.Stream(none, 1, task.Stdout, 0, 1)
 	_, e8 := db.Sealed(none, 1, task.Stdout)
-	_, e9 := db.Snapshot(none)
-	for i, err := range []error{e1, e2, e3, e4, e5, e6, e7, e8, e9} {
+	for i, err := range []error{e1, e2, e3, e4, e5, e6, e7, e8} {
 		if !errors.Is(err, task.ErrNotFound) || task.HintOf(err) == "" {
 			t.Errorf("%d: %v", i+1, err)
 		}

@@ -44,6 +44,7 @@ statuses. Load it in the file that your shell reads at its start.`,
 var flagValues = map[string][]string{
 	"status":          publicStatuses(),
 	"sort":            sortNames(),
+	"output":          {"full", "tail", "none"},
 	"permission-mode": task.PermissionModes,
 	"model":           {"sonnet", "opus", "haiku"},
 	"log-level":       {"debug", "info", "warn", "error"},

@@ -1,120 +1,218 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"cctask/engine/task"
-	"cctask/internal/ipc"
+	"cctask/internal/dump"
 	"cctask/storage"
 )
 
+type dumpFlags struct {
+	format, output, db, file string
+	filterFlags
+	dump.Options
+}
+
 func newDump(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "dump", Short: "Write the whole database as JSON Lines",
-		Long: `Write every task with its history, prompts, answers and outputs as JSON Lines to stdout.
-A running owner is asked; without one the database file is read, and no owner is
-started. The environments of tasks are never written.`,
-		Example:     "  cctask dump > tasks.jsonl\n  cctask dump | jq -r .type | sort | uniq -c",
+	var f dumpFlags
+	cmd := &cobra.Command{
+		Use: "dump [ID...]", Short: "Write all tasks, or some, with all they have",
+		Long: `Write tasks with their history, prompts, answers and outputs to stdout: all, or those
+that are named or fit the flags. A running owner is asked; without one the database
+file is read, and no owner is started. The environments of tasks are never written.
+
+JSON Lines (jsonl) is the format that restore reads: its last line has the type end, and
+without that line it is not whole. json is the same in one object, csv has a row for each
+task, markdown is for people.`,
+		Example: "  cctask dump > tasks.jsonl\n  cctask dump --status failed --format markdown --output tail --redact -o failed.md\n" +
+			"  cctask dump | jq -r .type | sort | uniq -c\n  cctask dump --db /backup/tasks.db --format csv",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
-		Args:        arguments(0, 0, ""),
-		RunE: a.interruptible(func(ctx context.Context, _ []string) error {
-			s, err := a.settings()
-			if err != nil {
+		Args:        arguments(0, -1, ""),
+		RunE: a.interruptible(func(ctx context.Context, refs []string) error {
+			if err := f.check(); err != nil {
 				return err
 			}
 			// A reader that has seen enough ends the dump, not us before we
 			// have removed a copy.
 			signal.Ignore(syscall.SIGPIPE)
-			err = a.dump(ctx, s)
-			if errors.Is(err, syscall.EPIPE) {
-				return &stop{code: exitFault}
+			err := a.dump(ctx, f, refs)
+			if errors.Is(err, errReaderLeft) {
+				return nil
 			}
 			return err
 		}),
 	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.format, "format", dump.Formats[0], "`FORMAT`: "+strings.Join(dump.Formats, ", "))
+	f.register(cmd)
+	fl.StringVar(&f.output, "output", "full", "how `MUCH` of stdout and stderr: full, tail (the last 8 KiB of each), none")
+	fl.BoolVar(&f.Redact, "redact", false, "mask what looks like a key, a token or a password; lengths stay")
+	fl.StringVar(&f.db, "db", "", "read this database `FILE`, a copy for one, instead of the state directory's")
+	fl.StringVarP(&f.file, "file", "o", "", "write to `FILE`, which gets its name when it is whole")
+	return cmd
 }
 
-// dumpTries bounds how often an owner may come or go between look and deed.
-const dumpTries = 5
-
-// dump tries who can tell: the owner, the file while nobody holds it, a copy of
-// the file while somebody holds it who does not answer. Once something has been
-// written it does not start over.
-func (a *app) dump(ctx context.Context, s settings) error {
-	if !recorded(s.dir) {
-		return badInput(fmt.Sprintf("nothing was ever recorded in %s", s.dir), "Give the state directory with --dir or CCTASK_DIR.")
+func (f *dumpFlags) check() error {
+	switch f.output {
+	case "full":
+	case string(dump.Tail), string(dump.None):
+		f.Output = dump.Output(f.output)
+	default:
+		return badInput(fmt.Sprintf("--output: %q is unknown", f.output), "Use full, tail or none.")
 	}
-	out := &dumpWriter{ctx: ctx, w: a.Stdout}
-	for try := 1; ; try++ {
-		lock, held, err := ipc.Inspect(s.dir)
+	if !slices.Contains(dump.Formats, f.format) {
+		return badInput(fmt.Sprintf("--format: %q is unknown", f.format), "Use one of "+strings.Join(dump.Formats, ", ")+".")
+	}
+	f.Records = f.format == "csv"
+	f.Schema = storage.Schema()
+	var err error
+	f.Query.Filter, err = f.filter(time.Now(), nil)
+	return err
+}
+
+func (a *app) dump(ctx context.Context, f dumpFlags, refs []string) error {
+	src, err := a.dumpSource(ctx, f.db)
+	if err != nil {
+		return err
+	}
+	defer src.close()
+	for _, ref := range refs {
+		id, err := asked(src, func(s source) (task.ID, error) { return s.Resolve(ref) })
 		if err != nil {
 			return err
 		}
-		switch {
-		case !held:
-			err = dumpFile(s.dir, out, false)
-		case lock.Phase == ipc.PhaseEmbedded:
-			err = dumpFile(s.dir, out, true)
-		default:
-			err = a.dumpOwner(ctx, s, out)
-		}
-		moved := errors.Is(err, task.ErrLocked) || errors.Is(err, task.ErrOwnerGone) || errors.Is(err, task.ErrClosing)
-		if !moved || out.begun || try == dumpTries {
-			return err
-		}
+		f.Query.IDs = append(f.Query.IDs, id)
 	}
-}
-
-func (a *app) dumpOwner(ctx context.Context, s settings, out *dumpWriter) error {
-	client := a.client(s, false)
-	defer client.Close()
-	h, err := client.Hello(ctx)
-	if err == nil && h.Phase == ipc.PhaseServing {
-		return client.Dump(ctx, out)
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if _, held, lookErr := ipc.Inspect(s.dir); lookErr == nil && held {
-		return dumpFile(s.dir, out, true)
+	slices.Sort(f.Query.IDs) // the order of a dump
+	var end dump.End
+	err = a.dumpOut(f.file, func(w io.Writer) error {
+		show := newMeter(a, w, "dumped")
+		defer show.clear()
+		out := bufio.NewWriterSize(show, 64<<10)
+		write := dump.Writer(out, f.format)
+		end, err = dump.Run(ctx, src, f.Options, func(l dump.Line) error {
+			if l.Record != nil {
+				show.tasks++
+			}
+			return write(l)
+		})
+		return errors.Join(err, out.Flush())
+	})
+	if err == nil && f.Redact {
+		fmt.Fprintf(a.Stderr, "cctask: masked %s\n", plural(int(end.Redacted), "value"))
 	}
 	return err
 }
 
-// dumpFile reads the database file; held says that another process has it.
-func dumpFile(dir string, out io.Writer, held bool) (err error) {
-	src := &fileSource{dir: dir}
-	defer func() { err = errors.Join(err, src.close()) }()
-	if held {
-		err = src.copy()
-	} else {
-		src.file, err = storage.OpenOffline(filepath.Join(dir, storage.FileName))
+func (a *app) dumpSource(ctx context.Context, db string) (*dumpSource, error) {
+	if db != "" {
+		path, err := filepath.EvalSymlinks(db)
+		if err != nil {
+			return nil, badInput(fmt.Sprintf("--db: %v", err), "Give the path of a database file.")
+		}
+		return &dumpSource{ctx: ctx, a: a, path: path, lone: true}, nil
+	}
+	s, err := a.settings()
+	if err != nil {
+		return nil, err
+	}
+	if !recorded(s.dir) {
+		return nil, badInput(fmt.Sprintf("nothing was ever recorded in %s", s.dir), "Give the state directory with --dir or CCTASK_DIR.")
+	}
+	return &dumpSource{ctx: ctx, a: a, s: s, path: filepath.Join(s.dir, storage.FileName)}, nil
+}
+
+// errReaderLeft says that nobody reads stdout any more, which is no failure.
+var errReaderLeft = errors.New("the reader of stdout has left")
+
+// dumpOut lets write write to a file, or to stdout without one. A regular file
+// comes to its name whole.
+func (a *app) dumpOut(path string, write func(io.Writer) error) error {
+	if path == "" || path == "-" {
+		return write(writerFunc(func(p []byte) (int, error) {
+			n, err := a.shown(a.Stdout).Write(p)
+			if errors.Is(err, syscall.EPIPE) {
+				err = errReaderLeft
+			}
+			return n, err
+		}))
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return badInput(fmt.Sprintf("-o: %v", err), "Give the path of a file.")
+		}
+		return errors.Join(write(f), f.Close())
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	if err != nil {
+		return badInput(fmt.Sprintf("-o: %v", err), "Give a path in a directory that you can write to.")
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return err
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return storage.Dump(spooled{src, dir}, out)
+	return nil
 }
 
-// dumpWriter knows whether anything was written, and ends with its context.
-type dumpWriter struct {
-	ctx   context.Context
+// meter tells on a terminal how far a long dump or restore is, unless the data
+// itself goes there.
+type meter struct {
+	to    io.Writer // stderr; nil: tell nothing
+	what  string
 	w     io.Writer
-	begun bool
+	bytes int64
+	tasks int
+	drawn time.Time
 }
 
-func (d *dumpWriter) Write(p []byte) (int, error) {
-	if err := d.ctx.Err(); err != nil {
-		return 0, err
+const meterEvery = 500 * time.Millisecond
+
+func newMeter(a *app, w io.Writer, what string) *meter {
+	m := &meter{w: w, what: what, drawn: time.Now()}
+	if isTerminal(a.Stderr) && !isTerminal(a.Stdout) {
+		m.to = a.Stderr
 	}
-	d.begun = true
-	return d.w.Write(p)
+	return m
+}
+
+func (m *meter) Write(p []byte) (int, error) {
+	n, err := m.w.Write(p)
+	m.add(n)
+	return n, err
+}
+
+func (m *meter) add(n int) {
+	m.bytes += int64(n)
+	if m.to != nil && time.Since(m.drawn) >= meterEvery {
+		m.drawn = time.Now()
+		fmt.Fprintf(m.to, "\r\x1b[K%s %s, %.1f MB", m.what, plural(m.tasks, "task"), float64(m.bytes)/1e6)
+	}
+}
+
+func (m *meter) clear() {
+	if m.to != nil {
+		fmt.Fprint(m.to, "\r\x1b[K")
+	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,73 +11,152 @@ import (
 
 	"cctask/engine/runner"
 	"cctask/engine/task"
+	"cctask/internal/ipc"
 	"cctask/storage"
 )
 
-// fileSource reads the database without an owner. When an owner appears in the
-// middle it goes on with a copy: what was read before stays true, since records
-// are read one at a time and streams only grow.
-type fileSource struct {
-	dir  string
-	file *storage.Offline
-	temp string // holds the copy; "" as long as there is none
+// dumpTries bounds how often an owner may come or go under one question.
+const dumpTries = 5
+
+// source is who can be asked for a dump.
+type source interface {
+	task.Source
+	Resolve(ref string) (task.ID, error)
 }
 
-func (f *fileSource) copy() error {
-	temp, err := os.MkdirTemp(f.dir, "dump-")
+// dumpSource asks whoever can tell: the owner, the file while nobody holds it, a
+// copy of the file while somebody holds it who does not answer. It looks anew
+// when an owner has come or gone in the middle: what was read before stays true,
+// since each task is read as it stands at one moment and streams only grow.
+type dumpSource struct {
+	ctx    context.Context
+	a      *app
+	s      settings
+	path   string // of the database
+	lone   bool   // the file is to be read, whoever serves it
+	now    source // nil: to be found
+	client *ipc.Client
+	temp   string // holds the copy; "" as long as there is none
+}
+
+func (d *dumpSource) close() {
+	if d.client != nil {
+		d.client.Close()
+	}
+	if d.temp != "" {
+		_ = os.RemoveAll(d.temp) // nothing is lost with it
+	}
+}
+
+// asked asks, and asks the next one when this one was taken away.
+func asked[T any](d *dumpSource, f func(source) (T, error)) (v T, err error) {
+	for try := 1; ; try++ {
+		err = nil
+		if d.now == nil {
+			d.now, err = d.find()
+		}
+		if err == nil {
+			v, err = f(d.now)
+		}
+		moved := errors.Is(err, task.ErrLocked) || errors.Is(err, task.ErrOwnerGone) || errors.Is(err, task.ErrClosing)
+		if !moved || try == dumpTries || d.ctx.Err() != nil {
+			return v, err
+		}
+		d.now = nil
+	}
+}
+
+func (d *dumpSource) find() (source, error) {
+	if d.lone {
+		file, err := storage.OpenOffline(d.path)
+		if errors.Is(err, task.ErrLocked) {
+			return d.copy("")
+		}
+		return file, err
+	}
+	lock, held, err := ipc.Inspect(d.s.dir)
+	switch {
+	case err != nil:
+		return nil, err
+	case !held:
+		return storage.OpenOffline(d.path)
+	case lock.Phase == ipc.PhaseEmbedded:
+		return d.copy(d.s.dir)
+	}
+	if d.client == nil {
+		d.client = d.a.client(d.s, false)
+	}
+	h, err := d.client.Hello(d.ctx)
+	if err == nil && h.Phase == ipc.PhaseServing {
+		return ownerSource{d.ctx, d.client}, nil
+	}
+	if d.ctx.Err() != nil {
+		return nil, d.ctx.Err()
+	}
+	if _, held, lookErr := ipc.Inspect(d.s.dir); lookErr == nil && held {
+		return d.copy(d.s.dir)
+	}
+	return nil, err
+}
+
+// copy reads a copy of the file from now on, in a directory inside parent.
+func (d *dumpSource) copy(parent string) (source, error) {
+	temp, err := os.MkdirTemp(parent, "dump-")
 	if err != nil {
-		return fmt.Errorf("make room for a copy of the database: %w", err)
+		return nil, fmt.Errorf("make room for a copy of the database: %w", err)
 	}
-	f.temp = temp
+	d.temp = temp
 	path := filepath.Join(temp, storage.FileName)
-	if err := storage.CopyLive(filepath.Join(f.dir, storage.FileName), path); err != nil {
-		return err
+	if err := storage.CopyLive(d.path, path); err != nil {
+		return nil, err
 	}
-	f.file, err = storage.OpenOffline(path)
-	return err
+	return storage.OpenOffline(path)
 }
 
-func (f *fileSource) close() error {
-	if f.temp == "" {
-		return nil
+// ownerSource asks the owner.
+type ownerSource struct {
+	ctx context.Context
+	c   *ipc.Client
+}
+
+func (o ownerSource) Resolve(ref string) (task.ID, error) { return o.c.Resolve(o.ctx, ref) }
+
+func (o ownerSource) Page(q task.DumpQuery) (task.DumpPage, error) { return o.c.Page(o.ctx, q) }
+
+func (o ownerSource) Stream(id task.ID, n int, s task.Stream, offset int64, limit int) ([]byte, error) {
+	return o.c.Stream(o.ctx, id, n, s, offset, limit)
+}
+
+// Page looks at the files of live attempts after their records: what they have
+// more is newer, never older, than the record. A spool holds all of its
+// attempt's output until that is in the database.
+func (d *dumpSource) Page(q task.DumpQuery) (task.DumpPage, error) {
+	p, err := asked(d, func(s source) (task.DumpPage, error) { return s.Page(q) })
+	for i := range p.Tasks {
+		s := &p.Tasks[i]
+		n := s.Task.Attempt
+		if !s.Task.Status.Live() || n > len(s.Sizes) {
+			continue
+		}
+		for _, st := range []task.Stream{task.Stdout, task.Stderr} {
+			size := s.Sizes[n-1].Of(st)
+			path, ok := d.spool(s.Task.ID, n, st)
+			if !ok {
+				continue
+			}
+			if info, err := os.Lstat(path); err == nil && info.Size() > *size {
+				*size, s.Small = info.Size(), nil
+			}
+		}
 	}
-	return os.RemoveAll(f.temp)
+	return p, err
 }
 
-// read calls the file, and its copy when the file was taken from us.
-func read[T any](f *fileSource, call func(*storage.Offline) (T, error)) (T, error) {
-	v, err := call(f.file)
-	if f.temp != "" || !errors.Is(err, task.ErrLocked) {
-		return v, err
+func (d *dumpSource) spool(id task.ID, n int, st task.Stream) (string, bool) {
+	if d.lone {
+		return "", false
 	}
-	if err := f.copy(); err != nil {
-		return v, err
-	}
-	return call(f.file)
-}
-
-func (f *fileSource) IDs(after task.ID, limit int) ([]task.ID, error) {
-	return read(f, func(o *storage.Offline) ([]task.ID, error) { return o.IDs(after, limit) })
-}
-
-func (f *fileSource) Snapshot(id task.ID) (storage.Snapshot, error) {
-	return read(f, func(o *storage.Offline) (storage.Snapshot, error) { return o.Snapshot(id) })
-}
-
-func (f *fileSource) Stream(id task.ID, n int, s task.Stream, offset int64, limit int) ([]byte, error) {
-	return read(f, func(o *storage.Offline) ([]byte, error) { return o.Stream(id, n, s, offset, limit) })
-}
-
-// spooled adds to a source what a running attempt has printed since its last
-// sealed chunk: its spool file holds all of its output until that is in the
-// database.
-type spooled struct {
-	storage.Source
-	dir string // state directory
-}
-
-func (s spooled) spool(id task.ID, n int, st task.Stream) (string, bool) {
-	run, err := runner.Open(filepath.Join(s.dir, "run", fmt.Sprintf("%s.%d", id, n)))
+	run, err := runner.Open(filepath.Join(d.s.dir, "run", fmt.Sprintf("%s.%d", id, n)))
 	switch {
 	case err != nil:
 	case st == task.Stdout:
@@ -87,31 +167,15 @@ func (s spooled) spool(id task.ID, n int, st task.Stream) (string, bool) {
 	return "", false
 }
 
-// Snapshot looks at the files after the record: what they have more is newer,
-// never older, than the record.
-func (s spooled) Snapshot(id task.ID) (storage.Snapshot, error) {
-	snap, err := s.Source.Snapshot(id)
-	if err != nil || !snap.Task.Status.Live() {
-		return snap, err
+func (d *dumpSource) Stream(id task.ID, n int, st task.Stream, offset int64, limit int) ([]byte, error) {
+	sealed := func() ([]byte, error) {
+		return asked(d, func(s source) ([]byte, error) { return s.Stream(id, n, st, offset, limit) })
 	}
-	n := snap.Task.Attempt
-	for _, st := range []task.Stream{task.Stdout, task.Stderr} {
-		if path, ok := s.spool(id, n, st); ok && n <= len(snap.Sizes) {
-			if info, err := os.Lstat(path); err == nil {
-				size := snap.Sizes[n-1].Of(st)
-				*size = max(*size, info.Size())
-			}
-		}
-	}
-	return snap, nil
-}
-
-func (s spooled) Stream(id task.ID, n int, st task.Stream, offset int64, limit int) ([]byte, error) {
-	data, err := s.Source.Stream(id, n, st, offset, limit)
+	data, err := sealed()
 	if err != nil || len(data) > 0 {
 		return data, err
 	}
-	path, ok := s.spool(id, n, st)
+	path, ok := d.spool(id, n, st)
 	if !ok {
 		return nil, nil
 	}
@@ -120,7 +184,7 @@ func (s spooled) Stream(id task.ID, n int, st task.Stream, offset int64, limit i
 		return data, err
 	}
 	// The attempt has ended since: its file went when all of it was sealed.
-	return s.Source.Stream(id, n, st, offset, limit)
+	return sealed()
 }
 
 func readAt(path string, offset int64, limit int) ([]byte, error) {

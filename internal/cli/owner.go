@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -109,9 +108,12 @@ func (o *owner) close() error {
 // Gone tells that the database file is no longer the one that was opened.
 func (o *owner) Gone() bool { return o.db.Gone() }
 
-// Dump streams the whole database as JSON Lines.
-func (o *owner) Dump(ctx context.Context, w io.Writer) error {
-	return storage.Dump(spooled{o.db, o.dir}, &dumpWriter{ctx: ctx, w: w})
+// Page is that of task.Source.
+func (o *owner) Page(q task.DumpQuery) (task.DumpPage, error) { return o.db.Page(q) }
+
+// Stream is that of task.Source: what is sealed in the database.
+func (o *owner) Stream(id task.ID, n int, s task.Stream, offset int64, limit int) ([]byte, error) {
+	return o.db.Stream(id, n, s, offset, limit)
 }
 
 // spareOwner names the process that holds the state directory: born inside a

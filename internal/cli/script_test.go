@@ -63,6 +63,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "keep": keep, "reach": reach, "phase": phase, "gate": gate, "pass": pass,
 			"for-each-bad": forEachBad, "hook-event": hookEvent, "shown": shown, "capture": capture,
+			"for-each-change": forEachChange, "whole": whole,
 		},
 	})
 }
@@ -158,6 +159,26 @@ func forEachBad(ts *testscript.TestScript, _ bool, args []string) {
 		lines := strings.Split(strings.TrimSpace(ts.ReadFile("stderr")), "\n")
 		if last := lines[len(lines)-1]; !strings.HasPrefix(last, "hint: ") || strings.Contains(last, "fault of cctask") {
 			ts.Fatalf("cctask %s: no next step in %q", verb, lines)
+		}
+	}
+}
+
+// whole FILE checks a database.
+func whole(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(storage.CheckFile(ts.MkAbs(args[0])))
+}
+
+// for-each-change ID wants every command that would change or start something to
+// be refused in a restored database, and told what to do.
+func forEachChange(ts *testscript.TestScript, _ bool, args []string) {
+	for _, verb := range []string{"start hi", "run hi", "cancel", "resume", "retry", "rm", "rm --force"} {
+		words := strings.Fields(verb)
+		if !strings.HasSuffix(verb, "hi") {
+			words = append(words, args[0])
+		}
+		code(ts, false, append([]string{"2", "cctask"}, words...))
+		if got := ts.ReadFile("stderr"); !strings.Contains(got, "was restored from a dump") || !strings.Contains(got, "restore --activate --dir") {
+			ts.Fatalf("cctask %s: %s", verb, got)
 		}
 	}
 }

@@ -184,60 +184,20 @@ func (c *Client) Ended(ctx context.Context, run string) error {
 	return err
 }
 
-// Dump copies everything that the owner knows to w, as JSON Lines. An error
-// after the first byte means that w has only a part.
-func (c *Client) Dump(ctx context.Context, w io.Writer) error {
-	var resp *http.Response
-	var guarded context.Context
-	stop := func() {}
-	defer func() { stop() }()
-	_, err := c.repeat(ctx, func(a *attachment) (err error) {
-		stop()
-		guarded, stop = c.guard(ctx, a)
-		resp, err = a.open(guarded, http.MethodGet, "dump", nil)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if err := copyDump(w, resp.Body); err != nil {
-		if guarded.Err() != nil {
-			return context.Cause(guarded)
-		}
-		return err
-	}
-	switch verdict := resp.Trailer.Get(dumpTrailer); verdict {
-	case "ok":
-		return nil
-	case "":
-		return cutDump(io.ErrUnexpectedEOF)
-	default:
-		return decodeError([]byte(verdict), "a dump that is not whole")
-	}
+// Resolve turns a ref into an id.
+func (c *Client) Resolve(ctx context.Context, ref string) (task.ID, error) {
+	t, err := c.Get(ctx, ref)
+	return t.ID, err
 }
 
-// copyDump tells an owner that is gone from a w that takes no more.
-func copyDump(w io.Writer, r io.Reader) error {
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := r.Read(buf)
-		if n > 0 {
-			if _, werr := w.Write(buf[:n]); werr != nil {
-				return fmt.Errorf("write the dump: %w", werr)
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return cutDump(err)
-		}
-	}
+// Page is that of task.Source.
+func (c *Client) Page(ctx context.Context, q task.DumpQuery) (task.DumpPage, error) {
+	return call[task.DumpPage](ctx, c, http.MethodPost, "page", q)
 }
 
-func cutDump(err error) error {
-	return &task.Error{Code: task.CodeOwnerGone, Message: "the dump was cut off: the owner is gone", Err: err, Hint: "Dump again."}
+// Stream is that of task.Source.
+func (c *Client) Stream(ctx context.Context, id task.ID, n int, s task.Stream, offset int64, limit int) ([]byte, error) {
+	return call[[]byte](ctx, c, http.MethodPost, "stream", streamRequest{id, n, s, offset, limit})
 }
 
 // lostError says that a request was sent and that no whole answer came.

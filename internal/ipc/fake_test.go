@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -259,21 +258,18 @@ func (f *fake) CancelAll(ctx context.Context) error {
 	return nil
 }
 
-func (f *fake) Dump(ctx context.Context, w io.Writer) error {
-	for i := range 2000 {
-		if _, err := fmt.Fprintf(w, "{\"line\":%d}\n", i); err != nil {
-			return err
-		}
-		if i == 1500 {
-			if _, err := os.Stat(filepath.Join(f.dir, "dump dies")); err == nil {
-				die(syscall.SIGKILL)
-			}
-			if _, err := os.Stat(filepath.Join(f.dir, "dump fails")); err == nil {
-				return &task.Error{Code: task.CodeCorrupt, Message: "page 7\nis bad", Hint: "Run `cctask doctor`."}
-			}
-		}
+func (f *fake) MayChange() error { return nil }
+
+func (f *fake) Page(q task.DumpQuery) (task.DumpPage, error) {
+	s := task.Snapshot{Task: task.Task{ID: q.IDs[0]}, Small: []task.Blob{{Data: []byte("\xff\x00")}}}
+	return task.DumpPage{Tasks: []task.Snapshot{s}, After: q.After}, nil
+}
+
+func (f *fake) Stream(id task.ID, n int, s task.Stream, offset int64, limit int) ([]byte, error) {
+	if id == "gone" {
+		return nil, &task.Error{Code: task.CodeNotFound}
 	}
-	return ctx.Err()
+	return fmt.Appendf(nil, "%s %d %s %d %d", id, n, s, offset, limit), nil
 }
 
 // Ended with "finish ID" completes a task.

@@ -37,6 +37,12 @@ func newServer(o *Owner, b Backend) *server {
 		"POST /v1/get":    ref(b.Get),
 		"POST /v1/list":   answer(s, b.List),
 		"POST /v1/output": answer(s, b.Output),
+		"POST /v1/page": answer(s, func(_ context.Context, q task.DumpQuery) (task.DumpPage, error) {
+			return b.Page(q)
+		}),
+		"POST /v1/stream": answer(s, func(_ context.Context, r streamRequest) ([]byte, error) {
+			return b.Stream(r.ID, r.Attempt, r.Stream, r.Offset, min(r.Limit, engine.MaxOutputPiece))
+		}),
 		"POST /v1/cancel": ref(b.Cancel),
 		"POST /v1/resume": again(b.Resume),
 		"POST /v1/retry":  again(b.Retry),
@@ -49,7 +55,6 @@ func newServer(o *Owner, b Backend) *server {
 		}),
 		"POST /v1/stop":  answer(s, s.stop),
 		"GET /v1/events": s.events,
-		"GET /v1/dump":   s.dump,
 	} {
 		s.mux.HandleFunc(pattern, handler)
 	}
@@ -165,6 +170,10 @@ func write(w http.ResponseWriter, status int, body []byte) {
 // newest. A blank line is a heartbeat. It subscribes before it answers: a front
 // that has the answer misses nothing from then on.
 func (s *server) events(w http.ResponseWriter, r *http.Request) {
+	if err := s.b.MayChange(); err != nil {
+		writeError(w, err)
+		return
+	}
 	sub := s.b.Subscribe("")
 	defer sub.Close()
 	ctx, cancel := s.untilCut(r)
@@ -220,24 +229,4 @@ func writeEvents(w io.Writer, evs []engine.Event) error {
 		}
 	}
 	return nil
-}
-
-// dump streams, and says in a trailer whether that was all.
-func (s *server) dump(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := s.untilCut(r)
-	defer cancel()
-	w.Header().Set("Trailer", dumpTrailer)
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	verdict := "ok"
-	if err := s.b.Dump(ctx, w); err != nil {
-		if s.isClosing() {
-			err = closingError()
-		}
-		b, jerr := json.Marshal(task.AsError(err))
-		if jerr != nil {
-			panic(http.ErrAbortHandler)
-		}
-		verdict = string(b)
-	}
-	w.Header().Set(dumpTrailer, verdict)
 }

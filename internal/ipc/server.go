@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"net/http"
@@ -30,7 +29,9 @@ type Backend interface {
 	Drain()
 	// CancelAll ends every queued and live task.
 	CancelAll(ctx context.Context) error
-	Dump(ctx context.Context, w io.Writer) error
+	// MayChange refuses where no task will ever change.
+	MayChange() error
+	task.Source
 	// Ended takes a runner's report.
 	Ended(run string)
 }

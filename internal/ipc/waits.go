@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -117,6 +118,11 @@ func (c *Client) Wait(ctx context.Context, ref string, seen uint64) (task.Task, 
 	defer c.waits.remove(w)
 	for {
 		lost, err := c.stream(ctx)
+		if errors.Is(err, task.ErrConflict) { // nothing changes there
+			if t, getErr := c.Get(ctx, string(id)); getErr != nil || arrived(t, seen) {
+				return t, getErr
+			}
+		}
 		if err != nil {
 			return task.Task{}, err
 		}

@@ -20,8 +20,6 @@ const (
 	protocolHeader = "Cctask-Protocol"
 	// ownerHeader names the process that a request is meant for.
 	ownerHeader = "Cctask-Owner"
-	// dumpTrailer ends a whole dump: "ok" or a task.Error.
-	dumpTrailer = "Cctask-Dump"
 	// refused is the status of every error: a front reads the code inside.
 	refused = http.StatusUnprocessableEntity
 )
@@ -39,6 +37,14 @@ type none struct{}
 type refRequest struct {
 	Ref   string `json:"ref"`
 	Force bool   `json:"force,omitempty"`
+}
+
+type streamRequest struct {
+	ID      task.ID     `json:"id"`
+	Attempt int         `json:"attempt"`
+	Stream  task.Stream `json:"stream"`
+	Offset  int64       `json:"offset"`
+	Limit   int         `json:"limit"`
 }
 
 type stopRequest struct {

@@ -1,10 +1,8 @@
 package ipc
 
 import (
-	"bytes"
 	"errors"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -48,35 +46,19 @@ func TestErrorsCrossTheSocket(t *testing.T) {
 	}
 }
 
-func TestDump(t *testing.T) {
+// A page and a piece of a stream come over as they are, errors too.
+func TestDumpPages(t *testing.T) {
 	t.Parallel()
-	dir := stateDir(t)
-	c := front(t, dir)
-	var whole bytes.Buffer
-	if err := c.Dump(within(t, time.Minute), &whole); err != nil || bytes.Count(whole.Bytes(), []byte("\n")) != 2000 {
-		t.Errorf("%d bytes, %v", whole.Len(), err)
+	c := front(t, stateDir(t))
+	ctx := within(t, time.Minute)
+	p, err := c.Page(ctx, task.DumpQuery{After: "A", IDs: []task.ID{"B"}})
+	if err != nil || len(p.Tasks) != 1 || p.Tasks[0].Task.ID != "B" || string(p.Tasks[0].Small[0].Data) != "\xff\x00" || p.After != "A" {
+		t.Errorf("%+v, %v", p, err)
 	}
-	full := errors.New("disk full")
-	if err := c.Dump(within(t, time.Minute), failing{full}); !errors.Is(err, full) {
+	if b, err := c.Stream(ctx, "B", 2, task.Stderr, 7, 100); err != nil || string(b) != "B 2 stderr 7 100" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := c.Stream(ctx, "gone", 1, task.Stdout, 0, 1); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("%v", err)
-	}
-	mark := func(name string) {
-		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	mark("dump fails")
-	var part bytes.Buffer
-	if err := c.Dump(within(t, time.Minute), &part); !errors.Is(err, task.ErrCorrupt) || err.Error() != "page 7\nis bad" || task.HintOf(err) == "" || !bytes.HasPrefix(whole.Bytes(), part.Bytes()) {
-		t.Errorf("%v", err)
-	}
-	mark("dump dies")
-	part.Reset()
-	if err := c.Dump(within(t, time.Minute), &part); !errors.Is(err, task.ErrOwnerGone) || part.Len() >= whole.Len() {
-		t.Errorf("%d of %d bytes, %v", part.Len(), whole.Len(), err)
 	}
 }
-
-type failing struct{ err error }
-
-func (f failing) Write([]byte) (int, error) { return 0, f.err }

@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"cctask/engine/task"
+	"cctask/internal/dump"
+	"cctask/storage"
+)
+
+type restoreFlags struct {
+	db                string
+	partial, activate bool
+}
+
+func newRestore(a *app) *cobra.Command {
+	var f restoreFlags
+	cmd := &cobra.Command{
+		Use: "restore [FILE]", Short: "Make a database of a dump",
+		Long: `Make a database of a dump in JSON Lines (- reads stdin), whose own dump is the same to the
+byte. Without --db it becomes that of the state directory, which must have none.
+
+A restored database can be read by every verb, and nothing in it changes or starts: its
+tasks may live on where they were dumped. --activate ends that: then its queued tasks
+start in your current environment, since a dump holds none, and those that ran when they
+were dumped are interrupted.`,
+		Example: "  cctask restore tasks.jsonl --db ~/old/tasks.db && cctask --dir ~/old list --all\n" +
+			"  zcat tasks.jsonl.gz | cctask restore -\n  cctask restore --activate --db ~/old/tasks.db",
+		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
+		Args:        arguments(0, 1, ""),
+		RunE: a.interruptible(func(ctx context.Context, args []string) error {
+			switch {
+			case f.activate && (len(args) > 0 || f.partial):
+				return badInput("--activate takes no dump", "Restore first, then activate.")
+			case !f.activate && len(args) == 0:
+				return badInput("restore needs a dump", "Give the file, or - for stdin.")
+			}
+			s := settings{}
+			path := f.db
+			if path == "" {
+				var err error
+				if s, err = a.settings(); err != nil {
+					return err
+				}
+				path = filepath.Join(s.dir, storage.FileName)
+			}
+			if f.activate {
+				return a.activate(ctx, path)
+			}
+			return a.restore(ctx, args[0], path, f.partial)
+		}),
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.db, "db", "", "the database `FILE` to make (default: tasks.db in the state directory)")
+	fl.BoolVar(&f.partial, "partial", false, "of a dump that is not whole take the tasks that are")
+	fl.BoolVar(&f.activate, "activate", false, "let a restored database change, and its queued tasks start")
+	return cmd
+}
+
+func (a *app) restore(ctx context.Context, file, path string, partial bool) error {
+	in := a.Stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return badInput(err.Error(), "Give a file that `cctask dump` wrote, or - for stdin.")
+		}
+		defer f.Close()
+		in = f
+	}
+	show := newMeter(a, nil, "restored")
+	defer show.clear()
+	var got dump.Restored
+	err := storage.Restore(path, storage.Options{App: version()}, func(to *storage.Filler) (int64, error) {
+		var err error
+		got, err = dump.Restore(&meterReader{ctx, in, show}, meterTarget{to, show}, storage.Schema(), partial)
+		return got.Redacted, err
+	})
+	show.clear()
+	if err != nil {
+		return err
+	}
+	if got.Cut {
+		fmt.Fprintf(a.Stderr, "cctask: the dump is not whole: what came after its last whole task is missing\n")
+		if got.Left != "" {
+			fmt.Fprintf(a.Stderr, "cctask: it ends in task %s, which was left out\n", got.Left)
+		}
+	}
+	_, err = fmt.Fprintf(a.Stdout, "restored %s to %s; it can be read only until `cctask restore --activate`\n", plural(got.Tasks, "task"), path)
+	return err
+}
+
+// activate sends an owner away that only serves readers: it would go on so.
+func (a *app) activate(ctx context.Context, path string) error {
+	o := storage.Options{App: version()}
+	n, err := storage.Activate(path, o, a.Environ())
+	if errors.Is(err, task.ErrLocked) && filepath.Base(path) == storage.FileName {
+		client := a.client(settings{dir: filepath.Dir(path)}, false)
+		defer client.Close()
+		if p, askErr := client.Page(ctx, task.DumpQuery{IDs: []task.ID{}}); askErr == nil && p.Restored {
+			if stopErr := client.Stop(ctx, false); stopErr != nil {
+				return stopErr
+			}
+			n, err = storage.Activate(path, o, a.Environ())
+		}
+	}
+	if err != nil {
+		return err
+	}
+	text := "activated " + path
+	if n > 0 {
+		text += fmt.Sprintf("; the next command starts %s that waited", plural(n, "task"))
+	}
+	_, err = fmt.Fprintln(a.Stdout, text)
+	return err
+}
+
+// meterReader ends with its context.
+type meterReader struct {
+	ctx  context.Context
+	r    io.Reader
+	show *meter
+}
+
+func (m *meterReader) Read(p []byte) (int, error) {
+	if err := m.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := m.r.Read(p)
+	m.show.add(n)
+	return n, err
+}
+
+// meterTarget counts the tasks.
+type meterTarget struct {
+	dump.Target
+	show *meter
+}
+
+func (m meterTarget) Finish() error {
+	m.show.tasks++
+	return m.Target.Finish()
+}

@@ -1,0 +1,251 @@
+package dump
+
+import (
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"cctask/engine/task"
+)
+
+// Formats are the ways in which a dump can be shown, the first one by default.
+// That is the one that Restore reads.
+var Formats = []string{"jsonl", "json", "csv", "markdown"}
+
+// Writer shows lines in a format; nil for an unknown one. Nothing is kept
+// longer than for a line.
+func Writer(w io.Writer, format string) func(Line) error {
+	switch format {
+	case "jsonl":
+		enc := encoder(w)
+		return func(l Line) error { return enc.Encode(l) }
+	case "json":
+		d := &document{w: w}
+		return d.line
+	case "csv":
+		return table(csv.NewWriter(w))
+	case "markdown":
+		m := &markdown{w: w}
+		return m.line
+	}
+	return nil
+}
+
+// document is one JSON object: {"header": {}, "tasks": [{"task": {},
+// "attempts": [], "data": []}], "end": {}}, with the lines of the streams in data.
+type document struct {
+	w     io.Writer
+	tasks int
+	data  int // lines of the task under way
+}
+
+func (d *document) line(l Line) error {
+	var before string
+	var v any
+	switch l.Type {
+	case typeHeader:
+		before, v = `{"header":`, l.Header
+	case typeTask:
+		before, v = strings.Repeat("]},", min(d.tasks, 1)), l.Record
+		if d.tasks == 0 {
+			before = `,"tasks":[`
+		}
+		d.tasks++
+		d.data = 0
+	case typeEnd:
+		before, v = strings.Repeat("]}", min(d.tasks, 1))+`],"end":`, l.End
+		if d.tasks == 0 {
+			before = `,"tasks":[],"end":`
+		}
+	default:
+		l.ID = ""
+		before, v = strings.Repeat(",", min(d.data, 1)), l
+		d.data++
+	}
+	var b bytes.Buffer
+	b.WriteString(before)
+	if err := encoder(&b).Encode(v); err != nil {
+		return err
+	}
+	switch l.Type {
+	case typeTask: // the object stays open for its data
+		b.Truncate(b.Len() - len("}\n"))
+		b.WriteString(`,"data":[` + "\n")
+	case typeEnd:
+		b.WriteString("}\n")
+	}
+	_, err := d.w.Write(b.Bytes())
+	return err
+}
+
+type column struct {
+	name string
+	of   func(t task.Task) string
+}
+
+var columns = []column{
+	{"id", func(t task.Task) string { return string(t.ID) }},
+	{"name", func(t task.Task) string { return t.Spec.Name }},
+	{"labels", func(t task.Task) string { return strings.Join(t.Spec.Labels, " ") }},
+	{"status", func(t task.Task) string { return string(t.Status.Public()) }},
+	{"reason", func(t task.Task) string { return string(t.Reason) }},
+	{"message", func(t task.Task) string { return t.Message }},
+	{"exit_code", func(t task.Task) string {
+		if t.ExitCode == nil {
+			return ""
+		}
+		return strconv.Itoa(*t.ExitCode)
+	}},
+	{"attempts", func(t task.Task) string { return strconv.Itoa(t.Attempt) }},
+	{"created_at", func(t task.Task) string { return stamp(t.CreatedAt) }},
+	{"started_at", func(t task.Task) string { return stamp(t.StartedAt) }},
+	{"finished_at", func(t task.Task) string { return stamp(t.FinishedAt) }},
+	{"duration_ms", func(t task.Task) string { return strconv.FormatInt(t.DurationMS, 10) }},
+	{"cost_usd", func(t task.Task) string { return strconv.FormatFloat(t.CostUSD, 'f', -1, 64) }},
+	{"cost_uncertain", func(t task.Task) string { return strconv.FormatBool(t.CostUncertain) }},
+	{"num_turns", func(t task.Task) string { return strconv.Itoa(t.NumTurns) }},
+	{"input_tokens", func(t task.Task) string { return strconv.FormatInt(t.Usage.InputTokens, 10) }},
+	{"output_tokens", func(t task.Task) string { return strconv.FormatInt(t.Usage.OutputTokens, 10) }},
+	{"cache_creation_input_tokens", func(t task.Task) string { return strconv.FormatInt(t.Usage.CacheCreationTokens, 10) }},
+	{"cache_read_input_tokens", func(t task.Task) string { return strconv.FormatInt(t.Usage.CacheReadTokens, 10) }},
+	{"session_id", func(t task.Task) string { return t.SessionID }},
+	{"model", func(t task.Task) string {
+		if t.Spec.Model != "" {
+			return t.Spec.Model
+		}
+		return t.Model
+	}},
+	{"working_dir", func(t task.Task) string { return t.Spec.WorkingDir }},
+	{"prompt", func(t task.Task) string { return t.PromptHead }}, // its first 200 characters
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Format(time.RFC3339Nano)
+}
+
+// table writes a row for each task.
+func table(w *csv.Writer) func(Line) error {
+	return func(l Line) error {
+		var row []string
+		for _, c := range columns {
+			switch l.Type {
+			case typeHeader:
+				row = append(row, c.name)
+			case typeTask:
+				row = append(row, c.of(l.Task))
+			}
+		}
+		if row == nil {
+			return nil
+		}
+		if err := w.Write(row); err != nil {
+			return err
+		}
+		w.Flush()
+		return w.Error()
+	}
+}
+
+// markdown writes a section for each task. What others wrote stands in quotes
+// and in indented code, so that nothing in it ends its part.
+type markdown struct {
+	w    io.Writer
+	part string // the heading under which the last piece stands
+	open bool   // its last line has not ended
+}
+
+func (m *markdown) line(l Line) error {
+	var b strings.Builder
+	switch l.Type {
+	case typeHeader:
+		b.WriteString("# Tasks\n")
+	case typeTask:
+		m.close(&b)
+		m.section(&b, l.Task)
+	case typeRemoved:
+		m.close(&b)
+		b.WriteString("\n*The task was removed while it was read.*\n")
+	case typeEnd:
+		m.close(&b)
+		fmt.Fprintf(&b, "\n---\n\n*%d tasks.*\n", l.Tasks)
+	default:
+		if err := m.piece(&b, l); err != nil {
+			return err
+		}
+	}
+	_, err := io.WriteString(m.w, b.String())
+	return err
+}
+
+func (m *markdown) section(b *strings.Builder, t task.Task) {
+	title := string(t.ID)
+	if t.Spec.Name != "" {
+		title = code(t.Spec.Name) + " " + title
+	}
+	fmt.Fprintf(b, "\n## %s\n\n", title)
+	for _, c := range columns[2 : len(columns)-1] {
+		if v := c.of(t); v != "" && v != "0" && v != "false" {
+			fmt.Fprintf(b, "- %s: %s\n", strings.ReplaceAll(c.name, "_", " "), code(v))
+		}
+	}
+}
+
+func (m *markdown) piece(b *strings.Builder, l Line) error {
+	data, err := l.data()
+	if err != nil {
+		return err
+	}
+	part, prefix := fmt.Sprintf("%s of attempt %d", l.stream(), l.Attempt), "    "
+	if l.Type != typeOutput {
+		prefix = "> "
+	}
+	if part != m.part {
+		m.close(b)
+		m.part = part
+		fmt.Fprintf(b, "\n### %s%s\n\n", strings.ToUpper(part[:1]), part[1:])
+	}
+	for _, text := range strings.SplitAfter(plain(string(data)), "\n") {
+		if text == "" {
+			continue
+		}
+		if !m.open {
+			b.WriteString(prefix)
+		}
+		b.WriteString(text)
+		m.open = !strings.HasSuffix(text, "\n")
+	}
+	return nil
+}
+
+func (m *markdown) close(b *strings.Builder) {
+	if m.open {
+		b.WriteByte('\n')
+	}
+	m.open, m.part = false, ""
+}
+
+// plain leaves out what is no text.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return r
+		case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0:
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ReplaceAll(strings.ToValidUTF8(s, string(utf8.RuneError)), "\r\n", "\n"))
+}
+
+// code is one line that Markdown leaves as it is.
+func code(s string) string {
+	return "`" + strings.ReplaceAll(strings.Join(strings.Fields(plain(s)), " "), "`", "'") + "`"
+}

@@ -1,0 +1,191 @@
+package dump
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"cctask/engine/task"
+)
+
+// Target is a new database. The calls come in the order of a dump.
+type Target interface {
+	// Begin puts a task without its streams.
+	Begin(s task.Snapshot) error
+	// Append adds to a stream of the task.
+	Append(b task.Blob) error
+	// Finish ends the task; Drop forgets it.
+	Finish() error
+	Drop() error
+}
+
+// Restored is what came of a restore.
+type Restored struct {
+	End
+	Cut  bool    // the dump was not whole
+	Left task.ID // the task in which it ended, which is not restored
+}
+
+// Restore reads a dump that may have been written or changed by anybody, in
+// constant memory. A dump that is not whole is refused unless partial. schema is
+// the newest that is known here.
+func Restore(r io.Reader, to Target, schema uint32, partial bool) (Restored, error) {
+	s := &restorer{in: reader{r: bufio.NewReaderSize(r, 64<<10)}, to: to}
+	err := s.run(schema)
+	if errors.Is(err, errCut) {
+		s.out.Cut, s.out.Left = true, s.now.ID
+		if s.in.n > 1 && partial {
+			err := s.drop()
+			return s.out, err
+		}
+		return s.out, &task.Error{
+			Code: task.CodeInvalid, Message: "the dump is not whole: " + err.Error(),
+			Hint: "Dump again, or restore the tasks that are whole in it with --partial.",
+		}
+	}
+	var known *task.Error
+	if err != nil && !errors.As(err, &known) {
+		err = &task.Error{
+			Code: task.CodeInvalid, Message: fmt.Sprintf("line %d is no line of a dump: %v", s.in.n, err),
+			Hint: "Give a file that `cctask dump` wrote as JSON Lines, as it was written.",
+		}
+	}
+	return s.out, err
+}
+
+type restorer struct {
+	in  reader
+	to  Target
+	out Restored
+
+	last   task.ID   // the one begun last
+	now    task.Task // the one under way; none: ID ""
+	stream int       // its place among the task's streams
+	offset int64     // the stream's end
+}
+
+func (s *restorer) run(schema uint32) error {
+	l, err := s.in.next()
+	if err == nil {
+		err = l.acceptable(schema)
+	}
+	for err == nil {
+		if l, err = s.in.next(); err != nil {
+			return err
+		}
+		switch l.Type {
+		case typeTask:
+			err = s.begin(l)
+		case typeRemoved:
+			if err = s.mine(l); err == nil {
+				err = s.drop()
+			}
+		case typeEnd:
+			return s.end(*l.End)
+		case typeHeader:
+			err = errors.New("a second header")
+		default:
+			err = s.piece(l)
+		}
+	}
+	return err
+}
+
+func (l Line) acceptable(schema uint32) error {
+	switch h := l.Header; {
+	case h == nil || h.Format != formatName:
+		return errors.New("it is not the header")
+	case h.Version > formatVersion || h.Schema > schema:
+		return &task.Error{
+			Code: task.CodeVersion, Message: fmt.Sprintf("the dump has format %d and schema %d, this program knows %d and %d", h.Version, h.Schema, formatVersion, schema),
+			Hint: "Use the newer cctask that wrote it.",
+		}
+	case h.Output != Full:
+		return &task.Error{
+			Code: task.CodeInvalid, Message: fmt.Sprintf("the dump was made with --output %s: a database of it would claim outputs that it does not have", h.Output),
+			Hint: "Dump again with --output full.",
+		}
+	}
+	return nil
+}
+
+func (s *restorer) begin(l Line) error {
+	if err := s.finish(); err != nil {
+		return err
+	}
+	t := l.Record.Task
+	if t.ID <= s.last {
+		return fmt.Errorf("task %q comes after %q", t.ID, s.last)
+	}
+	s.now, s.last, s.stream, s.offset = t, t.ID, -1, 0
+	s.out.Tasks++
+	return s.to.Begin(task.Snapshot{Task: t, Attempts: l.Attempts, SessionCosts: l.SessionCosts})
+}
+
+func (s *restorer) mine(l Line) error {
+	if l.ID != s.now.ID {
+		return fmt.Errorf("it belongs to task %q, not to %q", l.ID, s.now.ID)
+	}
+	return nil
+}
+
+// piece takes the pieces of a task in their order only: what a database would
+// take in any order makes another dump.
+func (s *restorer) piece(l Line) error {
+	if err := s.mine(l); err != nil {
+		return err
+	}
+	data, err := l.data()
+	if err != nil {
+		return err
+	}
+	if most := max(1, s.now.Attempt); l.Attempt < 1 || l.Attempt > most {
+		return fmt.Errorf("it is of attempt %d of %d", l.Attempt, most)
+	}
+	at := l.Attempt*len(task.Dumped) + slices.Index(task.Dumped, l.stream())
+	if at > s.stream {
+		s.stream, s.offset = at, 0
+	}
+	if at < s.stream || l.Offset != s.offset || len(data) == 0 {
+		return fmt.Errorf("%d bytes at %d do not follow what came before", len(data), l.Offset)
+	}
+	s.offset += int64(len(data))
+	s.out.Bytes += int64(len(data))
+	return s.to.Append(task.Blob{ID: l.ID, Attempt: l.Attempt, Stream: l.stream(), Offset: l.Offset, Data: data})
+}
+
+func (s *restorer) end(want End) error {
+	if err := s.finish(); err != nil {
+		return err
+	}
+	got := s.out.End
+	if got.Redacted = want.Redacted; got != want || want.Redacted < 0 {
+		return fmt.Errorf("it tells of %d tasks with %d bytes, there were %d with %d", want.Tasks, want.Bytes, got.Tasks, got.Bytes)
+	}
+	s.out.End = want
+	s.in.n++
+	if _, err := s.in.r.ReadByte(); !errors.Is(err, io.EOF) {
+		return errors.Join(errors.New("something follows the end line"), err)
+	}
+	return nil
+}
+
+func (s *restorer) finish() error {
+	if s.now.ID == "" {
+		return nil
+	}
+	s.now.ID = ""
+	return s.to.Finish()
+}
+
+// drop takes back the task under way, if there is one.
+func (s *restorer) drop() error {
+	if s.now.ID == "" {
+		return nil
+	}
+	s.now.ID = ""
+	s.out.Tasks--
+	return s.to.Drop()
+}

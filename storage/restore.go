@@ -1,0 +1,271 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"cctask/engine/task"
+)
+
+// Bounds of one transaction of a restore, which bbolt holds in memory.
+const (
+	fillBytes    = 4 << 20
+	fillRequests = 500
+)
+
+// Filler takes the tasks of a dump, one after the other, in their order.
+type Filler struct {
+	db    *DB
+	group []*request
+	size  int
+	task  task.ID   // the one that was begun
+	piece task.Blob // what came of the stream last appended to, and is not written yet
+}
+
+// Restore makes a database at path of what fill hands over. It comes to its name
+// whole and marked as restored; redacted is how many masked values are in it.
+// ErrConflict: there is a file. With an error nothing is left.
+func Restore(path string, o Options, fill func(*Filler) (redacted int64, err error)) error {
+	o.Timeout = DefaultTimeout
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("make the database's directory: %w", err)
+	}
+	err := create(path, o, func(tmp string) (err error) {
+		db := &DB{path: tmp, app: o.App, quit: make(chan struct{}), idle: make(chan struct{})}
+		close(db.idle)
+		if err := db.open(false, o.Timeout); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, db.Close()) }()
+		// The last commit syncs the file as a whole: what stands under the
+		// temporary name counts for nothing before.
+		db.bolt.NoSync = true
+		f := &Filler{db: db}
+		redacted, err := fill(f)
+		if err == nil {
+			err = f.flush()
+		}
+		if err != nil {
+			return err
+		}
+		db.bolt.NoSync = false
+		return f.db.update([]*request{{check: noCheck, apply: func(tx *bolt.Tx) error {
+			meta := tx.Bucket(bucketMeta)
+			return errors.Join(
+				meta.Put(keyRestored, []byte(time.Now().UTC().Format(time.RFC3339))),
+				meta.Put(keyRedacted, u64(uint64(redacted))),
+			)
+		}}})
+	})
+	if errors.Is(err, fs.ErrExist) {
+		return &task.Error{Code: task.CodeConflict, Message: path + " exists already", Hint: "Give another name with --db, or move the file away."}
+	}
+	return locked(path, translate(path, err))
+}
+
+func noCheck(*bolt.Tx) error { return nil }
+
+// Begin puts a task. The bytes of its streams follow.
+func (f *Filler) Begin(s task.Snapshot) error {
+	f.task = s.Task.ID
+	if err := f.put(task.Write{Task: &s.Task, Attempts: s.Attempts}); err != nil {
+		return err
+	}
+	for session, cost := range s.SessionCosts {
+		if err := f.put(task.Write{SessionID: session, SessionCost: cost}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Append takes the next bytes of a stream of the task.
+func (f *Filler) Append(b task.Blob) error {
+	if f.piece.Attempt != b.Attempt || f.piece.Stream != b.Stream {
+		if err := f.putPiece(); err != nil {
+			return err
+		}
+		f.piece = task.Blob{ID: f.task, Attempt: b.Attempt, Stream: b.Stream, Offset: b.Offset, Data: make([]byte, 0, len(b.Data))}
+	}
+	for data := b.Data; len(data) > 0; {
+		n := min(len(data), pieceSize-len(f.piece.Data))
+		f.piece.Data = append(f.piece.Data, data[:n]...)
+		if data = data[n:]; len(f.piece.Data) == pieceSize {
+			if err := f.putPiece(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (f *Filler) putPiece() error {
+	b := f.piece
+	f.piece.Offset, f.piece.Data = b.Offset+int64(len(b.Data)), nil
+	switch {
+	case len(b.Data) == 0:
+		return nil
+	case b.Stream == task.Prompt:
+		return f.put(task.Write{Prompt: &b})
+	case b.Stream == task.Result:
+		return f.put(task.Write{Result: &b})
+	}
+	return f.put(task.Write{Chunks: []task.Blob{b}})
+}
+
+// Finish ends the task. What does not hold together is refused, as Check would.
+func (f *Filler) Finish() error {
+	err := f.putPiece()
+	id := f.task
+	f.task, f.piece = "", task.Blob{}
+	if err != nil {
+		return err
+	}
+	return f.push(&request{check: func(tx *bolt.Tx) error {
+		t, err := getTask(tx, id)
+		if err != nil {
+			return err
+		}
+		c := &checker{tx: tx, keys: map[string]int{}}
+		c.attempts(t)
+		c.streams(t)
+		if len(c.problems) > 0 {
+			return fault("%v", errors.Join(c.problems...))
+		}
+		return nil
+	}})
+}
+
+// Drop takes the task back: it was removed while it was dumped, or the dump ends
+// in it.
+func (f *Filler) Drop() error {
+	id := f.task
+	f.task, f.piece = "", task.Blob{}
+	return f.push(&request{check: noCheck, apply: func(tx *bolt.Tx) error {
+		for {
+			if done, err := removeSome(tx, id); done || err != nil {
+				return err
+			}
+		}
+	}})
+}
+
+func (f *Filler) put(w task.Write) error {
+	p, err := f.db.prepare(w)
+	if err != nil {
+		return unfit(err)
+	}
+	return f.push(&request{check: p.check, apply: p.apply, size: p.size})
+}
+
+func (f *Filler) push(r *request) error {
+	f.group = append(f.group, r)
+	if f.size += r.size; f.size < fillBytes && len(f.group) < fillRequests {
+		return nil
+	}
+	return f.flush()
+}
+
+func (f *Filler) flush() error {
+	err := f.db.update(f.group)
+	for _, r := range f.group {
+		if err == nil {
+			err = unfit(r.err)
+		}
+	}
+	f.group, f.size = nil, 0
+	return err
+}
+
+// unfit turns a fault of the engine into one of the dump.
+func unfit(err error) error {
+	if !errors.Is(err, task.ErrInternal) {
+		return err
+	}
+	return &task.Error{
+		Code: task.CodeInvalid, Message: "the dump does not hold together: " + err.Error(),
+		Hint: "It was changed or damaged after it was made: dump again.",
+	}
+}
+
+// settle interrupts what ran when it was dumped. That is not left to recovery,
+// which would look for processes by the tasks' ids and kill them where they still
+// run, under the database that the dump is of.
+func (db *DB) settle() error {
+	live, err := db.Live()
+	if err != nil {
+		return err
+	}
+	for _, t := range live {
+		s, err := read(db, func(tx *bolt.Tx) (task.Snapshot, error) {
+			s := task.Snapshot{Task: t}
+			return s, measure(tx, &s)
+		})
+		if err != nil {
+			return err
+		}
+		a, err := db.Attempt(t.ID, t.Attempt)
+		if err != nil {
+			return err
+		}
+		now, size := time.Now(), s.Sizes[a.N-1]
+		a.Status, a.Reason, a.Message = task.Interrupted, task.ReasonInterrupted, "it ran when it was dumped; what became of it is not in this database"
+		a.StdoutBytes, a.StderrBytes, a.ResultBytes = size.Stdout, size.Stderr, size.Result
+		a.FinishedAt, a.CostUncertain = now, true
+		t.Reason, t.Message, t.CostUncertain = a.Reason, a.Message, true
+		t.StdoutBytes, t.StderrBytes, t.ResultBytes = size.Stdout, size.Stderr, size.Result
+		if err := t.Become(task.Interrupted, now, "restored from a dump"); err != nil {
+			return err
+		}
+		if err := db.Apply(task.Write{At: now, Task: &t, Attempts: []task.Attempt{a}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Activate makes a restored database one like any other. Its queued tasks get
+// env, since a dump holds no environment; their number is returned. ErrConflict:
+// it is not a restored one.
+func Activate(path string, o Options, env []string) (queued int, err error) {
+	o.Timeout = DefaultTimeout
+	db, err := openFile(path, o)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	switch is, err := db.Restored(); {
+	case err != nil:
+		return 0, err
+	case !is:
+		return 0, &task.Error{
+			Code: task.CodeConflict, Message: fmt.Sprintf("the database %s was not restored from a dump, or is activated already", path),
+			Hint: "There is nothing to do: its tasks run.",
+		}
+	}
+	if err := db.settle(); err != nil {
+		return 0, err
+	}
+	ids, err := db.Queue()
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		t, err := db.Task(id)
+		if err == nil {
+			err = db.Apply(task.Write{Task: &t, Env: env})
+		}
+		if err != nil {
+			return 0, fmt.Errorf("give task %s an environment: %w", id, err)
+		}
+	}
+	return len(ids), db.do(&request{check: noCheck, apply: func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketMeta).Delete(keyRestored)
+	}})
+}
