@@ -97,6 +97,12 @@ type Proc struct {
 	Start uint64 // clock ticks since boot
 }
 
+// MarkedProc is a process of a run's tree.
+type MarkedProc struct {
+	PID  int
+	Name string // the executable's, cut by the system at 15 characters
+}
+
 // Spare names processes that a sweep must not touch, with their subtrees: the
 // owner. Live runners are found by this package itself.
 type Spare func() []Proc

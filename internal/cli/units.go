@@ -130,6 +130,18 @@ func ago(t, now time.Time) string {
 }
 
 // plural writes how many there are of something.
+// bytesText is a number of bytes for people: "17 B", "3.4 MiB".
+func bytesText(n int64) string {
+	v, unit := float64(n), 0
+	for ; v >= 1024 && unit < 4; unit++ {
+		v /= 1024
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %ciB", v, "KMGT"[unit-1])
+}
+
 func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what

@@ -1,0 +1,303 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"cctask/engine/runner"
+	"cctask/engine/task"
+	"cctask/internal/ipc"
+	"cctask/internal/statedir"
+	"cctask/storage"
+)
+
+const (
+	// leastSpace is what one task may print by default.
+	leastSpace = task.DefaultMaxOutput
+	// copiedAtMost is the size of a database that is copied to be checked while
+	// an owner has it open.
+	copiedAtMost = 2 << 30
+	// leftoverAge is when a temporary directory of a command cannot be in use.
+	leftoverAge = 24 * time.Hour
+	// copyPrefix is how the directories begin that hold a copy of the database
+	// for as long as a command reads it.
+	copyPrefix = "dump-"
+	// clockSlack is how far ahead of the clock a record may be.
+	clockSlack = time.Minute
+)
+
+// checkDirectory tells also whether there is one.
+func checkDirectory(dir string) (f finding, there bool) {
+	err := statedir.Check(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return note("", "%s is not there yet; the first task makes it", dir), false
+	}
+	if err == nil {
+		return ok("%s", dir), true
+	}
+	f = failed(err)
+	fi, statErr := os.Lstat(dir)
+	if statErr != nil || !fi.IsDir() {
+		return f, false
+	}
+	if mode := fi.Mode().Perm(); mode&0o077 != 0 {
+		f = problem(fmt.Sprintf("Close it: chmod 700 %q", dir), "%s: mode %04o, want %04o", dir, mode, 0o700)
+		f.fix = func() error { return os.Chmod(dir, 0o700) }
+	}
+	return f, true
+}
+
+// checkModes looks at what lies in the state directory: whoever could read it
+// would read prompts, whoever could write it would run commands as its owner.
+func checkModes(dir string) finding {
+	type wrong struct {
+		path        string
+		found, want fs.FileMode
+	}
+	var all []wrong
+	var lines []string
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			// A run that ended meanwhile has taken its files with it.
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		}
+		fi, err := e.Info()
+		if err != nil || path == dir || fi.Mode()&fs.ModeSymlink != 0 {
+			return nil
+		}
+		want := fs.FileMode(0o600)
+		if e.IsDir() {
+			want = 0o700
+		}
+		if found := fi.Mode().Perm(); found&^want != 0 {
+			all = append(all, wrong{path, found, want})
+			lines = append(lines, fmt.Sprintf("%s: mode %04o, want %04o", path, found, want))
+		}
+		return nil
+	})
+	if err != nil {
+		return failed(fmt.Errorf("look through the state directory: %w", err))
+	}
+	if len(all) == 0 {
+		return ok("every file is closed to others")
+	}
+	f := problem("Close them with chmod, or run `cctask doctor --fix`.", "%s", strings.Join(lines, "\n"))
+	f.fix = func() error {
+		var errs []error
+		for _, w := range all {
+			errs = append(errs, os.Chmod(w.path, w.want))
+		}
+		return errors.Join(errs...)
+	}
+	return f
+}
+
+// checkOwner says who holds the state directory, and whether it answers.
+func (d *doctor) checkOwner(ctx context.Context) finding {
+	var err error
+	if d.lock, d.held, err = ipc.Holder(d.s.dir); err != nil {
+		return failed(err)
+	}
+	switch {
+	case !d.held:
+		return ok("none runs; the next command that needs one starts it")
+	case d.lock.Phase != ipc.PhaseServing:
+		return note("", "%s holds the state directory", d.lock)
+	}
+	client := d.a.client(d.s, false)
+	h, err := client.Hello(ctx)
+	if err != nil {
+		client.Close()
+		f := failed(err)
+		f.Text = fmt.Sprintf("%s does not answer: %s", d.lock, f.Text)
+		return f
+	}
+	d.tasks = ownersTasks{client, ctx}
+	if h.Version != version() {
+		return note("The next task that is started makes it hand over; running tasks go on.",
+			"process %d has version %s, this is %s", h.PID, h.Version, version())
+	}
+	return ok("process %d (version %s) answers; %s running, %d queued", h.PID, h.Version, plural(h.Live, "task"), h.Queued)
+}
+
+func (d *doctor) checkDatabase() finding {
+	path := d.file(storage.FileName)
+	fi, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ok("there is none yet")
+	case err != nil:
+		return failed(err)
+	case d.held:
+		return d.checkCopy(path, fi.Size())
+	}
+	db, err := storage.OpenReadOnly(path, storage.DefaultTimeout)
+	if err != nil {
+		return failed(err)
+	}
+	if err := db.Check(); err != nil {
+		return failed(errors.Join(err, db.Close()))
+	}
+	d.tasks = db
+	return ok("%s is whole (%s)", path, bytesText(fi.Size()))
+}
+
+// checkCopy checks a copy: the owner's writers would have to wait for a check
+// of the file itself.
+func (d *doctor) checkCopy(path string, bytes int64) finding {
+	const stop = "`cctask daemon stop` and then `cctask doctor` checks it; running tasks go on."
+	if bytes > copiedAtMost || free(d.s.dir) < uint64(bytes)+leastSpace {
+		return note(stop, "not checked: an owner has it open, and it is too large to copy (%s)", bytesText(bytes))
+	}
+	temp, err := os.MkdirTemp(d.s.dir, copyPrefix)
+	if err != nil {
+		return failed(fmt.Errorf("make room for a copy of the database: %w", err))
+	}
+	defer func() { _ = os.RemoveAll(temp) }()
+	dst := filepath.Join(temp, storage.FileName)
+	if err := storage.CopyLive(path, dst); errors.Is(err, task.ErrLocked) {
+		return note(stop, "not checked: the owner was writing all the time")
+	} else if err != nil {
+		return failed(err)
+	}
+	if err := storage.CheckFile(dst); err != nil {
+		return failed(err)
+	}
+	return ok("a copy of %s is whole (%s)", path, bytesText(bytes))
+}
+
+// checkRuns looks for run directories that nobody follows, and for what
+// commands that were killed have left.
+func (d *doctor) checkRuns(ctx context.Context) finding {
+	runs, err := filepath.Glob(d.file("run/*"))
+	if err != nil {
+		return failed(err)
+	}
+	live, dead := 0, 0
+	for _, dir := range runs {
+		if r, err := runner.Open(dir); err == nil {
+			if up, err := r.Alive(); err == nil && up {
+				live++
+				continue
+			}
+		}
+		dead++
+	}
+	lost, _ := filepath.Glob(d.file("lost/*"))
+	old := leftovers(d.s.dir)
+	switch {
+	case dead > 0 && !d.held:
+		f := problem("The next owner seals what they hold: run any command, or `cctask doctor --fix`.", "%s without a process, and no owner to look after them", plural(dead, "run"))
+		f.fix = func() error { return d.wakeOwner(ctx) }
+		return f
+	case len(old) > 0:
+		f := problem("Remove them, or run `cctask doctor --fix`.", "left by commands that were killed: %s", strings.Join(old, ", "))
+		f.fix = func() error {
+			var errs []error
+			for _, dir := range old {
+				errs = append(errs, os.RemoveAll(dir))
+			}
+			return errors.Join(errs...)
+		}
+		return f
+	case len(lost) > 0:
+		return note("They belong to no record; look into them, then remove them.", "%s in %s", plural(len(lost), "run"), d.file("lost"))
+	}
+	return ok("%s with a process, none left over", plural(live, "run"))
+}
+
+// leftovers are the temporary copies of commands that did not come to removing them.
+func leftovers(dir string) []string {
+	var old []string
+	temps, _ := filepath.Glob(filepath.Join(dir, copyPrefix+"*"))
+	for _, temp := range temps {
+		if fi, err := os.Stat(temp); err == nil && time.Since(fi.ModTime()) > leftoverAge {
+			old = append(old, temp)
+		}
+	}
+	return old
+}
+
+// wakeOwner starts an owner, which cleans up before it serves.
+func (d *doctor) wakeOwner(ctx context.Context) error {
+	client := d.a.client(d.s, true)
+	defer client.Close()
+	_, err := client.Hello(ctx)
+	return err
+}
+
+// checkProcesses looks for processes of tasks that have ended. An owner or a
+// runner may have been born inside a task's tree: both are ours.
+func (d *doctor) checkProcesses() finding {
+	marked, err := runner.Marked()
+	if err != nil {
+		return failed(err)
+	}
+	var left []string
+	for name, pids := range marked {
+		idText, _, _ := strings.Cut(name, ".")
+		id, err := task.ParseID(idText)
+		if err != nil || d.tasks == nil {
+			continue
+		}
+		// A task of another state directory is not known here.
+		if t, err := d.tasks.Task(id); err != nil || !t.Status.Ended() {
+			continue
+		}
+		for _, p := range pids {
+			if p.Name != "cctask" && p.PID != d.lock.PID {
+				left = append(left, fmt.Sprintf("%d (%s) of task %s", p.PID, p.Name, id))
+			}
+		}
+	}
+	if len(left) == 0 {
+		return ok("none left of a task that has ended")
+	}
+	return problem("See what they do, then end them with kill.", "still alive: %s", strings.Join(left, ", "))
+}
+
+func free(dir string) uint64 {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0
+	}
+	return st.Bavail * uint64(st.Bsize) //nolint:unconvert // the type differs between systems
+}
+
+func checkDisk(dir string) finding {
+	left := free(dir)
+	text := fmt.Sprintf("%s free at %s", bytesText(int64(min(left, 1<<62))), dir)
+	if left < leastSpace {
+		return problem("Free some space, or choose another disk with --dir; one task may print 1 GiB.", "%s", text)
+	}
+	return ok("%s", text)
+}
+
+// checkClock compares with the newest record: a clock that was set back makes
+// ages, deadlines and the order of lists wrong.
+func (d *doctor) checkClock(ctx context.Context) finding {
+	now := time.Now()
+	if d.tasks == nil {
+		return ok("%s", now.Format(time.RFC3339))
+	}
+	page, err := d.tasks.List(ctx, task.Filter{Limit: 1})
+	if err != nil {
+		return failed(err)
+	}
+	if len(page.Tasks) > 0 && page.Tasks[0].CreatedAt.After(now.Add(clockSlack)) {
+		return problem("Set the clock, for example by NTP.", "it says %s, but the newest task was made at %s",
+			now.Format(time.RFC3339), page.Tasks[0].CreatedAt.Local().Format(time.RFC3339))
+	}
+	return ok("%s, not before the newest task", now.Format(time.RFC3339))
+}
