@@ -101,7 +101,7 @@ func (d *dumpSource) find() (source, error) {
 
 // copy reads a copy of the file from now on, in a directory inside parent.
 func (d *dumpSource) copy(parent string) (source, error) {
-	temp, err := os.MkdirTemp(parent, "dump-")
+	temp, err := os.MkdirTemp(parent, copyPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("make room for a copy of the database: %w", err)
 	}
