@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
@@ -94,12 +95,26 @@ func checkParams(method string, raw json.RawMessage) (params map[string]json.Raw
 	if len(raw) > 0 && json.Unmarshal(raw, &params) != nil {
 		return nil, invalid("params: given %s, allowed is an object", quoted(raw))
 	}
-	for _, p := range append([]param{{"_meta", false, anObject}}, paramsOf[mcpgo.MCPMethod(method)]...) {
+	rows := []param{{"_meta", false, anObject}}
+	if !gone(method, params["_meta"]) {
+		rows = append(rows, paramsOf[mcpgo.MCPMethod(method)]...)
+	}
+	for _, p := range rows {
 		if fault := p.check(params, p.path); fault != "" {
 			return nil, invalid("%s", fault)
 		}
 	}
 	return params, nil
+}
+
+// gone tells whether a method is none of the revision that a request is of: that
+// matters before its params do.
+func gone(method string, rawMeta json.RawMessage) bool {
+	lost := []mcpgo.MCPMethod{mcpgo.MethodInitialize, mcpgo.MethodResourcesSubscribe, mcpgo.MethodResourcesUnsubscribe}
+	var meta map[string]json.RawMessage
+	var version string
+	return slices.Contains(lost, mcpgo.MCPMethod(method)) && json.Unmarshal(rawMeta, &meta) == nil &&
+		json.Unmarshal(meta[mcpgo.MetaKeyProtocolVersion], &version) == nil && mcpgo.IsModernProtocol(version)
 }
 
 // check says what is wrong with the param at path in an object.

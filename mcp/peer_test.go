@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -16,13 +17,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// For clients in other processes: "serve", or "fixtures" for the conformance suite.
 	if mode := os.Getenv("CCTASK_MCP_TEST"); mode != "" {
-		s := New(Config{Service: newFake(), Defaults: defaults})
-		if mode == "fixtures" {
-			s = newFixtureServer()
-		}
-		if err := s.Serve(context.Background(), os.Stdin, os.Stdout); err != nil {
+		if err := serveOthers(mode); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			os.Exit(3)
 		}
 		os.Exit(0)
@@ -35,6 +32,25 @@ func TestMain(m *testing.M) {
 	// Before any synctest bubble: the signal package keeps a goroutine.
 	catchSIGPIPE()
 	os.Exit(m.Run())
+}
+
+// serveOthers is a server for clients in other processes: "serve" as it is, or
+// for the conformance suite with its "fixtures", also under HTTP.
+func serveOthers(mode string) error {
+	switch mode {
+	case "serve":
+		return New(Config{Service: newFake(), Defaults: defaults}).Serve(context.Background(), os.Stdin, os.Stdout)
+	case "fixtures":
+		return newFixtureServer().Serve(context.Background(), os.Stdin, os.Stdout)
+	case "fixtures-http":
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "serving MCP at http://%s%s,\n", l.Addr(), Endpoint)
+		return newFixtureServer().ServeHTTPOn(context.Background(), l, HTTP{Token: os.Getenv("CCTASK_MCP_TOKEN")})
+	}
+	return fmt.Errorf("no mode %q", mode)
 }
 
 func defaults() (Client, error) {

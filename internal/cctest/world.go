@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -179,7 +180,7 @@ func (w *World) Command(args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	w.T.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, Binary, args...)
-	cmd.Env, cmd.Dir, cmd.WaitDelay = w.Env, w.Work, 5*time.Second
+	cmd.Env, cmd.Dir, cmd.WaitDelay = slices.Clip(w.Env), w.Work, 5*time.Second
 	return cmd
 }
 

@@ -22,7 +22,6 @@ import (
 type bridge struct {
 	t       *testing.T
 	command func() *exec.Cmd
-	judged  atomic.Int64
 	named   atomic.Int64 // sessions
 
 	mu       sync.Mutex
@@ -41,9 +40,9 @@ type session struct {
 	loose   chan []byte            // what belongs to no request
 }
 
-func newBridge(t *testing.T, command func() *exec.Cmd) (b *bridge, url string) {
+func newBridge(t *testing.T, command func() *exec.Cmd) (url string) {
 	t.Helper()
-	b = &bridge{t: t, command: command, sessions: map[string]*session{}}
+	b := &bridge{t: t, command: command, sessions: map[string]*session{}}
 	server := httptest.NewServer(b)
 	t.Cleanup(func() {
 		server.CloseClientConnections()
@@ -55,7 +54,7 @@ func newBridge(t *testing.T, command func() *exec.Cmd) (b *bridge, url string) {
 		}
 		server.Close()
 	})
-	return b, server.URL + "/mcp"
+	return server.URL + "/mcp"
 }
 
 func (b *bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -183,7 +182,6 @@ func (b *bridge) open(name string) *session {
 				break
 			}
 			_, _ = answers.Write(line)
-			b.judged.Add(1)
 			s.route(line[:len(line)-1])
 		}
 		_ = cmd.Wait()

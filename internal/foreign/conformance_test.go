@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -15,34 +14,32 @@ import (
 	"cctask/internal/cctest"
 )
 
-// Where a scenario finds a server.
-type place string
-
-const (
-	stdio    place = "stdio"    // the built cctask, behind the bridge
-	fixtures place = "fixtures" // package mcp with the suite's task tools, behind the bridge
-)
-
 // run says where each scenario runs that can.
 var run = map[string][]place{
-	"server-initialize":           {stdio},
-	"ping":                        {stdio},
-	"tools-list":                  {stdio},
-	"resources-list":              {stdio},
-	"resources-subscribe":         {stdio},
-	"resources-unsubscribe":       {stdio},
-	"sep-2164-resource-not-found": {stdio},
-	"prompts-list":                {stdio},
-	"caching":                     {stdio},
-	"input-required-result-unsupported-methods": {stdio},
-	"tasks-lifecycle":              {fixtures},
-	"tasks-capability-negotiation": {fixtures},
-	"tasks-wire-fields":            {fixtures},
-	"tasks-request-state-removal":  {fixtures},
-	"tasks-mrtr-input":             {fixtures},
-	"tasks-dispatch-and-envelope":  {fixtures},
-	"tasks-required-task-error":    {fixtures},
-	"tasks-mrtr-composition":       {fixtures},
+	"server-initialize":           {stdio, overHTTP},
+	"ping":                        {stdio, overHTTP},
+	"tools-list":                  {stdio, overHTTP},
+	"resources-list":              {stdio, overHTTP},
+	"resources-subscribe":         {stdio, overHTTP},
+	"resources-unsubscribe":       {stdio, overHTTP},
+	"sep-2164-resource-not-found": {stdio, overHTTP},
+	"prompts-list":                {stdio, overHTTP},
+	"caching":                     {stdio, overHTTP},
+	"input-required-result-unsupported-methods": {stdio, overHTTP},
+	"server-session-lifecycle":                  {overHTTP},
+	"server-stateless":                          {overHTTP},
+	"server-sse-multiple-streams":               {overHTTP},
+	"dns-rebinding-protection":                  {overHTTP},
+	"http-header-validation":                    {overHTTP},
+	"tasks-request-headers":                     {fixHTTP},
+	"tasks-lifecycle":                           {fixtures},
+	"tasks-capability-negotiation":              {fixtures},
+	"tasks-wire-fields":                         {fixtures},
+	"tasks-request-state-removal":               {fixtures},
+	"tasks-mrtr-input":                          {fixtures},
+	"tasks-dispatch-and-envelope":               {fixtures},
+	"tasks-required-task-error":                 {fixtures},
+	"tasks-mrtr-composition":                    {fixtures},
 }
 
 // notRun says why the others cannot: a pattern of names, and the reason.
@@ -54,14 +51,18 @@ var notRun = []struct{ names, why string }{
 	{"resources-(read-text|read-binary|templates-read)", "reads resources that only the suite's own server has"},
 	{"prompts-get-.*|completion-complete", "gets prompts that only the suite's own server has"},
 	{"logging-set-level", "wants the logging capability, which is deprecated and which we do not announce"},
-	{"server-(stateless|session-lifecycle|sse-multiple-streams)|dns-rebinding-protection|http-header-validation|tasks-request-headers", "is about HTTP"},
 	{"tasks-status-notifications", "the suite skips it itself: it looks at the wrong stream"},
 	{"sep-2640-.*", "wants the skills extension, which we do not announce"},
 }
 
 // except are the checks that cannot pass within a scenario that runs, with
 // the reason.
-var except = map[string]string{}
+var except = map[string]string{
+	"sep-2575-server-rejects-undeclared-capability":          "none of our tools needs a capability of the client",
+	"sep-2575-missing-capability-http-400":                   "none of our tools needs a capability of the client",
+	"sep-2575-http-server-no-independent-requests-on-stream": "none of our tools asks the client",
+	"sep-2575-server-no-log-without-loglevel":                "we have no logging capability",
+}
 
 // scenarios are the suite's, with the revisions that each is for.
 func (m *machine) scenarios() map[string][]string {
@@ -150,17 +151,7 @@ type check struct {
 func conformance(t *testing.T, name string, at place, version string) string {
 	t.Helper()
 	m := newMachine(t)
-	command := func() *exec.Cmd { return m.Command("mcp") }
-	if at == fixtures {
-		path := fixtureServer(t)
-		command = func() *exec.Cmd {
-			cmd := m.Command()
-			cmd.Path, cmd.Args = path, []string{"mcp.test"}
-			cmd.Env = append(cmd.Env, "CCTASK_MCP_TEST=fixtures")
-			return cmd
-		}
-	}
-	b, url := newBridge(t, command)
+	url := m.serve(at)
 	dir := t.TempDir()
 	args := []string{"server", "--url", url, "--scenario", name, "--output-dir", dir}
 	if version != "extension" {
@@ -175,7 +166,7 @@ func conformance(t *testing.T, name string, at place, version string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return count(t, cctest.Parse[[]check](t, string(data))) + fmt.Sprintf(", %d messages judged", b.judged.Load())
+	return count(t, cctest.Parse[[]check](t, string(data)))
 }
 
 // count fails the test for a check that failed without excuse, and for an
@@ -211,22 +202,4 @@ func count(t *testing.T, checks []check) string {
 		text += fmt.Sprintf(", %d not applicable", excused)
 	}
 	return text
-}
-
-var buildFixtures = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(filepath.Dir(cctest.Binary), "mcp.test")
-	out, err := exec.Command("go", "test", "-c", "-o", path, "cctask/mcp").CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("build the server with fixtures: %w\n%s", err, out)
-	}
-	return path, err
-})
-
-func fixtureServer(t *testing.T) string {
-	t.Helper()
-	path, err := buildFixtures()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
