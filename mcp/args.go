@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -31,8 +32,7 @@ type schema struct {
 // *task.Error, names each bad argument, what was given and what is allowed.
 // null for an optional argument counts as absent.
 func (s *schema) decode(raw json.RawMessage, dst any) error {
-	var given map[string]json.RawMessage
-	_ = json.Unmarshal(raw, &given) // an object, by checkParams, or absent
+	given := members(raw)
 	var faults []string
 	for _, name := range sortedKeys(given) {
 		if s.Properties[name] == nil {
@@ -70,7 +70,8 @@ func (s *schema) fits(raw json.RawMessage) bool {
 	switch s.Type {
 	case "string":
 		var v string
-		if raw[0] != '"' || json.Unmarshal(raw, &v) != nil {
+		const longest = 12 // bytes of a character, written as two escapes
+		if raw[0] != '"' || s.MaxLength > 0 && len(raw) > 2+longest*s.MaxLength || json.Unmarshal(raw, &v) != nil {
 			return false
 		}
 		n := utf8.RuneCountInString(v)
@@ -125,7 +126,9 @@ func (s *schema) allowed() string {
 }
 
 // quoted shows a value in a line.
-func quoted(raw json.RawMessage) string { return clip(string(plainHTML(slices.Clone(raw))), 80) }
+func quoted(raw json.RawMessage) string {
+	return clip(string(plainHTML(bytes.Clone(raw[:min(len(raw), 1000)]))), 80)
+}
 
 func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))

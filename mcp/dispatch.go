@@ -88,8 +88,12 @@ func parse(line []byte) (m incoming, refusal *response) {
 		return refuse(codeParse, "not a JSON message")
 	case m.text[0] == '[':
 		return refuse(codeInvalidRequest, "batches are not part of this protocol: send one message at a time")
-	case json.Unmarshal(m.text, &m.envelope) != nil:
+	case m.text[0] != '{':
 		return refuse(codeInvalidRequest, "a message is a JSON object")
+	}
+	all := members(m.text)
+	m.envelope = envelope{all["jsonrpc"], all["id"], all["method"], all["params"], all["result"], all["error"]}
+	switch {
 	case m.Method == nil && m.ID != nil && (m.Result != nil || m.Error != nil):
 		return m, nil
 	case string(m.JSONRPC) != `"2.0"`:

@@ -14,7 +14,7 @@ type bounds struct {
 }
 
 // The longest message that makes sense is a prompt of 4 MiB, escaped.
-var defaultBounds = bounds{line: 16 << 20, requests: 4096, held: 64 << 20}
+var defaultBounds = bounds{line: 16 << 20, requests: 4096, held: 24 << 20}
 
 // load is what all clients of a transport have in work.
 type load struct {

@@ -14,26 +14,6 @@ import (
 // that the message would go through, give up one after the other.
 const maxDepth = 1000
 
-// depth is how deep brackets are nested in text, strings not counted.
-func depth(text []byte) int {
-	deepest, level, inString := 0, 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			level++
-			deepest = max(deepest, level)
-		case c == '}' || c == ']':
-			level--
-		}
-	}
-	return deepest
-}
-
 // param is what the specification says of one param of a method. mcp-go would
 // tell a client of a wrong one in terms of its own types, or not at all.
 type param struct {
@@ -92,7 +72,7 @@ func checkParams(method string, raw json.RawMessage) (params map[string]json.Raw
 	invalid := func(format string, args ...any) *responseError {
 		return failure(mcpgo.INVALID_PARAMS, method+": "+format, args...).Error
 	}
-	if len(raw) > 0 && json.Unmarshal(raw, &params) != nil {
+	if params = members(raw); params == nil && len(raw) > 0 && string(raw) != "null" {
 		return nil, invalid("params: given %s, allowed is an object", quoted(raw))
 	}
 	rows := []param{{"_meta", false, anObject}}
@@ -130,8 +110,7 @@ func (p param) check(in map[string]json.RawMessage, path string) (fault string) 
 		switch ok = ok && string(value) != "null"; {
 		case nested:
 			// Another row says whether value must be there, and that it is an object.
-			var inner map[string]json.RawMessage
-			if ok && json.Unmarshal(value, &inner) == nil {
+			if inner := members(value); inner != nil {
 				fault = p.check(inner, rest)
 			}
 		case !ok && p.required:
