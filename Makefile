@@ -14,6 +14,7 @@ PREFIX         ?= $(if $(GOBIN),$(GOBIN),$(HOME)/.local/bin)
 RACE           := $(if $(shell command -v $${CC:-gcc} 2>/dev/null),-race)
 GOFLAGS_TEST   := $(RACE) -shuffle=on
 FUZZTIME       ?= 30s
+PKGS           ?= ./...
 
 GOFUMPT_VERSION     := v0.12.0
 STATICCHECK_VERSION := v0.8.2
@@ -44,6 +45,7 @@ test: claude foreign ## Run all tests; those on the real CLI and on foreign clie
 .PHONY: test-heavy
 test-heavy: claude foreign ## Run the long tests too: repeated crashes, large outputs, a million records
 	CCTASK_HEAVY=1 go test $(GOFLAGS_TEST) -timeout 60m -v -run Heavy ./...
+	$(MAKE) --no-print-directory fuzz FUZZTIME=5m PKGS=./mcp
 
 .PHONY: check
 check: lint test ## What must be green before every commit: lint and test
@@ -63,8 +65,8 @@ demo: build claude ## Show the main job in under a minute: parallel tasks, a kil
 	go run ./internal/demo -cctask $(BIN)
 
 .PHONY: fuzz
-fuzz: ## Fuzz every fuzz target for FUZZTIME (default 30s)
-	@for pkg in $$(go list ./...); do \
+fuzz: ## Fuzz every fuzz target of PKGS (default all) for FUZZTIME (default 30s)
+	@for pkg in $$(go list $(PKGS)); do \
 	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 	  done; done

@@ -155,6 +155,9 @@ func (r *request) takeParams(text []byte, m envelope, params map[string]json.Raw
 	// mcp-go would run the tool itself, as a task that dies with us.
 	r.task = len(params["task"]) > 0 && params["task"][0] == '{'
 	delete(params, "task")
+	for name, value := range params {
+		params[name] = bytes.Clone(value) // else it would keep the whole message
+	}
 	short, err := encode(struct {
 		envelope
 		Params map[string]json.RawMessage `json:"params"`

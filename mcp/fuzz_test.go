@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -64,7 +65,12 @@ func FuzzLines(f *testing.F) {
 		`{"jsonrpc":"2.0","id":1,"method":"ping"}`, `{"jsonrpc":"2.0","id":"a","method":"tools/list","params":{}}`, `[1]`, `{`, "\xff", `{"jsonrpc":"2.0","id":null,"method":"ping"}`,
 		`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_active_tasks","arguments":{},"_meta":{"progressToken":1}}}`,
 		`{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`,
-		`{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"resourceSubscriptions":["task://active","x"]},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`,
+		`{"jsonrpc":"2.0","id":-1,"method":"resources/subscribe","params":{"uri":"task://x/stdout"}}` + "\n" + `{"jsonrpc":"2.0","id":2,"method":"resources/unsubscribe","params":{"uri":"task://x/stdout"}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"fan_out"},"argument":{"name":"job","value":""}}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"fan_out","arguments":{"job":"x"}}}` + "\n" + `{"id":2,"method":"resources/read","jsonrpc":"2.0","params":{"uri":"task://x/stdout?offset=1"}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}`,
+		strings.Repeat(`[{"a":`, 2000),
 		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"execute_cc_task","arguments":{"prompt":"x"},"task":{"ttl":1}}}`, `{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":"x"}}`, `{"jsonrpc":"2.0","id":1,"method":"tasks/list"}`,
 		`{"jsonrpc":"2.0","id":1,"method":"tasks/update","params":{"taskId":"x","inputResponses":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}}}`,
 	} {
@@ -80,8 +86,12 @@ func FuzzLines(f *testing.F) {
 		if err := <-p.served; err != nil {
 			t.Fatal(err)
 		}
+		due := requestsOf(input)
 		last := false
 		for m := range p.msgs {
+			if m.Method == "" {
+				delete(due, string(m.ID))
+			}
 			if string(m.ID) == "null" || m.JSONRPC != "2.0" || m.Error == nil && m.Result == nil && m.Method == "" {
 				t.Errorf("wrote %s", m.raw)
 			}
@@ -90,5 +100,25 @@ func FuzzLines(f *testing.F) {
 		if !last {
 			t.Error("the last request was not answered")
 		}
+		if len(due) > 0 {
+			t.Errorf("not answered: %v", due)
+		}
 	})
+}
+
+// requestsOf gives the ids that must be answered: of every request, but after a
+// cancel nobody can say which.
+func requestsOf(input []byte) map[string]bool {
+	due := map[string]bool{}
+	for line := range bytes.Lines(input) {
+		m, refusal := parse(line)
+		switch {
+		case refusal != nil:
+		case m.kind == isRequest:
+			due[string(m.ID)] = true
+		case m.method == "notifications/cancelled":
+			return nil
+		}
+	}
+	return due
 }
