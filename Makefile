@@ -43,7 +43,7 @@ test: claude foreign ## Run all tests; those on the real CLI and on foreign clie
 	@cat $(CACHE)/conformance.txt 2>/dev/null || true
 
 .PHONY: test-heavy
-test-heavy: claude foreign ## Run the long tests too: repeated crashes, large outputs, a million records
+test-heavy: claude foreign ## Run the long tests too: repeated crashes, large outputs, a million records, fuzzing
 	CCTASK_HEAVY=1 go test $(GOFLAGS_TEST) -timeout 60m -v -run Heavy ./...
 	$(MAKE) --no-print-directory fuzz FUZZTIME=5m PKGS=./mcp
 
