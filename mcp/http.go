@@ -262,13 +262,7 @@ type era struct {
 }
 
 func eraOf(h http.Header, m incoming) era {
-	var p struct {
-		Meta map[string]json.RawMessage `json:"_meta"`
-	}
-	e := era{header: h.Get(mcpgo.HeaderProtocolVersion)}
-	if json.Unmarshal(m.Params, &p) == nil {
-		_ = json.Unmarshal(p.Meta[mcpgo.MetaKeyProtocolVersion], &e.meta)
-	}
+	e := era{header: h.Get(mcpgo.HeaderProtocolVersion), meta: versionOf(members(m.Params)["_meta"])}
 	e.modern = mcpgo.IsModernProtocol(e.header) || mcpgo.IsModernProtocol(e.meta)
 	return e
 }

@@ -229,6 +229,7 @@ func TestHTTPRefusals(t *testing.T) {
 		{"other task", "POST", taskGet, modern("Mcp-Method", "tasks/get", "Mcp-Name", "b"), 400, `"code":-32020`},
 		{"bad task", "POST", taskGet, modern("Mcp-Method", "tasks/get", "Mcp-Name", "=?base64?!?="), 400, `"code":-32020`},
 		{"unknown method", "POST", strings.Replace(list, "tools/list", "no/such", 1), modern("Mcp-Method", "no/such"), 404, `"code":-32601`},
+		{"removed method with params", "POST", strings.Replace(list, "tools/list", "resources/subscribe", 1), modern("Mcp-Method", "resources/subscribe"), 404, `"code":-32601`},
 		{"removed method", "POST", strings.Replace(list, "tools/list", "ping", 1), modern("Mcp-Method", "ping"), 404, `"code":-32601`},
 	} {
 		a := p.do(p.request(c.method, c.body, c.headers...))
@@ -402,6 +403,55 @@ func TestHTTPProgressComesInOrderAndBeforeTheResponse(t *testing.T) {
 	}
 }
 
+// TestHTTPSubscriptions: a session's updates come on its stream, a listen's on
+// its own response, which ends with the server.
+func TestHTTPSubscriptions(t *testing.T) {
+	f := newFake()
+	p := newSite(t, newServer(f))
+	id := f.seed(t)
+	uri := "task://" + string(id)
+	session := p.login("t")
+	open := func(r *http.Request) *bufio.Reader {
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatal(resp, err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		return bufio.NewReader(resp.Body)
+	}
+	next := func(r *bufio.Reader) string {
+		for {
+			line, err := r.ReadString('\n')
+			if data, ok := strings.CutPrefix(line, "data: "); ok || err != nil {
+				return data
+			}
+		}
+	}
+	stream := open(p.request("GET", "", session...))
+	if a := p.do(p.request("POST", fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":%q}}`, uri), session...)); a.last().Error != nil {
+		t.Fatalf("subscribe: %s", a.body)
+	}
+	listen := open(p.request("POST", fmt.Sprintf(`{"jsonrpc":"2.0","id":"l","method":"subscriptions/listen","params":{"_meta":%s,"notifications":{"resourceSubscriptions":[%q]}}}`, metaOverHTTP, uri),
+		"Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "subscriptions/listen"))
+	if m := next(listen); !strings.Contains(m, "notifications/subscriptions/acknowledged") {
+		t.Fatalf("listen began with %s", m)
+	}
+	f.end(id, task.Completed, "ok")
+	for name, r := range map[string]*bufio.Reader{"session": stream, "listen": listen} {
+		if m := next(r); !strings.Contains(m, `"method":"notifications/resources/updated"`) || !strings.Contains(m, uri) || strings.Contains(m, "subscriptionId") != (name == "listen") {
+			t.Errorf("%s: %s", name, m)
+		}
+	}
+	p.stop()
+	last := ""
+	for m := next(listen); m != ""; m = next(listen) {
+		last = m
+	}
+	if !strings.Contains(last, `"id":"l"`) || !strings.Contains(last, `"resultType":"complete"`) {
+		t.Errorf("listen ended with %q", last)
+	}
+}
+
 // TestHTTPSessionStream: what belongs to no request comes on the newest stream.
 func TestHTTPSessionStream(t *testing.T) {
 	s := newServer(newFake())
@@ -436,6 +486,24 @@ func TestHTTPSessionStream(t *testing.T) {
 	if rest, err := io.ReadAll(alien); err != nil || string(rest) != ":\n\n" {
 		t.Errorf("another session's stream: %q, %v", rest, err)
 	}
+}
+
+// TestHTTPSessionStreamMissesNothing: from the first byte on, a client that
+// listens hears everything.
+func TestHTTPSessionStreamMissesNothing(t *testing.T) {
+	w := &web{srv: newServer(newFake()), base: t.Context(), load: newLoad(defaultBounds), sessions: sessions{byID: map[string]*session{}}}
+	s := w.newSession()
+	w.sessions.keep(s)
+	ctx, cancel := context.WithCancel(t.Context())
+	r := httptest.NewRequestWithContext(ctx, "GET", Endpoint, nil)
+	r.Header.Set("Accept", "text/event-stream")
+	r.Header.Set("Mcp-Session-Id", s.id)
+	w.listen(&brittle{ResponseRecorder: httptest.NewRecorder(), before: func() {
+		if s.inbox.out == nil {
+			t.Error("a message would be lost now")
+		}
+		cancel()
+	}}, r)
 }
 
 func TestHTTPSessionsAreBounded(t *testing.T) {
@@ -539,9 +607,13 @@ func TestHTTPStreamLives(t *testing.T) {
 type brittle struct {
 	*httptest.ResponseRecorder
 	broken bool
+	before func()
 }
 
 func (b *brittle) Write(p []byte) (int, error) {
+	if b.before != nil {
+		b.before()
+	}
 	if b.broken {
 		return 0, io.ErrClosedPipe
 	}

@@ -91,10 +91,13 @@ func checkParams(method string, raw json.RawMessage) (params map[string]json.Raw
 // matters before its params do.
 func gone(method string, rawMeta json.RawMessage) bool {
 	lost := []mcpgo.MCPMethod{mcpgo.MethodInitialize, mcpgo.MethodResourcesSubscribe, mcpgo.MethodResourcesUnsubscribe}
-	var meta map[string]json.RawMessage
-	var version string
-	return slices.Contains(lost, mcpgo.MCPMethod(method)) && json.Unmarshal(rawMeta, &meta) == nil &&
-		json.Unmarshal(meta[mcpgo.MetaKeyProtocolVersion], &version) == nil && mcpgo.IsModernProtocol(version)
+	return slices.Contains(lost, mcpgo.MCPMethod(method)) && mcpgo.IsModernProtocol(versionOf(rawMeta))
+}
+
+// versionOf is the protocol version that a request's _meta names, or "".
+func versionOf(rawMeta json.RawMessage) (version string) {
+	_ = json.Unmarshal(members(rawMeta)[mcpgo.MetaKeyProtocolVersion], &version)
+	return version
 }
 
 // check says what is wrong with the param at path in an object.

@@ -131,8 +131,9 @@ func (w *web) listen(rw http.ResponseWriter, r *http.Request) {
 	}
 	defer w.sessions.release(s)
 	out := newStream(rw, true)
-	out.ping() // the client waits for the headers
 	s.inbox.open(out)
+	// The client waits for the headers, and from then on for every message.
+	out.ping()
 	defer out.close()
 	out.hold(r.Context(), s.base)
 }
