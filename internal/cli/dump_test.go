@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,5 +104,64 @@ func TestDumpToAReaderThatLeaves(t *testing.T) {
 			t.Errorf("%v: %q", err, errs.String())
 		}
 		p.cctask("daemon", "stop")
+	}
+}
+
+// TestDumpToASlowReader: nobody waits for a reader that stands still, neither an
+// owner that leaves nor one that comes, and the dump goes on with the next who
+// can tell.
+func TestDumpToASlowReader(t *testing.T) {
+	t.Parallel()
+	p := newPerson(t)
+	p.cctask("run", "[[flood 5000000]]")
+	p.cctask("run", "[[flood 300000]]")
+	want := p.cctask("dump")
+	for _, meanwhile := range [][]string{{"daemon", "stop"}, {"list"}, {"daemon", "stop"}} {
+		cmd := p.command("dump")
+		out, err := cmd.StdoutPipe()
+		check(t, err)
+		check(t, cmd.Start())
+		begin := make([]byte, 1000)
+		_, err = io.ReadFull(out, begin)
+		check(t, err)
+		p.cctask(meanwhile...)
+		rest, err := io.ReadAll(out)
+		check(t, err)
+		check(t, cmd.Wait())
+		if got := string(begin) + string(rest); got != want {
+			t.Errorf("%v meanwhile: %d bytes, want %d", meanwhile, len(got), len(want))
+		}
+	}
+}
+
+// TestDumpToAFile: a regular file is replaced when the dump is whole, a pipe is
+// written to.
+func TestDumpToAFile(t *testing.T) {
+	t.Parallel()
+	p := newPerson(t)
+	p.cctask("run", "[[flood 300000]]")
+	want := p.cctask("dump")
+	path := filepath.Join(p.cmd.Dir, "out.jsonl")
+	check(t, os.WriteFile(path, []byte("old"), 0o644))
+	p.cctask("dump", "-o", path)
+	got, err := os.ReadFile(path)
+	check(t, err)
+	info, err := os.Stat(path)
+	check(t, err)
+	if string(got) != want || info.Mode().Perm() != 0o600 {
+		t.Errorf("%d bytes, mode %o; want %d", len(got), info.Mode().Perm(), len(want))
+	}
+	pipe := filepath.Join(p.cmd.Dir, "pipe")
+	check(t, syscall.Mkfifo(pipe, 0o600))
+	cmd := p.command("dump", "-o", pipe)
+	check(t, cmd.Start())
+	got, err = os.ReadFile(pipe)
+	check(t, err)
+	check(t, cmd.Wait())
+	if string(got) != want {
+		t.Errorf("%d bytes came through the pipe, want %d", len(got), len(want))
+	}
+	if left, _ := filepath.Glob(filepath.Join(p.cmd.Dir, ".out*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }

@@ -25,8 +25,9 @@ import (
 // The test binary is the command line and the claude of the scripts.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"cctask": cctask,
-		"claude": func() { os.Exit(fakeclaude.Main()) },
+		"cctask":     cctask,
+		"fill-heavy": fillHeavy,
+		"claude":     func() { os.Exit(fakeclaude.Main()) },
 	})
 }
 

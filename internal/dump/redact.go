@@ -5,63 +5,89 @@ import (
 	"cmp"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // longest is how far a secret is looked at: more than any key has.
 const longest = 16 << 10
 
-// rule is a kind of secret. Its text is looked at where one of the words stands
-// in any case: to run all expressions over gigabytes would take hours.
+// rule is a kind of secret. Its texts are looked at where one of the words
+// stands in any case: to run all expressions over gigabytes would take hours.
 type rule struct {
-	words []string // in lower case
-	// text is anchored at the word. Group 1 is the secret, or all of it is.
-	text *regexp.Regexp
-	// mixed: only what has letters and digits, as prose has such words too.
-	mixed bool
+	words string // in lower case
+	// texts are anchored at the word. Group 1 is the secret, or all of it is; as a
+	// group "mixed" only with letters and digits, since prose has such words too.
+	texts []*regexp.Regexp
 }
 
-func newRule(text string, mixed bool, words ...string) rule {
-	return rule{words, regexp.MustCompile(`^(?:` + text + `)`), mixed}
+func newRule(words string, texts ...string) rule {
+	r := rule{words: words}
+	for _, t := range texts {
+		r.texts = append(r.texts, regexp.MustCompile(`^(?:`+t+`)`))
+	}
+	return r
 }
 
-// assigned begins a setting by a telling name. In JSON inside of JSON quotes are
-// escaped, several times over.
-const assigned = `(?i:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)` +
-	`(?i:access)?(?i:key)?(?:[_-][A-Za-z0-9_-]{1,30})?\\*["']?`
-
-var settingWords = []string{
-	"password", "passwd", "passphrase", "pwd", "secret", "token", "api_key", "api-key", "apikey",
-	"access_key", "access-key", "accesskey", "private_key", "private-key", "privatekey", "credential",
-}
+const (
+	// assigned begins a setting by a telling name. In JSON inside of JSON quotes
+	// are escaped, several times over.
+	assigned = `(?i:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)` +
+		`(?i:access)?(?i:key)?(?:[_-][A-Za-z0-9_-]{1,30})?\\*["']?`
+	pemBegin = `-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----`
+	pemEnd   = `-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----`
+)
 
 // rules are what the vendors' keys look like, by their documentation, and what
-// stands where a secret usually does. A value that was cut by a line of JSON
-// events, or that looks like any other word, is not found.
+// stands where a secret usually does. A value that is spread over several events,
+// or that looks like any other word, is not found.
 var rules = []rule{
-	newRule(`sk-ant-[A-Za-z0-9_-]{16,}`, false, "sk-ant-"),                                                                     // Anthropic
-	newRule(`sk-(?:proj|svcacct|admin|or-v1)-[A-Za-z0-9_-]{16,}|sk-[A-Za-z0-9]{32,}`, false, "sk-"),                            // OpenAI, OpenRouter
-	newRule(`(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}`, false, "sk_live_", "sk_test_", "rk_live_", "rk_test_"),                 // Stripe
-	newRule(`(?:AKIA|ASIA)[A-Z0-9]{16}`, false, "akia", "asia"),                                                                // AWS
-	newRule(`gh[pousr]_[A-Za-z0-9]{30,}`, false, "ghp_", "gho_", "ghu_", "ghs_", "ghr_"),                                       // GitHub
-	newRule(`github_pat_[A-Za-z0-9_]{22,}`, false, "github_pat_"),                                                              // GitHub
-	newRule(`glpat-[A-Za-z0-9_-]{20,}`, false, "glpat-"),                                                                       // GitLab
-	newRule(`xox[abeoprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,}`, false, "xox", "xapp-"),                                    // Slack
-	newRule(`AIza[A-Za-z0-9_-]{35}`, false, "aiza"),                                                                            // Google
-	newRule(`ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,}`, false, "ya29.", "gocspx-"),                                   // Google
-	newRule(`npm_[A-Za-z0-9]{36}`, false, "npm_"),                                                                              // npm
-	newRule(`pypi-[A-Za-z0-9_-]{50,}`, false, "pypi-"),                                                                         // PyPI
-	newRule(`hf_[A-Za-z0-9]{30,}`, false, "hf_"),                                                                               // Hugging Face
-	newRule(`SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`, false, "sg."),                                                        // SendGrid
-	newRule(`do[oprt]_v1_[a-f0-9]{40,}`, false, "doo_v1_", "dop_v1_", "dor_v1_"),                                               // DigitalOcean
-	newRule(`eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}`, false, "eyj"),                                     // JSON Web Tokens
-	newRule(`-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s\\:,.()-]*`, false, "-----begin "),            // PEM, to its end or that of the text
-	newRule(`(?i:bearer)\s+([A-Za-z0-9._~+/=-]{16,})`, true, "bearer"),                                                         // HTTP
-	newRule(`(?i:authorization)\\*["']?\s*[:=]\s*\\*["']?(?i:basic|token)\s+([A-Za-z0-9._~+/=-]{8,})`, false, "authorization"), // HTTP
-	newRule(`://[^\s/:@"'\\]{0,100}:([^\s/@"'\\]{3,})@`, false, "://"),                                                         // URLs
-	newRule(assigned+`=([^\s"'\\&;,<>(){}\[\]$|]{6,})`, false, settingWords...),                                                // NAME=value
-	newRule(assigned+`\s*[:=]\s*\\*"([^",:}\]\s\\\x60][^"\r\n]{3,}?)\\*"`, false, settingWords...),                             // name: "value"
-	newRule(assigned+`\s*[:=]\s*'([^'",:}\]\s\\][^'"\r\n\\]{3,})'`, false, settingWords...),                                    // name = 'value'
-	newRule(assigned+`\s*:\s*([^\s"'\\&;,<>(){}\[\]$|]{6,})`, true, settingWords...),                                           // name: value
+	newRule("sk-ant-", `sk-ant-[A-Za-z0-9_-]{16,}`),                                                                            // Anthropic
+	newRule("sk-", `sk-(?:proj|svcacct|admin|or-v1)-[A-Za-z0-9_-]{16,}|sk-[A-Za-z0-9]{32,}`),                                   // OpenAI, OpenRouter
+	newRule("sk_live_ sk_test_ rk_live_ rk_test_", `(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}`),                                 // Stripe
+	newRule("akia asia", `(?:AKIA|ASIA)[A-Z0-9]{16}`),                                                                          // AWS
+	newRule("ghp_ gho_ ghu_ ghs_ ghr_", `gh[pousr]_[A-Za-z0-9]{30,}`),                                                          // GitHub
+	newRule("github_pat_", `github_pat_[A-Za-z0-9_]{22,}`),                                                                     // GitHub
+	newRule("glpat-", `glpat-[A-Za-z0-9_-]{20,}`),                                                                              // GitLab
+	newRule("xox xapp-", `xox[abeoprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,}`),                                              // Slack
+	newRule("aiza ya29. gocspx-", `AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,}`),                  // Google
+	newRule("npm_", `npm_[A-Za-z0-9]{36}`),                                                                                     // npm
+	newRule("pypi-", `pypi-[A-Za-z0-9_-]{50,}`),                                                                                // PyPI
+	newRule("hf_", `hf_[A-Za-z0-9]{30,}`),                                                                                      // Hugging Face
+	newRule("sg.", `SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`),                                                               // SendGrid
+	newRule("doo_v1_ dop_v1_ dor_v1_", `do[opr]_v1_[a-f0-9]{40,}`),                                                             // DigitalOcean
+	newRule("eyj", `eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}`),                                            // JSON Web Tokens
+	newRule("-----begin", pemBegin+`(?:[^"'-]|-[^"'-])*`+pemEnd, pemBegin+`(?:\\[nr]|\s|[A-Za-z0-9+/=]{20,})*[A-Za-z0-9+/=]*`), // PEM, whole or cut
+	newRule("bearer", `(?i:bearer)\s+(?P<mixed>[A-Za-z0-9._~+/=-]{16,})`),                                                      // HTTP
+	newRule("authorization", `(?i:authorization)\\*["']?\s*[:=]\s*\\*["']?(?i:basic|token)\s+([A-Za-z0-9._~+/=-]{8,})`),        // HTTP
+	newRule("://", `://[^\s/:@"'\\]{0,100}:([^\s/@"'\\]{3,})@`),                                                                // URLs
+	newRule("password passwd passphrase pwd secret token api_key api-key apikey access_key access-key accesskey private_key private-key privatekey credential",
+		assigned+`=([^\s"'\\&;,<>(){}\[\]$|]{6,})`,                              // NAME=value
+		assigned+`\s*[:=]\s*\\*"([^",:}\]\s\\\x60][^"\r\n]{2,}?[^"\\\r\n])\\*"`, // name: "value"
+		assigned+`\s*[:=]\s*'([^'",:}\]\s\\][^'"\r\n\\]{3,})'`,                  // name = 'value'
+		assigned+`\s*:\s*(?P<mixed>[^\s"'\\&;,<>(){}\[\]$|]{6,})`),              // name: value
+}
+
+// words are where each word is looked for: under its first three letters.
+var words = func() (table [hashes][]word) {
+	for i, r := range rules {
+		for w := range strings.FieldsSeq(r.words) {
+			h := hash([]byte(w))
+			table[h] = append(table[h], word{w, i})
+		}
+	}
+	return table
+}()
+
+type word struct {
+	text string
+	rule int
+}
+
+const hashes = 1 << 12
+
+// hash is the same for both cases of a letter.
+func hash(b []byte) int {
+	return (int(b[0]|' ') ^ int(b[1]|' ')<<3 ^ int(b[2]|' ')<<6) & (hashes - 1)
 }
 
 type span struct{ from, to int }
@@ -70,15 +96,18 @@ type span struct{ from, to int }
 // end after from. The length stays, and with it every offset and size.
 func mask(b []byte, from, limit int) (n int64) {
 	var list []span
-	low := bytes.Clone(b)
-	for i, c := range low {
-		if c >= 'A' && c <= 'Z' {
-			low[i] = c + 'a' - 'A'
-		}
-	}
-	for _, r := range rules {
-		for _, w := range r.words {
-			list = r.find(list, b, low, []byte(w), limit)
+	var next [64]int // where each rule goes on behind what it has found
+	for i := range max(0, min(limit, len(b)-2)) {
+		for _, w := range words[hash(b[i:])] {
+			if i < next[w.rule] || len(b)-i < len(w.text) || !bytes.EqualFold(b[i:i+len(w.text)], []byte(w.text)) {
+				continue
+			}
+			for _, text := range rules[w.rule].texts {
+				if s, ok := match(text, b[i:]); ok {
+					list = append(list, span{i + s.from, i + s.to})
+					next[w.rule] = max(next[w.rule], i+s.to)
+				}
+			}
 		}
 	}
 	slices.SortFunc(list, func(x, y span) int { return cmp.Compare(x.from, y.from) })
@@ -91,7 +120,7 @@ func mask(b []byte, from, limit int) (n int64) {
 			n++ // what overlaps is one
 		}
 		text := b[max(s.from, end):s.to]
-		for i := copy(text, maskText[:min(len(maskText), len(text))]); i < len(text); i++ {
+		for i := copy(text, maskText); i < len(text); i++ {
 			text[i] = '*'
 		}
 		end = s.to
@@ -101,27 +130,25 @@ func mask(b []byte, from, limit int) (n int64) {
 
 const maskText = "[redacted]"
 
-func (r rule) find(list []span, b, low, word []byte, limit int) []span {
-	for at := 0; at < limit; {
-		i := bytes.Index(low[at:], word)
-		if i < 0 || at+i >= limit {
-			break
-		}
-		i += at
-		at = i + len(word)
-		m := r.text.FindSubmatchIndex(b[i:min(len(b), i+longest)])
-		if m == nil {
-			continue
-		}
-		s := span{i + m[0], i + m[1]}
-		if len(m) > 2 {
-			s = span{i + m[2], i + m[3]}
-		}
-		if !r.mixed || mixed(b[s.from:s.to]) {
-			list = append(list, s)
-		}
+// near is how far a text is looked for first: many words stand for nothing.
+const near = 1 << 10
+
+func match(text *regexp.Regexp, b []byte) (s span, ok bool) {
+	b = b[:min(len(b), longest)]
+	m := text.FindSubmatchIndex(b[:min(len(b), near)])
+	if len(b) > near && (m == nil && bytes.HasPrefix(b, []byte("-----")) || m != nil && m[1] == near) {
+		m = text.FindSubmatchIndex(b)
 	}
-	return list
+	switch {
+	case m == nil:
+		return s, false
+	case len(m) == 2:
+		return span{m[0], m[1]}, true
+	}
+	s = span{m[2], m[3]}
+	// What is masked already may stand behind a second telling word.
+	masked := bytes.HasPrefix(b[s.from:s.to], []byte(maskText[:4]))
+	return s, !masked && (text.SubexpIndex("mixed") < 0 || mixed(b[s.from:s.to]))
 }
 
 // mixed tells whether b has digits, and letters other than a number's exponent.
