@@ -64,18 +64,21 @@ func (w *world) all() []task.View {
 	return cctest.Parse[struct{ Tasks []task.View }](w.T, w.OK("list", "--all", "--json")).Tasks
 }
 
-// A real Claude Code session with cctask as its server starts two tasks in one
-// message, waits for both in parallel, and reports both results.
+// A real Claude Code session with cctask as its server starts three tasks in
+// one message, waits for all in parallel, and reports the results.
 func TestRealClaudeFansOut(t *testing.T) {
 	w := newWorld(t)
-	answer := w.says(`Fan out. [[tools {"name":"mcp__cctask__start_cc_task_async","input":{"prompt":"[[text inner one]]"}} {"name":"mcp__cctask__start_cc_task_async","input":{"prompt":"[[text inner two]]"}}]]` +
-		`[[tools {"name":"mcp__cctask__check_task_status","input":{"task_id":"${result.0.task_id}","wait_seconds":60}} {"name":"mcp__cctask__check_task_status","input":{"task_id":"${result.1.task_id}","wait_seconds":60}}]]` +
-		`[[text reports: ${result.2.result} and ${result.3.result}]]`)
-	// The two calls wait in parallel: either may come first.
-	if answer != "reports: inner one and inner two" && answer != "reports: inner two and inner one" {
+	var starts, checks, reports []string
+	for i, name := range []string{"one", "two", "three"} {
+		starts = append(starts, fmt.Sprintf(`{"name":"mcp__cctask__start_cc_task_async","input":{"prompt":"[[text inner %s]]"}}`, name))
+		checks = append(checks, fmt.Sprintf(`{"name":"mcp__cctask__check_task_status","input":{"task_id":"${result.%d.task_id}","wait_seconds":60}}`, i))
+		reports = append(reports, fmt.Sprintf("${result.%d.result}", 3+i))
+	}
+	answer := w.says("Fan out. [[tools " + strings.Join(starts, " ") + "]][[tools " + strings.Join(checks, " ") + "]][[text " + strings.Join(reports, ", ") + "]]")
+	if answer != "inner one, inner two, inner three" {
 		t.Error(answer)
 	}
-	if n := len(w.all()); n != 2 {
+	if n := len(w.all()); n != 3 {
 		t.Errorf("%d tasks are recorded", n)
 	}
 }
@@ -184,14 +187,14 @@ func TestRealClaudeReadsAResource(t *testing.T) {
 	w := newWorld(t)
 	id := w.Start("[[lines 6000]]")
 	whole := *w.Wait(id)[0].Result
-	read := func(query string) string {
-		return fmt.Sprintf(`[[tool ReadMcpResourceTool {"server":"cctask","uri":"task://%s/result%s"}]]`, id, query)
+	read := func(what string) string {
+		return fmt.Sprintf(`[[tool ReadMcpResourceTool {"server":"cctask","uri":"task://%s/%s"}]]`, id, what)
 	}
 	last := len(whole) - 20
-	answer := w.says(read(fmt.Sprintf("?offset=%d", last)) + read("?limit=20") + `[[tool ReadMcpResourceTool {"server":"cctask","uri":"task://nobody"}]]` +
-		`[[text ${result.0} | ${result.1} | ${result.2}]]`)
+	answer := w.says(read(fmt.Sprintf("result?offset=%d", last)) + read("result?limit=20") + `[[tool ReadMcpResourceTool {"server":"cctask","uri":"task://nobody"}]]` + read("stdout?limit=30") +
+		`[[text ${result.0} | ${result.1} | ${result.2} | ${result.3}]]`)
 	// What Claude Code makes of the code for a resource that is not there.
-	for _, want := range []string{quoted(whole[last:]), quoted(whole[:20]), "Resource not found: task://nobody"} {
+	for _, want := range []string{quoted(whole[last:]), quoted(whole[:20]), "Resource not found: task://nobody", quoted(`{"type":"system","subtype":"in`)} {
 		if !strings.Contains(answer, want) {
 			t.Errorf("%s is not in what the model read: %s", want, answer)
 		}
