@@ -33,40 +33,48 @@ type Filler struct {
 // ErrConflict: there is a file. With an error nothing is left.
 func Restore(path string, o Options, fill func(*Filler) (redacted int64, err error)) error {
 	o.Timeout = DefaultTimeout
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("make the database's directory: %w", err)
+	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	if err == nil {
+		err = create(path, o, func(tmp string) error { return o.fill(tmp, fill) })
 	}
-	err := create(path, o, func(tmp string) (err error) {
-		db := &DB{path: tmp, app: o.App, quit: make(chan struct{}), idle: make(chan struct{})}
-		close(db.idle)
-		if err := db.open(false, o.Timeout); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, db.Close()) }()
-		// The last commit syncs the file as a whole: what stands under the
-		// temporary name counts for nothing before.
-		db.bolt.NoSync = true
-		f := &Filler{db: db}
-		redacted, err := fill(f)
-		if err == nil {
-			err = f.flush()
-		}
-		if err != nil {
-			return err
-		}
-		db.bolt.NoSync = false
-		return f.db.update([]*request{{check: noCheck, apply: func(tx *bolt.Tx) error {
-			meta := tx.Bucket(bucketMeta)
-			return errors.Join(
-				meta.Put(keyRestored, []byte(time.Now().UTC().Format(time.RFC3339))),
-				meta.Put(keyRedacted, u64(uint64(redacted))),
-			)
-		}}})
-	})
 	if errors.Is(err, fs.ErrExist) {
 		return &task.Error{Code: task.CodeConflict, Message: path + " exists already", Hint: "Give another name with --db, or move the file away."}
 	}
-	return locked(path, translate(path, err))
+	err = translate(path, err)
+	var refused *fs.PathError
+	if known := (*task.Error)(nil); errors.As(err, &refused) && !errors.As(err, &known) {
+		return &task.Error{Code: task.CodeInvalid, Message: "make the database", Err: err, Hint: "Give a path with --db at which you can write."}
+	}
+	return locked(path, err)
+}
+
+// fill makes the database at a temporary path.
+func (o Options) fill(tmp string, fill func(*Filler) (redacted int64, err error)) (err error) {
+	db := &DB{path: tmp, app: o.App, quit: make(chan struct{}), idle: make(chan struct{})}
+	close(db.idle)
+	if err := db.open(false, o.Timeout); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	// The last commit syncs the file as a whole: what stands under the
+	// temporary name counts for nothing before.
+	db.bolt.NoSync = true
+	f := &Filler{db: db}
+	redacted, err := fill(f)
+	if err == nil {
+		err = f.flush()
+	}
+	if err != nil {
+		return err
+	}
+	db.bolt.NoSync = false
+	return f.db.update([]*request{{check: noCheck, apply: func(tx *bolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		return errors.Join(
+			meta.Put(keyRestored, []byte(time.Now().UTC().Format(time.RFC3339))),
+			meta.Put(keyRedacted, u64(uint64(redacted))),
+		)
+	}}})
 }
 
 func noCheck(*bolt.Tx) error { return nil }

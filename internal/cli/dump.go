@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -156,7 +157,7 @@ func (a *app) dumpOut(path string, write func(io.Writer) error) error {
 		if err != nil {
 			return badInput(fmt.Sprintf("-o: %v", err), "Give the path of a file.")
 		}
-		return errors.Join(write(f), f.Close())
+		return notWritten(path, errors.Join(write(f), f.Close()))
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
 	if err != nil {
@@ -171,9 +172,17 @@ func (a *app) dumpOut(path string, write func(io.Writer) error) error {
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
-		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return nil
+	return notWritten(path, err)
+}
+
+// notWritten gives an error of the file itself its next step.
+func notWritten(path string, err error) error {
+	var file *fs.PathError
+	if !errors.As(err, &file) || task.AsError(err).Code != task.CodeInternal {
+		return err
+	}
+	return &task.Error{Code: task.CodeNoSpace, Message: "write " + path, Err: file.Err, Hint: "Give a place that takes more with -o, or leave it out and read stdout."}
 }
 
 // meter tells on a terminal how far a long dump or restore is, unless the data

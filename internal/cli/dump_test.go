@@ -165,3 +165,32 @@ func TestDumpToAFile(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+// TestKilledRestore leaves nothing under the name, and nothing in the way of the
+// next one.
+func TestKilledRestore(t *testing.T) {
+	t.Parallel()
+	p := newPerson(t)
+	p.cctask("run", "[[flood 6000000]]")
+	p.cctask("dump", "-o", "all.jsonl")
+	all, err := os.ReadFile(filepath.Join(p.cmd.Dir, "all.jsonl"))
+	check(t, err)
+	cmd := p.command("restore", "-", "--db", "new.db")
+	in, err := cmd.StdinPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	_, err = in.Write(all[:len(all)-10]) // more than a pipe holds: it has been read
+	check(t, err)
+	check(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	if _, err := os.Lstat(filepath.Join(p.cmd.Dir, "new.db")); !os.IsNotExist(err) {
+		t.Errorf("a killed restore left %v", err)
+	}
+	p.cctask("restore", "all.jsonl", "--db", "new.db")
+	if p.cctask("dump", "--db", "new.db") != string(all) {
+		t.Error("the dump of the second try differs")
+	}
+	if left, _ := filepath.Glob(filepath.Join(p.cmd.Dir, "new.db.*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
