@@ -63,7 +63,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "keep": keep, "reach": reach, "phase": phase, "gate": gate, "pass": pass,
-			"for-each-bad": forEachBad, "hook-event": hookEvent, "shown": shown, "capture": capture,
+			"for-each-bad": forEachBad, "hook-event": hookEvent, "written": written, "shown": shown, "capture": capture,
 			"for-each-change": forEachChange, "whole": whole,
 		},
 	})
@@ -195,6 +195,16 @@ func hookEvent(ts *testscript.TestScript, _ bool, args []string) {
 	answer := fmt.Sprintf(`{"task_id":%q,"status":"queued"}`, args[1])
 	event := fmt.Sprintf(`{"hook_event_name":"PostToolUse","tool_response":%q}`, answer)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(event), 0o600))
+}
+
+// written FILE TEXT waits until a command in the background has written a text.
+func written(ts *testscript.TestScript, _ bool, args []string) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if text, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && strings.Contains(string(text), args[1]) {
+			return
+		}
+	}
+	ts.Fatalf("%s does not hold %s", args[0], args[1])
 }
 
 // pass NAME lets the claude at the gate go on. Opening blocks until it is there.
