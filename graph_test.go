@@ -11,7 +11,9 @@ import (
 // of this module, and which packages alone may import a foreign one.
 var allowed = map[string][]string{
 	".":                         {"internal/cli"},
-	"internal/cli":              {"internal/ipc", "internal/dump", "internal/statedir", "mcp", "engine", "engine/task", "engine/runner", "engine/claude", "storage"},
+	"internal/human":            {"engine/task", "engine/claude"},
+	"internal/top":              {"engine", "engine/task", "engine/claude", "internal/human"},
+	"internal/cli":              {"internal/ipc", "internal/dump", "internal/human", "internal/statedir", "internal/top", "mcp", "engine", "engine/task", "engine/runner", "engine/claude", "storage"},
 	"internal/ipc":              {"engine", "engine/task", "internal/statedir"},
 	"mcp":                       {"engine", "engine/task"},
 	"engine":                    {"engine/task", "engine/runner", "engine/claude"},
@@ -52,6 +54,8 @@ var foreign = map[string][]string{
 	"github.com/tidwall":               {"internal/cli"},
 	"gopkg.in/natefinch/lumberjack.v2": {"internal/cli"},
 	"golang.org/x/term":                {"internal/cli"},
+	"charm.land/bubbletea":             {"internal/top"},
+	"github.com/charmbracelet/x/ansi":  {"internal/top"},
 }
 
 func TestImportGraph(t *testing.T) {

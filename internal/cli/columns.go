@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cctask/engine/task"
+	"cctask/internal/human"
 )
 
 // column is what a table can show of a task.
@@ -140,7 +141,7 @@ func table(cols []column, tasks []task.Task, width int, colour bool, now time.Ti
 				text += strings.Repeat(" ", widths[i]-textWidth(text)+2)
 			}
 			if colour && n > 0 && cols[i].name == "status" {
-				text = fmt.Sprintf("\x1b[%dm%s\x1b[0m", colours[tasks[n-1].Status.Public()], text)
+				text = fmt.Sprintf("\x1b[%dm%s\x1b[0m", human.StatusColours[tasks[n-1].Status.Public()], text)
 			}
 			b.WriteString(text)
 		}
@@ -210,9 +211,4 @@ func costText(t task.Task) string {
 		return cost(t.CostUSD)
 	}
 	return "-"
-}
-
-var colours = map[task.Status]int{
-	task.Queued: 36, task.Running: 34, task.Completed: 32, task.Failed: 31,
-	task.Timeout: 33, task.Cancelled: 35, task.Interrupted: 33,
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/internal/human"
 )
 
 type logFlags struct {
@@ -97,10 +97,10 @@ func (l *logReader) run(ctx context.Context) error {
 			l.q.Offset, l.out = begin, l.logWriter(drop)
 		}
 	}
-	if lines, ok := l.out.(*lineWriter); ok && l.q.Offset > 0 {
+	if lines, ok := l.out.(*human.LineWriter); ok && l.q.Offset > 0 {
 		// A line that began before is left out; one that begins here is not.
 		l.q.Offset--
-		lines.at, lines.torn = l.q.Offset, true
+		lines.At, lines.Torn = l.q.Offset, true
 	}
 	for {
 		piece, err := l.svc.Output(ctx, l.q)
@@ -158,8 +158,8 @@ func (l *logReader) next(ctx context.Context) (more bool, err error) {
 // not come to its end, comes again.
 func (l *logReader) tellOffset() {
 	at := l.q.Offset
-	if lines, ok := l.out.(*lineWriter); ok {
-		at = lines.at
+	if lines, ok := l.out.(*human.LineWriter); ok {
+		at = lines.At
 	}
 	which := ""
 	if l.q.Attempt > 1 {
@@ -187,10 +187,10 @@ func (l *logReader) tailStart(ctx context.Context) (offset int64, drop int, err 
 	q.Tail, q.Limit = 0, 0
 	for room := int64(firstTail); ; room *= tailGrowth {
 		q.Offset = max(0, end.Size-room)
-		lines := &lineWriter{at: q.Offset, torn: q.Offset > 0}
+		lines := &human.LineWriter{At: q.Offset, Torn: q.Offset > 0}
 		c := tailCounter{least: l.tail}
-		lines.line = func(line []byte) error {
-			c.add(lines.at, l.shownLines(line))
+		lines.Line = func(line []byte) error {
+			c.add(lines.At, l.shownLines(line))
 			return nil
 		}
 		if err := copyStream(ctx, l.svc, q, lines); err != nil {
@@ -203,7 +203,7 @@ func (l *logReader) tailStart(ctx context.Context) (offset int64, drop int, err 
 		}
 		if c.shown >= l.tail || q.Offset == 0 {
 			if len(c.begins) == 0 {
-				return lines.at, 0, nil
+				return lines.At, 0, nil
 			}
 			return c.begins[0], max(0, c.shown-l.tail), nil
 		}
@@ -249,13 +249,13 @@ func (l *logReader) logWriter(drop int) logWriter {
 			io.Closer
 		}{l.Stdout, io.NopCloser(nil)}
 	case l.stderr:
-		return &lineWriter{line: func(line []byte) error {
+		return &human.LineWriter{Line: func(line []byte) error {
 			_, err := fmt.Fprintln(l.Stdout, claude.Visible(string(line)))
 			return err
 		}}
 	}
 	paint := l.logPainter()
-	return &lineWriter{line: func(line []byte) error {
+	return &human.LineWriter{Line: func(line []byte) error {
 		for _, r := range claude.Render(line) {
 			text, more := r.Text, true
 			for ; drop > 0 && more; drop-- {
@@ -270,48 +270,4 @@ func (l *logReader) logWriter(drop int) logWriter {
 		}
 		return nil
 	}}
-}
-
-// lineWriter calls line for each line, without its newline.
-type lineWriter struct {
-	line func([]byte) error
-	at   int64 // where in the stream the line begins that is not whole yet
-	rest []byte
-	torn bool // what comes before the first newline is the end of a line
-}
-
-func (w *lineWriter) Write(p []byte) (int, error) {
-	for n := len(p); ; {
-		i := bytes.IndexByte(p, '\n')
-		if i < 0 && w.torn {
-			w.at += int64(len(p))
-			return n, nil
-		}
-		if i < 0 {
-			w.rest = append(w.rest, p...)
-			return n, nil
-		}
-		line := p[:i]
-		p = p[i+1:]
-		if len(w.rest) > 0 {
-			line = append(w.rest, line...)
-			w.rest = w.rest[:0]
-		}
-		if !w.torn {
-			if err := w.line(line); err != nil {
-				return 0, err
-			}
-		}
-		w.torn = false
-		w.at += int64(len(line)) + 1
-	}
-}
-
-func (w *lineWriter) Close() error {
-	if len(w.rest) == 0 {
-		return nil
-	}
-	err := w.line(w.rest)
-	w.at, w.rest = w.at+int64(len(w.rest)), nil
-	return err
 }

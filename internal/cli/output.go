@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +12,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/internal/human"
 )
 
 func jsonFlag(cmd *cobra.Command, to *bool) {
@@ -113,20 +113,12 @@ type writerFunc func(p []byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// kindColours are the colours of rendered log lines on a terminal.
-var kindColours = map[string]int{
-	claude.KindTool: 36, claude.KindOutput: 90, claude.KindNote: 90, claude.KindError: 31, claude.KindEnd: 32,
-}
-
 // logPainter colours lines by their kind where colours are wanted.
 func (a *app) logPainter() func(claude.Line) string {
 	colour := a.coloured(a.Stdout)
 	return func(l claude.Line) string {
-		code, ok := kindColours[l.Kind]
-		if strings.HasPrefix(l.Text, "✘") {
-			code = kindColours[claude.KindError]
-		}
-		if !ok || !colour {
+		code := human.LineColour(l)
+		if code == 0 || !colour {
 			return l.Text
 		}
 		return fmt.Sprintf("\x1b[%dm%s\x1b[0m", code, l.Text)

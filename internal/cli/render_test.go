@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cctask/engine/task"
+	"cctask/internal/human"
 )
 
 func TestLineWriter(t *testing.T) {
@@ -16,7 +17,7 @@ func TestLineWriter(t *testing.T) {
 	const text = "one\n\ntwo and more\nlast"
 	for size := 1; size <= len(text); size++ {
 		var lines []string
-		w := &lineWriter{line: func(l []byte) error { lines = append(lines, string(l)); return nil }}
+		w := &human.LineWriter{Line: func(l []byte) error { lines = append(lines, string(l)); return nil }}
 		for i := 0; i < len(text); i += size {
 			if _, err := w.Write([]byte(text[i:min(i+size, len(text))])); err != nil {
 				t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cctask/engine/task"
+	"cctask/internal/human"
 )
 
 // count reads a number from 0 to most.
@@ -92,61 +93,14 @@ func (s *span) Set(text string) error {
 	return nil
 }
 
-// duration writes a time as a person reads it.
-func duration(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return fmt.Sprintf("%dms", d.Milliseconds())
-	case d < time.Minute:
-		return fmt.Sprintf("%.1fs", d.Seconds())
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-	}
-	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-}
+// What every view for people shares.
+var (
+	duration = human.Duration
+	clock    = human.Clock
+	ago      = human.Ago
+	plural   = human.Plural
+	cost     = human.Cost
+	oneLine  = human.OneLine
 
-// clock is duration in whole seconds, for what is redrawn each second.
-func clock(d time.Duration) string {
-	if d < time.Minute {
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	}
-	return duration(d)
-}
-
-// ago writes how long something is past.
-func ago(t, now time.Time) string {
-	d := now.Sub(t)
-	switch {
-	case d < time.Second:
-		return "now"
-	case d < time.Minute:
-		return fmt.Sprintf("%ds ago", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm ago", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh ago", int(d.Hours()))
-	}
-	return fmt.Sprintf("%dd ago", int(d.Hours()/24))
-}
-
-// plural writes how many there are of something.
-// bytesText is a number of bytes for people: "17 B", "3.4 MiB".
-func bytesText(n int64) string {
-	v, unit := float64(n), 0
-	for ; v >= 1024 && unit < 4; unit++ {
-		v /= 1024
-	}
-	if unit == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %ciB", v, "KMGT"[unit-1])
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
-func cost(usd float64) string { return fmt.Sprintf("$%.4f", usd) }
+	bytesText = human.Bytes
+)

@@ -4,13 +4,10 @@ import (
 	"io"
 	"math"
 	"os"
-	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/term"
-
-	"cctask/engine/claude"
 )
 
 // columns is the width of the terminal behind w; elsewhere there is no limit.
@@ -22,9 +19,6 @@ func columns(w io.Writer) int {
 	}
 	return math.MaxInt32
 }
-
-// oneLine makes foreign text safe to stand in a line of a terminal.
-func oneLine(s string) string { return claude.Visible(strings.Join(strings.Fields(s), " ")) }
 
 // textWidth is the number of columns that s takes.
 func textWidth(s string) (n int) {

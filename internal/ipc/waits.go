@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cctask/engine"
@@ -35,9 +36,17 @@ type waits struct {
 }
 
 type waiter struct {
-	id   task.ID
-	seen uint64
-	wake chan struct{}
+	id    task.ID // "": all tasks
+	seen  uint64
+	wake  chan struct{}
+	ended atomic.Bool // for Changes: an end was among what woke it
+}
+
+func (w *waiter) tell() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
 }
 
 // stream is one GET /v1/events.
@@ -94,10 +103,13 @@ func (ws *waits) deliver(ev engine.Event) {
 		if !ev.Ended && (w.seen == engine.UntilEnd || ev.Version <= w.seen) {
 			continue
 		}
-		select {
-		case w.wake <- struct{}{}:
-		default:
+		w.tell()
+	}
+	for w := range ws.byID[""] {
+		if ev.Ended {
+			w.ended.Store(true)
 		}
+		w.tell()
 	}
 }
 
