@@ -15,7 +15,7 @@ import (
 // Bounds of a page: what it takes in memory, and for how long a file that
 // nobody serves stays locked for it.
 const (
-	pageTasks  = 100
+	pageTasks  = 40
 	pageLooks  = 2000
 	pageBytes  = 1 << 20
 	smallBytes = 64 << 10 // most of a task's streams that come with its record

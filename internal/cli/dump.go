@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -50,6 +51,7 @@ task, markdown is for people.`,
 			// A reader that has seen enough ends the dump, not us before we
 			// have removed a copy.
 			signal.Ignore(syscall.SIGPIPE)
+			debug.SetGCPercent(dumpGarbage)
 			err := a.dump(ctx, f, refs)
 			if errors.Is(err, errReaderLeft) {
 				return nil
@@ -66,6 +68,10 @@ task, markdown is for people.`,
 	fl.StringVarP(&f.file, "file", "o", "", "write to `FILE`, which gets its name when it is whole")
 	return cmd
 }
+
+// dumpGarbage is how much of what lives may lie about as garbage, in percent: all
+// that passes through a dump or a restore is garbage at once.
+const dumpGarbage = 25
 
 func (f *dumpFlags) check() error {
 	switch f.output {

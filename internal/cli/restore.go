@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +55,7 @@ were dumped are interrupted.`,
 			if f.activate {
 				return a.activate(ctx, path)
 			}
+			debug.SetGCPercent(dumpGarbage)
 			return a.restore(ctx, args[0], path, f.partial)
 		}),
 	}
