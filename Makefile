@@ -104,7 +104,6 @@ foreign: ## Install the MCP clients and suites of others for the tests into .cac
 
 $(FOREIGN):
 	@mkdir -p $(CACHE)/foreign
-	@rm -f $(CACHE)/foreign/*.installed
 	cp testdata/foreign/package.json testdata/foreign/package-lock.json $(CACHE)/foreign
 	cd $(CACHE)/foreign && npm ci --ignore-scripts --loglevel=error --no-audit --no-fund
 	@touch $@

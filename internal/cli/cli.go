@@ -86,7 +86,7 @@ func newRoot(a *app) *cobra.Command {
 	a.registerSettings(root)
 	for _, f := range []func(*app) *cobra.Command{
 		newRun, newStart, newStatus, newList, newLogs, newWait, newCancel, newResume, newRetry, newRemove,
-		newTop, newDump, newRestore, newDaemon, newMCP, newVersion, newCompletion, newSetup, newHook, newDoctor,
+		newTop, newDump, newRestore, newReport, newDaemon, newMCP, newVersion, newCompletion, newSetup, newHook, newDoctor,
 	} {
 		root.AddCommand(f(a))
 	}

@@ -1,7 +1,7 @@
 // @modelcontextprotocol/sdk, the legacy era.
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js'
-import { CallToolResultSchema, CreateTaskResultSchema, EmptyResultSchema, ResourceUpdatedNotificationSchema } from '@modelcontextprotocol/sdk/types.js'
+import { CallToolResultSchema, EmptyResultSchema } from '@modelcontextprotocol/sdk/types.js'
 import { check, done, same } from './checks.mjs'
 import { suite } from './suite.mjs'
 
@@ -19,25 +19,6 @@ await suite({
   read: (uri) => client.readResource({ uri }),
   request: (method) => client.request({ method }, EmptyResultSchema),
   notFound: -32002,
-  subscribe: async (uris, told) => {
-    client.setNotificationHandler(ResourceUpdatedNotificationSchema, (n) => told(n.params.uri))
-    for (const uri of uris) await client.subscribeResource({ uri })
-    return async () => { for (const uri of uris) await client.unsubscribeResource({ uri }) }
-  },
-  startTask: async (args) => (await client.request({ method: 'tools/call', params: { name: 'execute_cc_task', arguments: args, task: {} } }, CreateTaskResultSchema)).task,
-  getTask: (id) => client.experimental.tasks.getTask(id),
-  taskResult: (id) => client.experimental.tasks.getTaskResult(id, CallToolResultSchema),
-  cancelTask: (id) => client.experimental.tasks.cancelTask(id),
-})
-await check('task-stream', async () => {
-  const seen = []
-  const call = client.experimental.tasks.callToolStream({ name: 'execute_cc_task', arguments: { prompt: '[[text streamed]]' } }, CallToolResultSchema, { task: {} })
-  for await (const m of call) seen.push(m)
-  same([seen[0].type, seen.at(-1).type, seen.at(-1).result?.structuredContent.result], ['taskCreated', 'result', 'streamed'])
-})
-await check('task-list', async () => {
-  const { tasks } = await client.experimental.tasks.listTasks()
-  if (tasks.length < 3) throw new Error(JSON.stringify(tasks))
 })
 await check('close', () => client.close())
 done()

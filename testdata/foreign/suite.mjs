@@ -136,31 +136,7 @@ export async function suite(c) {
     const r = await client.complete({ ref: { type: 'ref/prompt', name: 'resume_task' }, argument: { name: 'task_id', value: 'keep' } })
     same(r.completion.values, ['keeper'])
   })
-
-  await check('updates', async () => {
-    const id = await start(`[[gate ${process.env.GATE}]][[text passed]]`)
-    const uris = [`task://${id}`, `task://${id}/stdout`]
-    const updated = new Set()
-    const stop = await c.subscribe(uris, (uri) => updated.add(uri))
-    await (await open(process.env.GATE, 'w')).close() // the task goes on
-    await until(() => updated.size === uris.length)
-    same([...updated].sort(), uris)
-    same((await status(id, { wait_seconds: 50 })).result, 'passed')
-    await stop()
-  })
-  await check('task', async () => {
-    const t = await c.startTask({ prompt: '[[text done]]' })
-    same(t.status, 'working')
-    await until(async () => (await c.getTask(t.taskId)).status === 'completed')
-    const r = await c.taskResult(t.taskId)
-    same([r.structuredContent.task_id, r.structuredContent.result], [t.taskId, 'done'])
-    same((await status(t.taskId)).status, 'completed')
-  })
-  await check('task-cancelled', async () => {
-    const t = await c.startTask({ prompt: '[[hang]]' })
-    await c.cancelTask(t.taskId)
-    await until(async () => (await c.getTask(t.taskId)).status === 'cancelled')
-    same((await status(t.taskId)).status, 'cancelled')
-  })
-  await check('task-unknown', async () => same((await fails(c.getTask('nobody'))).code, -32602))
 }
+
+// pass lets a task that waits at the gate go on.
+export async function pass() { await (await open(process.env.GATE, 'w')).close() }

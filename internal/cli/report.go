@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"cctask/engine"
+	"cctask/engine/claude"
+	"cctask/engine/task"
+	"cctask/internal/report"
+)
+
+// reportFlags say what a report is of, and where it goes.
+type reportFlags struct {
+	filterFlags
+	file  string
+	limit int
+}
+
+const reportLong = `Write one HTML page with a timeline, totals, cost over time, the longest tasks, what did
+not complete and why, and each task's prompt and answer. The file needs nothing but a
+browser and loads nothing from anywhere. It holds what the tasks said: whoever gets it
+can read that.
+
+A page of up to 10,000 tasks is smaller than 5 MB. A prompt or an answer is cut to 64 KiB,
+and to less where all of them together would not fit; the page says where it cut.`
+
+func newReport(a *app) *cobra.Command {
+	var f reportFlags
+	cmd := &cobra.Command{
+		Use: "report", Short: "Write an HTML page about tasks", Long: reportLong,
+		Example:     "  cctask report -o tasks.html\n  cctask report --since 7d --label nightly -o week.html\n  cctask report --status failed,timeout > failed.html",
+		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
+		Args:        arguments(0, 0, ""),
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		filter, err := f.filter(time.Now(), nil)
+		switch {
+		case err != nil:
+			return err
+		case f.limit < 1:
+			return badInput(fmt.Sprintf("--limit: %d is not a number of tasks", f.limit), "Leave it out for the newest 10000.")
+		case f.file == "" && isTerminal(a.Stdout):
+			return badInput("report needs a file to write", "Name one with -o, as in `cctask report -o tasks.html`, or send stdout into one.")
+		}
+		signal.Ignore(syscall.SIGPIPE) // a reader that leaves early ends in an error that is none
+		return a.connected(func(ctx context.Context, svc engine.Service, _ []string) error {
+			return a.makeReport(ctx, svc, filter, f, selection(cmd))
+		})(cmd, args)
+	}
+	fl := cmd.Flags()
+	fl.StringVarP(&f.file, "file", "o", "", "write to `FILE`, which gets its name when it is whole and is readable by you alone; - is stdout")
+	f.register(cmd)
+	fl.IntVar(&f.limit, "limit", 10_000, "most tasks, the newest; a `NUMBER`")
+	return cmd
+}
+
+// selection is what was typed to choose the tasks.
+func selection(cmd *cobra.Command) string {
+	var words []string
+	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Changed && f.Name != "file" {
+			words = append(words, "--"+f.Name+" "+strings.Trim(f.Value.String(), "[]"))
+		}
+	})
+	return strings.Join(words, " ")
+}
+
+func (a *app) makeReport(ctx context.Context, svc engine.Service, filter task.Filter, f reportFlags, selected string) error {
+	r, size := report.New(time.Now()), 0
+	err := a.dumpOut(f.file, func(w io.Writer) error {
+		more, err := a.collect(ctx, svc, filter, f.limit, r)
+		if err != nil {
+			return err
+		}
+		return r.Write(writerFunc(func(p []byte) (int, error) {
+			size += len(p)
+			return w.Write(p)
+		}), report.About{Version: version(), Selection: selected, More: more})
+	})
+	if errors.Is(err, errReaderLeft) {
+		return nil
+	}
+	if err == nil && f.file != "" && f.file != "-" {
+		fmt.Fprintf(a.Stderr, "%s: %s, %.1f MB. Open it in a browser.\n", claude.Visible(f.file), plural(r.Len(), "task"), float64(size)/1e6)
+	}
+	return err
+}
+
+// collect reads the tasks into r and tells whether there are more than limit.
+func (a *app) collect(ctx context.Context, svc engine.Service, f task.Filter, limit int, r *report.Report) (more bool, err error) {
+	show := newMeter(a, nil, "read")
+	if isTerminal(a.Stderr) {
+		show.to = a.Stderr // what is read goes to no terminal
+	}
+	defer show.clear()
+	for {
+		f.Limit = min(limit-r.Len(), maxListed)
+		page, err := svc.List(ctx, f)
+		if err != nil {
+			return false, err
+		}
+		for _, t := range page.Tasks {
+			e, err := entry(ctx, svc, t.ID)
+			if errors.Is(err, task.ErrNotFound) {
+				continue // removed meanwhile
+			}
+			if err != nil {
+				return false, err
+			}
+			r.Add(e)
+			show.tasks++
+			show.add(e.Task.PromptBytes + int(e.Task.ResultBytes))
+		}
+		f.Cursor = page.NextCursor
+		if f.Cursor == "" || r.Len() >= limit {
+			return f.Cursor != "", nil
+		}
+	}
+}
+
+// entry reads a task with its answer and its prompts.
+func entry(ctx context.Context, svc engine.Service, id task.ID) (report.Entry, error) {
+	t, err := svc.Get(ctx, string(id))
+	e := report.Entry{Task: t}
+	if err != nil {
+		return e, err
+	}
+	for _, at := range t.Attempts {
+		switch {
+		case at.PromptN != at.N: // an earlier attempt's
+		case at.N == 1 && len(t.PromptHead) == t.PromptBytes:
+			e.Prompts = append(e.Prompts, report.Prompt{Attempt: 1, Text: t.PromptHead, Bytes: int64(t.PromptBytes)})
+		default:
+			out, err := svc.Output(ctx, engine.OutputQuery{Ref: string(id), Attempt: at.N, Stream: task.Prompt, Limit: report.MaxText})
+			if err != nil {
+				return e, err
+			}
+			e.Prompts = append(e.Prompts, report.Prompt{Attempt: at.N, Text: string(out.Data), Bytes: out.Size})
+		}
+	}
+	return e, nil
+}
