@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -216,23 +217,42 @@ func (b *tab) click(selector string) {
 	}
 }
 
-func (b *tab) key(key string, code int) {
-	for _, kind := range []string{"rawKeyDown", "keyUp"} {
-		b.call("Input.dispatchKeyEvent", map[string]any{"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code})
-	}
+// key presses a key.
+func (b *tab) key(key string) {
+	p := map[string]any{"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": keyCodes[key]}
 	if key == "Enter" {
-		b.call("Input.dispatchKeyEvent", map[string]any{"type": "char", "key": key, "text": "\r"})
+		p["text"] = "\r"
 	}
+	b.call("Input.dispatchKeyEvent", p)
+	p["type"] = "keyUp"
+	b.call("Input.dispatchKeyEvent", p)
+}
+
+var keyCodes = map[string]int{
+	"Enter": 13, "Escape": 27, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40,
+	"k": 75, "+": 187, "-": 189,
 }
 
 // shot keeps a picture in $CCTASK_SHOTS, for people to look at.
-func (b *tab) shot(name string, whole bool) {
+func (b *tab) shot(name string) {
+	b.keep(name+".png", "Page.captureScreenshot", map[string]any{"format": "png"})
+}
+
+// pdf prints the page, and keeps that too.
+func (b *tab) pdf() {
+	b.keep("page.pdf", "Page.printToPDF", map[string]any{"printBackground": false})
+}
+
+func (b *tab) keep(name, method string, params map[string]any) {
+	b.t.Helper()
 	dir := os.Getenv("CCTASK_SHOTS")
-	if dir == "" {
+	if dir == "" && method == "Page.captureScreenshot" {
 		return
 	}
-	r := b.call("Page.captureScreenshot", map[string]any{"format": "png", "captureBeyondViewport": whole})
-	data, err := base64.StdEncoding.DecodeString(r["data"].(string))
+	data, err := base64.StdEncoding.DecodeString(b.call(method, params)["data"].(string))
 	must(b.t, err)
-	must(b.t, os.WriteFile(filepath.Join(dir, name+".png"), data, 0o600))
+	if dir != "" {
+		name = strings.ReplaceAll(strings.TrimPrefix(b.t.Name(), "TestPage/"), "/", "-") + "-" + name
+		must(b.t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
+	}
 }

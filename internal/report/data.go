@@ -14,7 +14,7 @@ type data struct {
 	Version   string `json:"version"`
 	Selection string `json:"selection,omitempty"`
 	More      bool   `json:"more,omitempty"`
-	TextLimit int    `json:"textLimit"` // about how many bytes are shown of a text that was cut
+	TextLimit int    `json:"textLimit,omitempty"` // about how many bytes are shown of a text that was cut; 0: none was
 
 	Totals  totals  `json:"totals"`
 	Longest []int   `json:"longest"` // places in Tasks

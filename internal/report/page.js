@@ -24,11 +24,14 @@ function el(tag, props, ...kids) {
 // A text is a string, or [its beginning, bytes of the whole].
 const str = t => Array.isArray(t) ? t[0] : t || '';
 const word = i => i ? str(D.words[i - 1]) : '';
-const title = t => str(t.n) || prompt(t).trim().split('\n')[0] || t.id;
+const title = t => str(t.n) || line(t) || t.id;
+const line = t => prompt(t).trim().split('\n')[0].slice(0, 300);
+// heading is the name with the prompt's first line, or that alone.
+const heading = t => [el('bdi', {}, title(t).slice(0, 300)), str(t.n) && line(t) ? el('bdi', { className: 'dim' }, line(t)) : null];
 const prompt = t => t.a.length ? str(t.a[0].p) : '';
 
 const plural = (n, what) => n.toLocaleString() + ' ' + what + (n === 1 ? '' : 's');
-const usd = v => '$' + (v >= 100 ? v.toLocaleString(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 }) : v.toFixed(v >= 1 ? 2 : 4));
+const usd = v => !v ? '$0' : '$' + (v >= 100 ? v.toLocaleString(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 }) : v.toFixed(v >= 1 ? 2 : 4));
 const two = n => String(n).padStart(2, '0');
 function dur(ms) {
   const s = ms / 1000;
@@ -111,11 +114,12 @@ function timeline() {
   const lanes = D.totals.lanes, lane = lanes <= 16 ? 24 : Math.max(4, Math.floor(420 / lanes));
   for (const [k, v] of [['lanes', lanes], ['lane', lane + 'px'], ['gap', (lane > 12 ? 3 : 1) + 'px']]) $('plot').style.setProperty('--' + k, v);
   bars.forEach((b, n) => {
-    const t = D.tasks[b.i], x = xOf(b.a.s);
+    const x = xOf(b.a.s);
     b.w = xOf(b.a.e) - x;
-    b.el = el('button', { className: 'bar ' + b.a.st, tabIndex: n ? -1 : 0 }, (b.a.n > 1 ? '↻' + b.a.n + ' ' : '') + title(t).slice(0, 80));
+    b.x = x;
+    b.el = el('button', { className: 'bar slim ' + b.a.st, tabIndex: n ? -1 : 0 });
     b.el.dataset.n = n;
-    Object.assign(b.el.style, { left: percent(x), width: percent(b.w), top: `calc(${b.a.la || 0} * var(--lane))` });
+    Object.assign(b.el.style, { left: percent(x), width: percent(b.w), top: (b.a.la || 0) * lane + 'px' });
   });
   $('lanes').append(...bars.map(b => b.el));
   cost();
@@ -188,8 +192,6 @@ function zoomTo(to, clientX) {
 function layout() {
   $('plot').style.width = zoom * 100 + '%';
   $('plot').style.setProperty('--height', $('plot').offsetHeight + 'px');
-  const px = $('plot').offsetWidth;
-  bars.forEach(b => b.el.classList.toggle('slim', b.w * px < 44 || D.totals.lanes > 28));
   $('out').disabled = $('fit').disabled = zoom <= 1;
   ticks();
 }
@@ -217,6 +219,20 @@ function ticks() {
     }
   });
   $('ticks').replaceChildren(...found);
+  labels(px, seen);
+}
+
+// labels writes names into the bars in sight that have room for one: text in all
+// of many thousand would make each zoom slow.
+function labels(px, seen) {
+  if (D.totals.lanes > 28) return;
+  for (const b of bars) {
+    const wide = b.w * px >= 44;
+    if (b.wide === wide || wide && (b.x > seen[1] || b.x + b.w < seen[0])) continue;
+    b.wide = wide;
+    b.el.classList.toggle('slim', !wide);
+    b.el.textContent = wide ? (b.a.n > 1 ? '↻' + b.a.n + ' ' : '') + title(D.tasks[b.i]).slice(0, 80) : '';
+  }
 }
 function place(e, x, w) {
   e.style.left = percent(x);
@@ -246,7 +262,7 @@ function cost() {
 // The longest, and what did not complete.
 function item(i, value, ...more) {
   const t = D.tasks[i];
-  return el('li', { className: t.st }, el('button', { onclick: () => show(i) }, el('span', { className: 't' }, el('bdi', {}, title(t)), ...more), el('span', { className: 'v' }, value)));
+  return el('li', { className: t.st }, el('button', { onclick: () => show(i) }, el('i', { className: 'dot' }), el('span', { className: 't' }, ...heading(t), ...more), el('span', { className: 'v' }, value)));
 }
 function lists() {
   const most = D.longest.length ? D.tasks[D.longest[0]].ms : 0;
@@ -257,9 +273,9 @@ function lists() {
     $('long').append(li);
   }
   if (!most) $('long').append(el('li', { className: 'dim' }, 'Nothing ran.'));
-  if (!D.ends.length) $('ends').append(el('p', { className: 'dim' }, 'Every task that ended completed.'));
+  if (!D.ends.length) $('ends').append(el('p', { className: 'dim' }, D.tasks.some(t => t.f) ? 'Every task that ended completed.' : 'Nothing has ended.'));
   D.ends.forEach(e => {
-    const rows = e.tasks.slice(0, 3).map(i => item(i, dur(D.tasks[i].ms || 0), el('span', { className: 'm' }, str(D.tasks[i].m) || D.tasks[i].st)));
+    const rows = e.tasks.slice(0, 3).map(i => item(i, D.tasks[i].ms ? dur(D.tasks[i].ms) : '', el('span', { className: 'm' }, str(D.tasks[i].m) || D.tasks[i].st)));
     const all = e.tasks.length > 3 ? el('li', {}, el('button', { onclick: () => { reset(); want.why = e.why; list(); $('all-h').scrollIntoView(); } }, `All ${e.tasks.length.toLocaleString()} of them`)) : null;
     $('ends').append(el('div', { className: 'group' }, el('h3', {}, e.why.replaceAll('_', ' '), el('span', { className: 'dim' }, e.tasks.length.toLocaleString())), el('p', {}, e.hint), el('ul', { className: 'items' }, ...rows, all)));
   });
@@ -269,7 +285,7 @@ function lists() {
 const started = t => { const a = t.a.find(a => a.s); return a ? a.s : 0; };
 const columns = [
   ['status', 'Status', t => t.st, t => state(t.st)],
-  ['task', 'Task', t => title(t).toLowerCase(), (t, i) => el('button', {}, el('bdi', {}, title(t)))],
+  ['task', 'Task', t => title(t).toLowerCase(), t => el('button', {}, ...heading(t))],
   ['start', 'Started', started, t => started(t) ? short.format(at(started(t))) : ''],
   ['time', 'Time', t => t.ms || 0, t => t.ms ? dur(t.ms) : '', true],
   ['cost', 'Cost', t => t.usd || 0, t => t.usd ? usd(t.usd) : '', true],
@@ -301,7 +317,7 @@ function list() {
 function draw() {
   $('table').tBodies[0].replaceChildren(...found.slice(0, rows).map(i => {
     const t = D.tasks[i];
-    return el('tr', { onclick: () => show(i) }, ...columns.map(([name, , , cell, num]) => el('td', { className: 'c-' + name + (num ? ' num' : '') }, cell(t, i))));
+    return el('tr', { onclick: () => show(i) }, ...columns.map(([name, , , cell, num]) => el('td', { className: 'c-' + name + (num ? ' num' : '') }, cell(t))));
   }));
   $('table').hidden = !found.length;
   $('more').hidden = found.length <= rows;
@@ -333,7 +349,7 @@ function table() {
 let open = -1;
 function block(name, text, rest) {
   if (!text) return [];
-  const cut = Array.isArray(text) ? el('p', { className: 'cut' }, `This page holds the beginning of ${text[1].toLocaleString()} bytes. ${rest}`) : null;
+  const cut = Array.isArray(text) ? el('p', { className: 'cut' }, `The page holds the first ${new TextEncoder().encode(text[0]).length.toLocaleString()} of ${text[1].toLocaleString()} bytes. ${rest}`) : null;
   return [el('h3', {}, name), el('pre', { dir: 'auto', tabIndex: 0 }, str(text) || '…'), cut];
 }
 function show(i) {
@@ -358,11 +374,13 @@ function show(i) {
     str(a.m) ? el('p', { className: 'dim' }, str(a.m)) : null, a.n > 1 && a.p ? el('pre', { dir: 'auto' }, str(a.p)) : null)))];
   const step = (name, label, n) => el('button', { 'aria-label': label, title: label, disabled: order < 0 || found[order + n] === undefined, onclick: () => show(found[order + n]) }, name);
   const none = t.st === 'completed' ? 'The answer is empty.' : t.f ? 'It gave no answer.' : 'It has not ended yet.';
+  const held = d.contains(document.activeElement) ? document.activeElement.title : '';
   d.replaceChildren(
     el('div', { className: 'top' }, el('h2', { id: 'task-h' }, el('bdi', {}, title(t))), step('↑', 'Previous task', -1), step('↓', 'Next task', 1), el('button', { 'aria-label': 'Close', title: 'Close', onclick: () => d.close() }, '✕')),
     el('div', { className: 'body' }, why, facts, ...tries, ...block('Prompt', a.length ? a[0].p : '', ''),
-      ...(t.r ? block('Answer', t.r, 'cctask status shows more of it.') : [el('h3', {}, 'Answer'), el('p', { className: 'dim' }, none)])));
+      ...(t.r ? block('Answer', t.r, `cctask status ${t.id} shows more of it.`) : [el('h3', {}, 'Answer'), el('p', { className: 'dim' }, none)])));
   if (!d.open) d.showModal();
+  if (held) (d.querySelector(`.top [title="${held}"]:enabled`) || d.querySelector('.top [title=Close]')).focus();
   d.scrollTop = 0;
   if (location.hash.slice(1) !== t.id) history.replaceState(null, '', '#' + t.id);
 }
@@ -385,4 +403,5 @@ timeline();
 lists();
 table();
 dialog();
-$('foot').textContent = `Made by cctask ${D.version}. Times are those of ${Intl.DateTimeFormat().resolvedOptions().timeZone}. Prompts and answers longer than about ${D.textLimit.toLocaleString()} bytes are cut. Nothing is loaded from anywhere.`;
+$('foot').textContent = `Made by cctask ${D.version}. Times are those of ${Intl.DateTimeFormat().resolvedOptions().timeZone}. ` +
+  (D.textLimit ? `Texts are cut where they are longer than about ${D.textLimit.toLocaleString()} bytes. ` : '') + 'Nothing is loaded from anywhere.';

@@ -2,37 +2,274 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"cctask/engine/task"
 )
 
-// TestPage looks at the page as people do: wide and narrow, light and dark.
+// TestPage looks at the page as people do.
 func TestPage(t *testing.T) {
 	t.Parallel()
 	b := newTab(t)
+	for _, c := range []struct {
+		name string
+		run  func(*testing.T, *tab)
+	}{
+		{"looks", testLooks},
+		{"keys", testKeys},
+		{"finding", testFinding},
+		{"hostile", testHostilePage},
+		{"none", testNone},
+		{"print", testPrint},
+		{"many", testMany},
+		{"policy", testPolicy},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			of := *b
+			of.t = t
+			c.run(t, &of)
+			b.id = of.id
+		})
+	}
+}
+
+// fits wants the page to be no wider than the screen.
+func (b *tab) fits() {
+	b.t.Helper()
+	if over := b.eval(`document.documentElement.scrollWidth - innerWidth`).(float64); over > 0 {
+		b.t.Errorf("the page is %v pixels wider than the screen", over)
+	}
+}
+
+// task is what the page shows of the task that was opened.
+func (b *tab) task() string {
+	b.t.Helper()
+	b.eval(`new Promise(requestAnimationFrame)`)
+	return b.eval(`document.getElementById('task').open ? document.getElementById('task').innerText : ''`).(string)
+}
+
+// shows wants the opened task to show some words.
+func (b *tab) shows(parts ...string) {
+	b.t.Helper()
+	text := b.task()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			b.t.Errorf("the task does not show %q:\n%.2000s", part, text)
+		}
+	}
+}
+
+// is wants an expression to have a value.
+func (b *tab) is(js string, want any) {
+	b.t.Helper()
+	if got := b.eval(js); fmt.Sprint(got) != fmt.Sprint(want) {
+		b.t.Errorf("%s is %v, want %v", js, got, want)
+	}
+}
+
+// testLooks: wide and narrow, light and dark; a click shows prompt and answer.
+func testLooks(t *testing.T, b *tab) {
 	path := file(t, render(t, sample()))
 	for _, width := range []int{1280, 390} {
 		for _, scheme := range []string{"light", "dark"} {
-			name := fmt.Sprintf("%d-%s", width, scheme)
-			b.look(width, 844, scheme)
-			b.open(path)
-			b.shot(name, true)
-			if over := b.eval(`document.documentElement.scrollWidth - innerWidth`).(float64); over > 0 {
-				t.Errorf("%s: the page is %v pixels wider than the screen", name, over)
-			}
-			if n := b.eval(`document.querySelectorAll('.bar').length`).(float64); n != 62 {
-				t.Errorf("%s: %v bars", name, n)
-			}
-			b.click(".bar:nth-child(5)")
-			b.eval(`new Promise(requestAnimationFrame)`)
-			text := b.eval(`document.getElementById('task').innerText`).(string)
-			for _, part := range []string{"Read the sources first", "go test -race"} {
-				if !strings.Contains(text, part) {
-					t.Errorf("%s: the task does not show %q:\n%s", name, part, text)
-				}
-			}
-			b.shot(name+"-task", false)
-			b.quiet()
+			t.Run(fmt.Sprintf("%d-%s", width, scheme), func(t *testing.T) {
+				b.t = t
+				b.look(width, 900, scheme)
+				b.open(path)
+				b.fits()
+				b.shot("top")
+				b.is(`document.querySelectorAll('.bar').length`, 62)
+				b.is(`document.querySelectorAll('tbody tr').length`, 60)
+				b.is(`getComputedStyle(document.body).backgroundColor`, map[string]string{"light": "rgb(246, 247, 249)", "dark": "rgb(14, 17, 22)"}[scheme])
+				b.is(`[...document.querySelectorAll('h1, h2, dt, dd, td, .bar:not(.slim), button')].filter(e => e.offsetWidth && e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('#scroll')).length`, 0)
+				b.eval(`document.getElementById('long').scrollIntoView()`)
+				b.shot("lists")
+				b.eval(`document.getElementById('all-h').scrollIntoView()`)
+				b.shot("table")
+				b.click(".bar:nth-child(1)")
+				b.shows("Read the sources first", "Prompt", "Answer", "go test -race")
+				b.shot("task")
+				b.click("#task [title=Close]")
+				b.click("tbody tr:has(.c-tries:not(:empty)) button")
+				b.shows("2 attempts", "2. resume", "killed by signal 9", "leave the tests alone")
+				b.shot("attempts")
+				b.fits()
+				b.quiet()
+			})
 		}
+	}
+}
+
+// testKeys: everything can be reached without a mouse.
+func testKeys(t *testing.T, b *tab) {
+	b.look(1280, 900, "light")
+	b.open(file(t, render(t, sample())))
+	b.is(`document.querySelectorAll('.bar[tabindex="0"]').length`, 1)
+	b.eval(`document.querySelector('.bar').focus()`)
+	for _, key := range []string{"ArrowRight", "ArrowDown", "ArrowUp", "ArrowLeft", "End"} {
+		was := b.eval(`document.activeElement.dataset.n`)
+		b.key(key)
+		if at := b.eval(`document.activeElement.dataset.n`); at == was || at == nil {
+			t.Errorf("%s goes from %v to %v", key, was, at)
+		}
+	}
+	b.is(`document.activeElement.dataset.n`, 61)
+	if label := b.eval(`document.activeElement.getAttribute('aria-label')`).(string); !strings.Contains(label, "running, ") {
+		t.Errorf("a bar is named %q", label)
+	}
+	b.key("Home")
+	b.key("Enter")
+	b.shows("Prompt")
+	title := b.eval(`document.getElementById('task-h').innerText`)
+	b.key("k")
+	if now := b.eval(`document.getElementById('task-h').innerText`); now == title {
+		t.Errorf("k stays at %v", now)
+	}
+	b.is(`document.getElementById('task').contains(document.activeElement)`, true)
+	b.key("Escape")
+	b.is(`document.getElementById('task').open`, false)
+	b.is(`document.activeElement.dataset.n`, 0)
+	for _, zoom := range []string{"+", "+", "-"} {
+		b.key(zoom)
+	}
+	b.is(`document.getElementById('plot').offsetWidth / document.getElementById('scroll').clientWidth > 1.8`, true)
+	b.shot("zoomed")
+	// What is in sight has a time.
+	b.is(`[...document.querySelectorAll('#ticks span')].length > 4`, true)
+	b.quiet()
+}
+
+// testFinding: statuses, words, reasons, orders, and a link to a task.
+func testFinding(t *testing.T, b *tab) {
+	es := sample()
+	path := file(t, render(t, es))
+	b.look(1280, 900, "light")
+	b.open(path)
+	rows := func(want int) {
+		t.Helper()
+		b.is(`document.querySelectorAll('tbody tr').length`, want)
+	}
+	b.click("#chips .failed")
+	rows(4)
+	b.click("#chips .timeout")
+	rows(6)
+	b.click("#clear")
+	rows(60)
+	b.eval(`const find = document.getElementById('find'); find.value = 'FLAKY'; find.oninput(); new Promise(done => setTimeout(done, 200))`)
+	rows(8)
+	b.click("#clear")
+	b.click("th.c-cost button")
+	first := `Number(document.querySelector('tbody .c-cost').innerText.slice(1))`
+	if dear := b.eval(first).(float64); dear < 1.4 {
+		t.Errorf("the dearest costs %v", dear)
+	}
+	b.click("th.c-cost button")
+	b.is(`document.querySelector('th.c-cost').getAttribute('aria-sort')`, "ascending")
+	b.is(`document.querySelector('tbody .c-cost').innerText`, "")
+
+	for _, i := range []int{20, 21} {
+		b.eval(fmt.Sprintf("location.hash = %q; new Promise(requestAnimationFrame)", es[i].Task.ID))
+		b.shows(string(es[i].Task.ID))
+	}
+	b.eval(`location.reload()`)
+	b.await("Page.loadEventFired")
+	b.shows(string(es[21].Task.ID))
+	b.quiet()
+}
+
+// testHostilePage: whatever tasks say is shown as they said it.
+func testHostilePage(t *testing.T, b *tab) {
+	b.look(390, 844, "dark")
+	b.open(file(t, render(t, hostileEntries())))
+	b.fits()
+	for i, h := range hostile {
+		b.eval(fmt.Sprintf(`show(%d)`, i))
+		b.fits()
+		want := fmt.Sprintf("%q", strings.ToValidUTF8(h, ""))
+		got := fmt.Sprintf("%q", strings.ReplaceAll(b.eval(`[...document.querySelectorAll('#task pre')].pop().textContent`).(string), "\ufffd", ""))
+		if got != want {
+			t.Errorf("the page shows %s for %s", got, want)
+		}
+		b.shot(fmt.Sprint(i))
+	}
+	b.is(`typeof taken`, "undefined")
+	b.is(`document.querySelectorAll('#task img, #task svg, main img').length`, 0)
+	b.quiet()
+}
+
+func testNone(t *testing.T, b *tab) {
+	b.open(file(t, render(t, nil)))
+	b.fits()
+	b.shot("page")
+	b.open(file(t, render(t, []Entry{entry(now, "waits", "p", "")})))
+	b.is(`document.getElementById('time').hidden`, true)
+	b.open(file(t, render(t, []Entry{entry(now, "at once", "p", "", run{status: task.Completed})}))) // took no time
+	b.is(`document.querySelectorAll('.bar').length`, 1)
+	b.is(`document.querySelector('.bar').offsetWidth > 0`, true)
+	b.quiet()
+}
+
+// testPrint: on paper it is light, without what only a screen is for.
+func testPrint(t *testing.T, b *tab) {
+	b.look(1280, 900, "dark")
+	b.open(file(t, render(t, sample())))
+	b.call("Emulation.setEmulatedMedia", map[string]any{"media": "print", "features": []map[string]string{{"name": "prefers-color-scheme", "value": "dark"}}})
+	b.is(`getComputedStyle(document.body).backgroundColor`, "rgb(255, 255, 255)")
+	b.is(`getComputedStyle(document.body).color`, "rgb(22, 25, 29)")
+	b.is(`getComputedStyle(document.getElementById('find')).display`, "none")
+	b.look(794, 1123, "dark") // A4
+	b.fits()
+	b.pdf()
+	b.call("Emulation.setEmulatedMedia", map[string]any{"media": ""})
+	b.quiet()
+}
+
+// testMany: the largest page opens and answers in a moment.
+func testMany(t *testing.T, b *tab) {
+	b.look(1280, 900, "light")
+	path := file(t, many(t).Bytes())
+	began := time.Now()
+	b.open(path)
+	b.is(`document.querySelectorAll('.bar').length`, 12_000)
+	t.Logf("10,000 tasks are there after %v", time.Since(began))
+	b.fits()
+	b.shot("page")
+	b.is(`document.querySelectorAll('tbody tr').length`, 200)
+	b.click("#more")
+	b.is(`document.querySelectorAll('tbody tr').length`, 1200)
+	began = time.Now()
+	b.click("#in")
+	b.eval(`new Promise(requestAnimationFrame)`)
+	t.Logf("a zoom takes %v", time.Since(began))
+	b.eval(`show(9999)`)
+	b.shows("The page holds the first 1", "of 18,000 bytes. cctask status ")
+	b.shot("task")
+	b.quiet()
+}
+
+// testPolicy: even a script that got into the page could do nothing.
+func testPolicy(t *testing.T, b *tab) {
+	b.open(file(t, render(t, sample())))
+	b.quiet()
+	for _, js := range []string{
+		`(() => { const s = document.createElement('script'); s.textContent = 'window.taken = 1'; document.body.append(s); return typeof taken })()`,
+		`(() => { const p = document.createElement('p'); p.setAttribute('onclick', 'window.taken = 1'); document.body.append(p); p.click(); return typeof taken })()`,
+	} {
+		b.is(js, "undefined")
+	}
+	b.is(`fetch('http://127.0.0.1:9/').then(() => 'went', e => e.message)`, "Failed to fetch")
+	var refused []string
+	for len(b.events) > 0 {
+		if m := <-b.events; m.Method == "Log.entryAdded" && strings.Contains(string(m.Params), "Content Security Policy") {
+			refused = append(refused, m.Method)
+		} else if m.Method == "Network.requestWillBeSent" {
+			t.Errorf("a request went out: %s", m.Params)
+		}
+	}
+	if len(slices.Compact(refused)) == 0 {
+		t.Error("the policy refused nothing")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -252,29 +253,42 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestSize: 10,000 tasks that say much, some of them hostile and tried again.
+// many is a page of 10,000 tasks that say much, some of them tried again.
+var many = func() func(t *testing.T) *bytes.Buffer {
+	make := sync.OnceValues(func() (*bytes.Buffer, error) {
+		long := strings.Repeat("All of this is said at length, and <b>some</b> of it twice.\n", 300)
+		r := New(now)
+		for i := range 10_000 {
+			at := now.Add(-time.Duration(i) * 3 * time.Minute)
+			runs := []run{{took: time.Hour, status: task.Completed, usd: 0.123456789}}
+			if i%10 == 0 {
+				runs = []run{{took: time.Hour, status: task.Interrupted, reason: task.ReasonInterrupted, message: "killed by signal 9, perhaps out of memory"}, runs[0], runs[0]}
+			}
+			r.Add(entry(at, fmt.Sprintf("task-%d", i), fmt.Sprintf("Prompt %d. ", i)+long[:i%len(long)], long, runs...))
+		}
+		var b bytes.Buffer
+		return &b, r.Write(&b, About{})
+	})
+	return func(t *testing.T) *bytes.Buffer {
+		t.Helper()
+		b, err := make()
+		must(t, err)
+		return b
+	}
+}()
+
 func TestSize(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat("All of this is said at length, and <b>some</b> of it twice.\n", 300)
-	r := New(now)
-	for i := range 10_000 {
-		at := now.Add(-time.Duration(i) * 3 * time.Minute)
-		runs := []run{{took: time.Hour, status: task.Completed, usd: 0.123456789}}
-		if i%10 == 0 {
-			runs = []run{{took: time.Hour, status: task.Interrupted, reason: task.ReasonInterrupted, message: "killed by signal 9, perhaps out of memory"}, runs[0], runs[0]}
-		}
-		r.Add(entry(at, fmt.Sprintf("task-%d", i), fmt.Sprintf("Prompt %d. ", i)+long[:i%len(long)], long, runs...))
+	page := many(t).Bytes()
+	d := decode(t, page)
+	t.Logf("10,000 tasks: %d bytes, texts cut to %v", len(page), d["textLimit"])
+	if len(page) >= MaxPage || len(page) < MaxPage*98/100 {
+		t.Errorf("%d bytes", len(page))
 	}
-	var b bytes.Buffer
-	must(t, r.Write(&b, About{}))
-	t.Logf("10,000 tasks: %d bytes, texts cut to %d", b.Len(), r.data.TextLimit)
-	if b.Len() >= MaxPage || b.Len() < MaxPage*98/100 {
-		t.Errorf("%d bytes", b.Len())
+	if d["textLimit"].(float64) < 100 {
+		t.Error("too little of the texts is left")
 	}
-	if r.data.TextLimit < 100 {
-		t.Errorf("only %d bytes of a text are left", r.data.TextLimit)
-	}
-	if n := len(decode(t, b.Bytes())["tasks"].([]any)); n != 10_000 {
+	if n := len(d["tasks"].([]any)); n != 10_000 {
 		t.Errorf("%d tasks", n)
 	}
 }

@@ -85,8 +85,15 @@ func (x *texts) fit(budget int) {
 	}
 }
 
-// shown is about how many bytes are shown of a text that was cut.
-func (x *texts) shown() int { return max(0, x.limit-cutMark) }
+// shown is about how many bytes are shown of a text that was cut; 0 if none was.
+func (x *texts) shown() int {
+	for _, t := range x.all {
+		if int64(len(t.s)) < t.full {
+			return max(1, x.limit-cutMark)
+		}
+	}
+	return 0
+}
 
 // cut shortens a text to limit bytes of the page, if it takes more.
 func (t *text) cut(limit int) {
