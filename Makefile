@@ -68,7 +68,7 @@ demo: build claude ## Show the main job in under a minute: parallel tasks, a kil
 fuzz: ## Fuzz every fuzz target of PKGS (default all) for FUZZTIME (default 30s)
 	@for pkg in $$(go list $(PKGS)); do \
 	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzzminimizetime 1s -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzzminimizetime 10x -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 	  done; done
 
 .PHONY: bench
