@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -84,6 +85,7 @@ func FuzzLines(f *testing.F) {
 			_, _ = fmt.Fprintln(p.in, `{"jsonrpc":"2.0","id":"the last one","method":"ping"}`)
 		}()
 		due := requestsOf(input)
+		defer time.AfterFunc(20*time.Second, func() { panic(fmt.Sprintf("not answered: %v of %q", due, input)) }).Stop()
 		last := false
 		for m := range p.msgs {
 			if m.Method == "" {
@@ -92,31 +94,25 @@ func FuzzLines(f *testing.F) {
 			if string(m.ID) == "null" || m.JSONRPC != "2.0" || m.Error == nil && m.Result == nil && m.Method == "" {
 				t.Errorf("wrote %s", m.raw)
 			}
-			if last = last || string(m.ID) == `"the last one"`; last {
-				p.cancel() // what waits answers
+			if last = last || string(m.ID) == `"the last one"`; last && len(due) == 0 {
+				p.cancel() // what still waits has 50 ms to say so
 			}
 		}
 		if err := <-p.served; !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		if !last {
-			t.Error("the last request was not answered")
-		}
-		if len(due) > 0 {
-			t.Errorf("not answered: %v", due)
-		}
 	})
 }
 
-// requestsOf gives the ids that must be answered: of every request, but after a
-// cancel nobody can say which.
+// requestsOf gives the ids that must be answered at once: of every request that
+// does not wait for something; but after a cancel nobody can say which.
 func requestsOf(input []byte) map[string]bool {
 	due := map[string]bool{}
 	for line := range bytes.Lines(input) {
 		m, refusal := parse(line)
 		switch {
 		case refusal != nil:
-		case m.kind == isRequest:
+		case m.kind == isRequest && m.method != "tools/call" && m.method != "subscriptions/listen" && !strings.HasPrefix(m.method, "tasks/"):
 			due[string(m.ID)] = true
 		case m.method == "notifications/cancelled":
 			return nil
