@@ -91,7 +91,7 @@ func (a *app) makeReport(ctx context.Context, svc engine.Service, filter task.Fi
 		return nil
 	}
 	if err == nil && f.file != "" && f.file != "-" {
-		fmt.Fprintf(a.Stderr, "%s: %s, %.1f MB. Open it in a browser.\n", claude.Visible(f.file), plural(r.Len(), "task"), float64(size)/1e6)
+		fmt.Fprintf(a.Stderr, "%s: %s, %d kB. Open it in a browser.\n", claude.Visible(f.file), plural(r.Len(), "task"), (size+999)/1000)
 	}
 	return err
 }

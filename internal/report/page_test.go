@@ -245,7 +245,7 @@ func testMany(t *testing.T, b *tab) {
 	b.eval(`new Promise(requestAnimationFrame)`)
 	t.Logf("a zoom takes %v", time.Since(began))
 	b.eval(`show(9999)`)
-	b.shows("The page holds the first 1", "of 18,000 bytes. cctask status ")
+	b.shows("The page holds the first 1", "of 1,800 bytes. cctask status ")
 	b.shot("task")
 	b.quiet()
 }

@@ -256,7 +256,7 @@ func TestHostile(t *testing.T) {
 // many is a page of 10,000 tasks that say much, some of them tried again.
 var many = func() func(t *testing.T) *bytes.Buffer {
 	make := sync.OnceValues(func() (*bytes.Buffer, error) {
-		long := strings.Repeat("All of this is said at length, and <b>some</b> of it twice.\n", 300)
+		long := strings.Repeat("All of this is said at length, and <b>some</b> of it twice.\n", 30)
 		r := New(now)
 		for i := range 10_000 {
 			at := now.Add(-time.Duration(i) * 3 * time.Minute)
