@@ -21,7 +21,7 @@ const (
 	defaultTail = 8 << 10 // bytes a stream
 	// pieceSize bounds a piece of a stream, as maxResult does; what is left is
 	// for the rest of the task.
-	pieceSize = 24_000
+	pieceSize = 23_000
 )
 
 type checkArgs struct {
@@ -220,8 +220,17 @@ func (s *Server) cleanup(ctx context.Context, r *request) (any, error) {
 		return nil, err
 	}
 	r.progress("stopping")
-	t, err := s.svc.Cancel(ctx, a.TaskID)
-	if err != nil {
+	wait, cancel := context.WithTimeout(ctx, usualPatience)
+	defer cancel()
+	t, err := s.svc.Cancel(wait, a.TaskID)
+	switch {
+	case err != nil && wait.Err() != nil && ctx.Err() == nil:
+		// A full disk can keep an end from being recorded for any time.
+		return nil, &task.Error{
+			Code: task.CodeConflict, Message: fmt.Sprintf("task %s was told to stop, but its end is not recorded yet", clip(a.TaskID, 100)),
+			Hint: "Call cleanup_task again in a minute. If that does not help, see whether the disk is full.",
+		}
+	case err != nil:
 		return nil, fmt.Errorf("stop task %s: %w", clip(a.TaskID, 100), err)
 	}
 	if !a.KeepRecord {

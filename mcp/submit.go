@@ -190,6 +190,9 @@ func (s *Server) execute(ctx context.Context, r *request) (any, error) {
 	return s.show(ctx, t, outputArgs{Output: "tail", TailBytes: defaultTail})
 }
 
+// usualPatience is shorter than the 60 s after which most clients drop a call.
+const usualPatience = 50 * time.Second
+
 // patience is how long execute_cc_task waits where max_wait_seconds is left out;
 // 0: to the end. Claude Code lets a call take hours. Most other clients drop one
 // after 60 s, some without a word, and the answer is lost: they get what there is
@@ -205,7 +208,7 @@ func (r *request) patience(ctx context.Context) time.Duration {
 	if name == "claude-code" {
 		return 0
 	}
-	return 50 * time.Second
+	return usualPatience
 }
 
 // cancelFor stops the task of a call that the client has cancelled. The wish

@@ -391,3 +391,45 @@ func TestProgressText(t *testing.T) {
 		}
 	}
 }
+
+func TestATaskIsDeletedUnderThoseWhoWait(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	id := f.seed(t)
+	p.tool("1", "check_task_status", fmt.Sprintf(`{"task_id":%q,"wait_seconds":600}`, id))
+	f.until(t, "the call waits", func() bool { return f.waiting == 1 })
+	// As by the owner, where the end and the deletion can be one moment.
+	if err := f.Remove(t.Context(), string(id), true); err != nil {
+		t.Fatal(err)
+	}
+	want := "not_found: task " + string(id) + " was deleted while this call waited for it. Call list_active_tasks with include_finished to see the tasks."
+	if r := p.next().tool(t); !r.IsError || r.Content[0].Text != want {
+		t.Errorf("got %q", r.Content[0].Text)
+	}
+}
+
+// stuck is a Service that cannot record that a task has ended.
+type stuck struct{ *fake }
+
+func (s stuck) Cancel(ctx context.Context, _ string) (task.Task, error) {
+	<-ctx.Done()
+	return task.Task{}, fmt.Errorf("wait: %w", ctx.Err())
+}
+
+func TestCleanupDoesNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		p := servePeer(t, f, New(Config{Service: stuck{f}, Defaults: defaults}))
+		start := time.Now()
+		p.tool("1", "cleanup_task", `{"task_id":"x"}`)
+		r := (<-p.msgs).tool(t)
+		if text := r.Content[0].Text; !r.IsError || !strings.HasPrefix(text, "conflict: task x was told to stop, but its end is not recorded yet. Call cleanup_task again") || time.Since(start) != usualPatience {
+			t.Errorf("after %v: %q", time.Since(start), text)
+		}
+		if f.called("Remove x") {
+			t.Error("a task that has not ended was removed")
+		}
+		p.in.Close()
+		<-p.served
+	})
+}

@@ -37,6 +37,8 @@ func (s *Server) watch(ctx context.Context, r *request, t task.Task, limit time.
 			return t, nil
 		case ctx.Err() != nil:
 			return t, fmt.Errorf("wait for task %s: %w", t.ID, context.Cause(ctx))
+		case task.AsError(err).Code == task.CodeNotFound:
+			return t, &task.Error{Code: task.CodeNotFound, Message: fmt.Sprintf("task %s was deleted while this call waited for it", t.ID)}
 		case wait.Err() != nil:
 			// t may be as old as the wait.
 			return s.latest(ctx, t)
