@@ -24,7 +24,7 @@ type schema struct {
 	MinLength   int                `json:"minLength"` // characters
 	MaxLength   int                `json:"maxLength"` // characters; 0: no bound
 	Items       *schema            `json:"items"`
-	MaxItems    int                `json:"maxItems"`
+	MaxItems    int                `json:"maxItems"` // 0: no bound
 	Description string             `json:"description"`
 }
 
@@ -86,7 +86,7 @@ func (s *schema) fits(raw json.RawMessage) bool {
 		return string(raw) == "true" || string(raw) == "false"
 	case "array":
 		var v []json.RawMessage
-		if json.Unmarshal(raw, &v) != nil || len(v) > s.MaxItems {
+		if json.Unmarshal(raw, &v) != nil || s.MaxItems > 0 && len(v) > s.MaxItems {
 			return false
 		}
 		return !slices.ContainsFunc(v, func(item json.RawMessage) bool { return !s.Items.fits(item) })
@@ -120,6 +120,9 @@ func (s *schema) allowed() string {
 	case "object":
 		return "a JSON object"
 	case "array":
+		if s.MaxItems == 0 {
+			return "a list, each item " + s.Items.allowed()
+		}
 		return fmt.Sprintf("a list of at most %d items, each %s", s.MaxItems, s.Items.allowed())
 	}
 	panic("schema of type " + s.Type) // embedded at build time

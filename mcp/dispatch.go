@@ -226,6 +226,7 @@ func (r *request) mend(e *responseError, params map[string]json.RawMessage) *res
 	if r.fault != nil {
 		return r.fault
 	}
+	e.Message = clip(e.Message, 1000) // it may have the method, of any length
 	var name, uri string
 	_ = json.Unmarshal(params["name"], &name)
 	_ = json.Unmarshal(params["uri"], &uri)

@@ -3,7 +3,6 @@ package mcp
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -26,7 +25,7 @@ var (
 	aString  = &schema{Type: "string"}
 	aFlag    = &schema{Type: "boolean"}
 	anObject = &schema{Type: "object"}
-	strs     = &schema{Type: "array", Items: aString, MaxItems: math.MaxInt32}
+	strs     = &schema{Type: "array", Items: aString}
 
 	// Our lists are one page each, so that no cursor is one of ours.
 	noCursor   = &schema{Type: "string", Enum: []string{""}}

@@ -233,7 +233,7 @@ func trimView(v *task.View) {
 	v.WorkingDir = clip(v.WorkingDir, 4200)
 	v.Command = clip(v.Command, 1000)
 	v.Prompt = clip(v.Prompt, 400)
-	v.SessionID = clip(v.SessionID, 100)
+	v.SessionID, v.ResumeTaskID = clip(v.SessionID, 100), clip(v.ResumeTaskID, 100)
 	v.Model = clip(v.Model, 130)
 	v.Next = clip(v.Next, 1000)
 	if p := v.Progress; p != nil {

@@ -35,8 +35,8 @@ func TestEveryResultFits(t *testing.T) {
 			huge := strings.Repeat("\x01", 10_000)
 			tk := task.Task{
 				ID: fakeID(1), Status: task.Failed, StartedAt: time.Now(), Message: huge, Result: &text, ResultBytes: resultBytes,
-				Spec:     task.Spec{Name: huge, WorkingDir: "/" + huge, Claude: "/claude", Labels: strings.Split(strings.Repeat(huge+",", 40), ","), Model: huge},
-				Progress: &task.Progress{LastText: huge, LastTool: huge}, PromptHead: huge, SessionID: huge,
+				Spec:     task.Spec{Name: huge, WorkingDir: "/" + huge, Claude: "/claude", Labels: strings.Split(strings.Repeat(huge+",", 40), ","), Model: huge, ResumeTaskID: huge},
+				Progress: &task.Progress{LastText: huge, LastTool: huge, Retrying: huge}, PromptHead: huge, SessionID: huge,
 			}
 			v := &taskResult{View: task.NewView(tk, time.Now())}
 			tails := nasty(n)
@@ -51,6 +51,14 @@ func TestEveryResultFits(t *testing.T) {
 			}
 			if cut := n >= 20_000 || !whole; n != 5000 && cut != strings.Contains(*v.Result, "are left out …]") || cut && !strings.HasSuffix(v.Next, cutHint) {
 				t.Errorf("%d, %v: %d bytes became %.200q; next %q", n, whole, len(text), *v.Result, v.Next)
+			}
+			// A piece of a stream comes without the answer and the tails.
+			part, _, _ := decodeText([]byte(text), pieceSize, false)
+			v = &taskResult{View: task.NewView(tk, time.Now()), Output: &piece{Data: part, Offset: 1 << 50, NextOffset: &resultBytes}}
+			v.Result = nil
+			fit(v)
+			if got := jsonSize(v); got > maxResult {
+				t.Errorf("%d, %v: %d characters with a piece", n, whole, got)
 			}
 		}
 	}
