@@ -107,7 +107,7 @@ func (a *app) dump(ctx context.Context, f dumpFlags, refs []string) error {
 	slices.Sort(f.Query.IDs) // the order of a dump
 	var end dump.End
 	err = a.dumpOut(f.file, func(w io.Writer) error {
-		show := newMeter(a, w, "dumped")
+		show := newMeter(a, w, "dumped", f.file == "" || f.file == "-")
 		defer show.clear()
 		out := bufio.NewWriterSize(show, 64<<10)
 		write := dump.Writer(out, f.format)
@@ -204,9 +204,10 @@ type meter struct {
 
 const meterEvery = 500 * time.Millisecond
 
-func newMeter(a *app, w io.Writer, what string) *meter {
+// newMeter is silent where what it counts goes to the person's terminal already.
+func newMeter(a *app, w io.Writer, what string, toStdout bool) *meter {
 	m := &meter{w: w, what: what, drawn: time.Now()}
-	if isTerminal(a.Stderr) && !isTerminal(a.Stdout) {
+	if isTerminal(a.Stderr) && !(toStdout && isTerminal(a.Stdout)) {
 		m.to = a.Stderr
 	}
 	return m

@@ -98,10 +98,7 @@ func (a *app) makeReport(ctx context.Context, svc engine.Service, filter task.Fi
 
 // collect reads the tasks into r and tells whether there are more than limit.
 func (a *app) collect(ctx context.Context, svc engine.Service, f task.Filter, limit int, r *report.Report) (more bool, err error) {
-	show := newMeter(a, nil, "read")
-	if isTerminal(a.Stderr) {
-		show.to = a.Stderr // what is read goes to no terminal
-	}
+	show := newMeter(a, nil, "read", false)
 	defer show.clear()
 	for {
 		f.Limit = min(limit-r.Len(), maxListed)

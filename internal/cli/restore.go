@@ -76,7 +76,7 @@ func (a *app) restore(ctx context.Context, file, path string, partial bool) erro
 		defer f.Close()
 		in = f
 	}
-	show := newMeter(a, nil, "restored")
+	show := newMeter(a, nil, "restored", false)
 	defer show.clear()
 	var got dump.Restored
 	err := storage.Restore(path, storage.Options{App: version()}, func(to *storage.Filler) (int64, error) {
