@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 		"cctask":     cctask,
 		"fill-heavy": fillHeavy,
 		"claude":     func() { os.Exit(fakeclaude.Main()) },
+		"panics":     panics,
 	})
 }
 

@@ -7,8 +7,8 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
+	"cctask/engine/claude"
 	"cctask/engine/task"
-	"cctask/internal/human"
 )
 
 // keys are those that the help explains; the ones with a short text stand in the
@@ -68,7 +68,7 @@ func (m *model) key(msg tea.KeyPressMsg) tea.Cmd {
 		m.full = !m.full && m.selected() != nil
 	case "tab", "shift+tab":
 		step := map[string]int{"tab": 1, "shift+tab": len(groups) - 1}[key]
-		m.group, m.full = (m.group+step)%len(groups), false
+		m.group, m.full, m.row = (m.group+step)%len(groups), false, 0
 		m.choose()
 	case "c", "r", "R":
 		return m.change(key)
@@ -106,6 +106,10 @@ func (m *model) edit(msg tea.KeyPressMsg) {
 	switch key := msg.String(); key {
 	case "enter":
 		m.typing = false
+		return
+	case "up", "down":
+		m.walk(key)
+		return
 	case "esc":
 		m.typing, m.filter = false, ""
 	case "backspace":
@@ -113,14 +117,10 @@ func (m *model) edit(msg tea.KeyPressMsg) {
 		m.filter = m.filter[:len(m.filter)-n]
 	case "ctrl+u":
 		m.filter = ""
-	case "up", "down":
-		m.walk(key)
 	default:
-		m.filter += human.OneLine(msg.Text)
-		if msg.Text == " " {
-			m.filter += " "
-		}
+		m.filter += claude.Visible(msg.Text)
 	}
+	m.row = 0
 	m.choose()
 }
 
