@@ -2,6 +2,7 @@ package foreign
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"log"
@@ -83,7 +84,7 @@ func (m *machine) proxy(cmd *exec.Cmd, token func() string) string {
 		m.T.Fatalf("%s said %q: %v, %v", cmd, line, err, err2)
 	}
 	bearer := "Bearer " + token()
-	server := httptest.NewServer(&httputil.ReverseProxy{
+	proxy := &httputil.ReverseProxy{
 		FlushInterval: -1,
 		ErrorLog:      log.New(io.Discard, "", 0), // a client that leaves a stream
 		Transport:     &http.Transport{},          // the default one is closed at the end of any test's server
@@ -92,7 +93,18 @@ func (m *machine) proxy(cmd *exec.Cmd, token func() string) string {
 			r.Out.Host = r.In.Host // the server is to judge it
 			r.Out.Header.Set("Authorization", bearer)
 		},
-	})
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Whole, for the answer may begin while the proxy looks for the end of the
+		// request: that read would fail then, and cut the answer.
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		proxy.ServeHTTP(w, r)
+	}))
 	m.T.Cleanup(func() {
 		server.CloseClientConnections()
 		server.Close()
