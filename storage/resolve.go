@@ -22,8 +22,6 @@ const (
 	// nearby is how many ids, the newest, and how many names on each side of
 	// where the unknown one would stand are looked at for them.
 	nearby = 300
-	// newestRef means the newest task, unless one has it as its name.
-	newestRef = "last"
 )
 
 // Resolve finds a task by its id in any case, its name (the newest that has
@@ -43,7 +41,7 @@ func resolve(tx *bolt.Tx, ref string) (task.ID, error) {
 	if k, _ := lastBefore(tx.Bucket(bucketNames).Cursor(), name, keyName(ref, "\xff")); ref != "" && k != nil {
 		return task.ID(k[len(name):]), nil
 	}
-	if ref == newestRef {
+	if ref == task.NewestRef {
 		if k, _ := tasks.Cursor().Last(); k != nil {
 			return task.ID(k), nil
 		}

@@ -52,10 +52,10 @@ func (p Policy) Check() error {
 		}
 	}
 	if !(p.MaxTimeoutSeconds >= 0 && p.MaxTimeoutSeconds <= MaxTimeout.Seconds()) {
-		return invalid("max_timeout", fmt.Sprintf("%v is not between 0 and %v seconds", p.MaxTimeoutSeconds, MaxTimeout.Seconds()), "0 means no bound.")
+		return invalid("max_timeout", fmt.Sprintf("%v is not between 0 and %v seconds", p.MaxTimeoutSeconds, MaxTimeout.Seconds()), "Leave it out for no bound.")
 	}
 	if !(p.MaxBudgetUSD >= 0) {
-		return invalid("max_budget_usd", "is negative", "0 means no bound.")
+		return invalid("max_budget_usd", "is negative", "Leave it out for no bound.")
 	}
 	for i, arg := range p.ExtraArgs {
 		name, _, _ := strings.Cut(arg, "=")

@@ -5,20 +5,25 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
 // Limits of a specification.
 const (
 	MaxPrompt        = 4 << 20 // bytes; claude itself refuses some megabytes more
-	MaxName          = 100     // characters
+	MaxName          = 100     // characters, of a label too
 	MaxLabels        = 32
 	MaxTimeout       = 30 * 24 * time.Hour
 	DefaultMaxOutput = 1 << 30 // bytes a stream
 	PromptHeadRunes  = 200
 )
+
+// NewestRef is what people call the newest task; no task may have it as its name.
+const NewestRef = "last"
 
 // Spec is what a task is to do. The prompt travels and is kept apart.
 type Spec struct {
@@ -121,8 +126,10 @@ func (s Spec) Check() error {
 		{s.TimeoutSeconds != s.TimeoutSeconds || s.TimeoutSeconds < 0 || s.TimeoutSeconds > MaxTimeout.Seconds(), "timeout", fmt.Sprintf("%v is not between 0 and %v seconds", s.TimeoutSeconds, MaxTimeout.Seconds()), "0 means no deadline."},
 		{s.SkipPermissions != nil && *s.SkipPermissions && (s.PermissionMode != "" || len(s.AllowedTools) > 0), "skip_permissions", "true contradicts permission_mode and allowed_tools", "Leave skip_permissions out: a restricted task does not skip permissions."},
 		{s.PermissionMode != "" && !contains(PermissionModes, s.PermissionMode), "permission_mode", fmt.Sprintf("%q is unknown", s.PermissionMode), "Use one of " + strings.Join(PermissionModes, ", ") + "."},
-		{utf8.RuneCountInString(s.Name) > MaxName || strings.ContainsAny(s.Name, "\x00\n\r\t"), "name", "is too long or has control characters", fmt.Sprintf("Use at most %d characters in one line.", MaxName)},
+		{s.Name != "" && !isWord(s.Name), "name", "is too long, has control characters, or begins or ends with a space", wordHint},
+		{s.Name == NewestRef, "name", fmt.Sprintf("%q means the newest task, whatever it is called", NewestRef), "Choose another name."},
 		{len(s.Labels) > MaxLabels, "labels", fmt.Sprintf("has %d entries", len(s.Labels)), fmt.Sprintf("Use at most %d labels.", MaxLabels)},
+		{slices.ContainsFunc(s.Labels, func(l string) bool { return !isWord(l) }), "labels", "has one that is empty or too long, has control characters, or begins or ends with a space", wordHint},
 		{s.MaxTurns < 0, "max_turns", "is negative", "0 means no limit."},
 		{s.MaxBudgetUSD < 0 || s.MaxBudgetUSD != s.MaxBudgetUSD, "max_budget_usd", "is negative", "0 means no limit."},
 		{len(s.JSONSchema) > 0 && !json.Valid(s.JSONSchema), "json_schema", "is not JSON", "Give a JSON Schema object."},
@@ -136,6 +143,13 @@ func (s Spec) Check() error {
 		}
 	}
 	return s.checkStrings()
+}
+
+var wordHint = fmt.Sprintf("Use 1 to %d characters in one line.", MaxName)
+
+// isWord tells whether s can be shown and typed as a name.
+func isWord(s string) bool {
+	return s != "" && utf8.ValidString(s) && utf8.RuneCountInString(s) <= MaxName && strings.TrimSpace(s) == s && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // checkStrings refuses bytes that cannot stand in an argument of a process.

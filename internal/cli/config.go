@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -61,6 +62,7 @@ func (a *app) config() (config, error) {
 
 // read takes the values from the one parser and their places from the other.
 func (c *config) read(data []byte) error {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	tree := map[string]any{}
 	var bad *toml.DecodeError
 	if err := toml.Unmarshal(data, &tree); errors.As(err, &bad) {
@@ -155,7 +157,7 @@ func (c *config) takeSetting(key, at string, v any) error {
 		}
 		if o.paths {
 			s, isText := v.(string)
-			given.text = c.expand(s)
+			given.text = c.expand(given.text)
 			// claude alone may be a bare name, to be found on the PATH.
 			if bare := o.name == "claude" && filepath.Base(s) == s; !isText || !filepath.IsAbs(given.text) && !bare {
 				return given.refused("an absolute path, or one that begins with ~/")
@@ -183,7 +185,8 @@ func (c *config) takeOption(known []option, to map[string]any, words []string, a
 			continue
 		}
 		fitted, ok := o.fit(v)
-		if items, isList := fitted.([]string); ok && isList && o.kind == paths {
+		items, isList := fitted.([]string)
+		if ok && isList && o.kind == paths {
 			for i, item := range items {
 				items[i] = c.expand(item)
 				ok = ok && (isInline(item) || filepath.IsAbs(items[i]))
@@ -191,6 +194,10 @@ func (c *config) takeOption(known []option, to map[string]any, words []string, a
 		}
 		if !ok {
 			return c.fault(at, fmt.Sprintf("%s: %v is not %s", words[1], v, wants[o.kind]))
+		}
+		// It would allow everything, and looks as if it allowed nothing.
+		if words[0] == "policy" && (fitted == "" || fitted == 0.0 || isList && len(items) == 0) {
+			return c.fault(at, words[1]+" is empty and would bound nothing. Leave it out, or say what is allowed")
 		}
 		if err := checkAlone(words[0], map[string]any{o.name: fitted}); err != nil {
 			return c.fault(at, task.AsError(err).Message+". "+task.HintOf(err))

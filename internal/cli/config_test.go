@@ -178,7 +178,7 @@ func TestFaultsInSettingsFile(t *testing.T) {
 		"jobs = [1]":                            `:1:1: jobs: "[1]" is not`,
 		"dir = 'state'":                         `:1:1: dir: "state" is not an absolute path`,
 		"claude = './claude'":                   `is not an absolute path`,
-		"dir = 5":                               `is not an absolute path`,
+		"dir = 5":                               `"5" is not an absolute path`,
 		"jobs = 1\njobs = 2":                    `:2:`,
 		"jobs = ":                               `:1:`,
 		"log_level = 'loud'":                    `"loud" is not debug, info, warn or error`,
@@ -200,6 +200,11 @@ func TestFaultsInSettingsFile(t *testing.T) {
 		"[policy]\nextra_args = ['--resume=x']": `"--resume=x" cannot be added`,
 		"[policy]\nextra_args = ['x']":          `"x" cannot be added`,
 		"[policy]\nmax_budget_usd = nan":        `:2:1: max_budget_usd: NaN is not a number`,
+		"[policy]\nallowed_dirs = []":           `:2:1: allowed_dirs is empty and would bound nothing`,
+		"[policy]\nallowed_models = []":         `:2:1: allowed_models is empty`,
+		"[policy]\nmax_permission_mode = ''":    `:2:1: max_permission_mode is empty`,
+		"[policy]\nmax_budget_usd = 0":          `:2:1: max_budget_usd is empty`,
+		"[policy]\nmax_timeout = '0s'":          `:2:1: max_timeout is empty`,
 		"[policy]\na.b = 1":                     `"policy.a" is no table here`,
 	} {
 		a, file := withConfig(t, text, nil)
@@ -207,6 +212,15 @@ func TestFaultsInSettingsFile(t *testing.T) {
 		if exitCode(err) != exitInput || !strings.Contains(err.Error(), file+":") || !strings.Contains(err.Error(), want) || !strings.Contains(task.HintOf(err), file) {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+// Editors of Windows begin a file with a byte order mark and end lines with CRLF.
+func TestSettingsFileOfWindows(t *testing.T) {
+	t.Parallel()
+	a, _ := withConfig(t, "\ufeffjobs = 2\r\nlog_level = 'debug'\r\n", nil)
+	if s, err := a.settings(); err != nil || s.owner.Jobs != 2 || s.owner.LogLevel != "debug" {
+		t.Errorf("%+v, %v", s.owner, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"cctask/engine/task"
 )
@@ -143,6 +145,9 @@ func (f optionFlag) Type() string {
 }
 
 func (f optionFlag) Set(s string) error {
+	if !utf8.ValidString(s) {
+		return errors.New("want valid UTF-8") // on its way as JSON it would become another text
+	}
 	var v any = s
 	switch f.o.kind {
 	case list, paths:
