@@ -2,12 +2,15 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"cctask/engine"
@@ -34,6 +37,9 @@ type batch struct {
 const submitters = 64
 
 func (b *batch) run(ctx context.Context) error {
+	// A reader of the ids that has seen enough must not stop us in the middle of
+	// a file, of which all or nothing is to be recorded.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	sigs := notify()
 	defer sigs.stop()
 	svc, err := b.connect(ctx)
@@ -173,7 +179,7 @@ func goOn(n int) string {
 // print writes the ids that are recorded up to the first that is not.
 func (b *batch) print() error {
 	for ; !b.asJSON && b.printed < len(b.tasks) && b.tasks[b.printed].ID != ""; b.printed++ {
-		if _, err := fmt.Fprintln(b.Stdout, b.tasks[b.printed].ID); err != nil {
+		if _, err := fmt.Fprintln(b.Stdout, b.tasks[b.printed].ID); err != nil && !errors.Is(err, syscall.EPIPE) {
 			return fmt.Errorf("task %s is recorded, but it could not be told: %w", b.tasks[b.printed].ID, err)
 		}
 	}

@@ -52,8 +52,8 @@ func readJSON(path string) (string, error) {
 		return "{}", nil
 	case err != nil:
 		return "", fmt.Errorf("read the settings of Claude Code: %w", err)
-	case !gjson.ValidBytes(text):
-		return "", badInput(path+" is not JSON", "Mend it first; it is left as it is.")
+	case !gjson.ValidBytes(text) || !gjson.ParseBytes(text).IsObject():
+		return "", badInput(path+" is not a JSON object", "Mend it first; it is left as it is.")
 	}
 	return string(text), nil
 }
@@ -85,6 +85,11 @@ func (p claudeFiles) hookChange(command string, remove bool) ([]change, error) {
 	text, err := readJSON(p.settings)
 	if err != nil {
 		return nil, err
+	}
+	for path, right := range map[string]func(gjson.Result) bool{"hooks": gjson.Result.IsObject, hooksPath: gjson.Result.IsArray} {
+		if at := gjson.Get(text, path); at.Exists() && !right(at) {
+			return nil, badInput(fmt.Sprintf("%s: %s is not what Claude Code has there", p.settings, path), "Mend it first; it is left as it is.")
+		}
 	}
 	kept, there := text, false
 	list := gjson.Get(text, hooksPath).Array()

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -42,6 +43,9 @@ func (a *app) each(f *taskFlags, args []string) (*each, error) {
 		e.key = strings.ToLower(rand.Text())
 	}
 	prompt := ""
+	if f.each == "-" && (f.promptFile == "-" || len(args) > 0 && args[0] == "-") {
+		return nil, badInput("the prompt and --each cannot both come from stdin", "Give one of them as a file.")
+	}
 	if len(args) > 0 || f.promptFile != "" {
 		if prompt, err = a.prompt(f.promptFile, args); err != nil {
 			return nil, err
@@ -58,7 +62,7 @@ func (a *app) each(f *taskFlags, args []string) (*each, error) {
 		err = e.csv(data, prompt)
 	case ext == ".csv":
 		err = badInput("a CSV file needs a prompt with its columns", `Give one, such as "Review {{.file}}".`)
-	case ext == ".jsonl" || ext == ".ndjson" || bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")):
+	case ext == ".jsonl" || ext == ".ndjson" || ext == ".json" || bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")):
 		err = e.lines(data, e.specification)
 	default:
 		err = e.lines(data, func(n int, line string) error { return e.add(n, line, "", nil) })
@@ -114,7 +118,12 @@ func (e *each) lines(data []byte, add func(n int, line string) error) error {
 func (e *each) specification(n int, line string) error {
 	var given map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(line), &given); err != nil {
-		return badInput(fmt.Sprintf("%snot a JSON object: %v", e.at(n), err), `Write one object in each line, such as {"prompt": "...", "model": "haiku"}.`)
+		var shape *json.UnmarshalTypeError // says what Go wanted
+		why := ": " + err.Error()
+		if errors.As(err, &shape) {
+			why = ", but a JSON " + shape.Value
+		}
+		return badInput(e.at(n)+"not a JSON object"+why, `Write one object in each line, such as {"prompt": "...", "model": "haiku"}.`)
 	}
 	own := map[string]any{}
 	for _, o := range append([]option{{name: "prompt"}, {name: "idempotency_key"}}, taskOptions...) {
@@ -151,7 +160,7 @@ func (e *each) specification(n int, line string) error {
 func (e *each) csv(data []byte, prompt string) error {
 	fill, err := template.New("prompt").Option("missingkey=error").Parse(prompt)
 	if err != nil {
-		return badInput(fmt.Sprintf("the prompt is no template: %v", err), "Write a column as {{.name}}.")
+		return badInput("the prompt is no template: "+templateError(err), "Write a column as {{.name}}.")
 	}
 	rows := csv.NewReader(bytes.NewReader(data))
 	var header []string
@@ -165,16 +174,22 @@ func (e *each) csv(data []byte, prompt string) error {
 		}
 		line, _ := rows.FieldPos(0)
 		if header == nil {
+			for i := range row {
+				row[i] = strings.TrimSpace(row[i])
+				if slices.Contains(row[:i], row[i]) {
+					return badInput(fmt.Sprintf("%sthere are two columns %q", e.at(line), row[i]), "Give each column a name of its own.")
+				}
+			}
 			header = row
 			continue
 		}
 		columns := map[string]string{}
 		for i, name := range header {
-			columns[strings.TrimSpace(name)] = row[i]
+			columns[name] = row[i]
 		}
 		var b strings.Builder
 		if err := fill.Execute(&b, columns); err != nil {
-			return badInput(fmt.Sprintf("%s%v", e.at(line), err), "The columns are "+strings.Join(header, ", ")+".")
+			return badInput(e.at(line)+templateError(err), "The columns are "+strings.Join(header, ", ")+".")
 		}
 		if err := e.add(line, b.String(), "", nil); err != nil {
 			return err

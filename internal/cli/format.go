@@ -69,14 +69,10 @@ func parseFormat(text string) (*template.Template, error) {
 	return t, nil
 }
 
+var templatePlace = regexp.MustCompile(`^template: [^ ]+ (executing "[^"]*" at )?`)
+
 // templateError is what the template package says, without what is known.
-func templateError(err error) string {
-	_, text, found := strings.Cut(err.Error(), ": executing \"--format\" at ")
-	if !found {
-		text = strings.TrimPrefix(err.Error(), "template: --format:1: ")
-	}
-	return text
-}
+func templateError(err error) string { return templatePlace.ReplaceAllString(err.Error(), "") }
 
 // printFormat fills the template for each task.
 func (a *app) printFormat(t *template.Template, tasks []task.Task) error {
