@@ -136,6 +136,9 @@ func table(cols []column, tasks []task.Task, width int, colour bool, now time.Ti
 	var b strings.Builder
 	for n, line := range rows {
 		for i, text := range line {
+			if n > 0 && cols[i].name == "id" && len(text) > widths[i] {
+				text = "…" + text[len(text)-widths[i]+1:] // ids of one time begin alike
+			}
 			text = shorten(text, widths[i])
 			if i < len(line)-1 {
 				text += strings.Repeat(" ", widths[i]-textWidth(text)+2)
@@ -150,10 +153,6 @@ func table(cols []column, tasks []task.Task, width int, colour bool, now time.Ti
 	return b.String()
 }
 
-// leastCell is how narrow a long column may become for the others' sake, and
-// any column where that is not enough.
-const leastCell = 8
-
 // fit gives each column the room that it needs, as far as there is so much.
 func fit(cols []column, rows [][]string, room int) []int {
 	widths := make([]int, len(cols))
@@ -164,11 +163,15 @@ func fit(cols []column, rows [][]string, room int) []int {
 		room -= widths[i] + 2
 	}
 	room += 2
-	for _, longOnly := range []bool{true, false} {
+	// First the long ones give way, then all, at last to what is hardly readable.
+	for _, least := range []struct {
+		cell     int
+		longOnly bool
+	}{{8, true}, {8, false}, {3, false}} {
 		for room < 0 {
 			widest := -1
 			for i, w := range widths {
-				if w > leastCell && (cols[i].long || !longOnly) && (widest < 0 || w > widths[widest]) {
+				if w > least.cell && (cols[i].long || !least.longOnly) && (widest < 0 || w > widths[widest]) {
 					widest = i
 				}
 			}
@@ -182,20 +185,24 @@ func fit(cols []column, rows [][]string, room int) []int {
 	return widths
 }
 
-// totals sums up a list in one line.
-func totals(tasks []task.Task) string {
+// totals sums up a page in one line.
+func totals(page task.Page) string {
 	counts, usd := map[task.Status]int{}, 0.0
-	for _, t := range tasks {
+	for _, t := range page.Tasks {
 		counts[t.Status.Public()]++
 		usd += t.CostUSD
 	}
-	parts := []string{plural(len(tasks), "task")}
+	parts := []string{plural(len(page.Tasks), "task")}
 	for _, s := range task.Statuses {
 		if n := counts[s]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, s))
 		}
 	}
-	return strings.Join(append(parts, cost(usd)), ", ")
+	line := strings.Join(append(parts, cost(usd)), ", ")
+	if page.NextCursor != "" {
+		line += "; there are more"
+	}
+	return line
 }
 
 // spentText and costText are a dash for what is not known yet.

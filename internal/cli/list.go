@@ -96,7 +96,7 @@ func (a *app) newLister(f listFlags) (l lister, err error) {
 		return l, badInput(fmt.Sprintf("--limit: %d is not a number from 1 to %d", f.limit, maxListed), "Fetch further pages with --cursor.")
 	}
 	if !slices.Contains(task.Sorts, task.Sort(f.sort)) {
-		return l, badInput(fmt.Sprintf("--sort: there is no order %q", f.sort), fmt.Sprintf("Use one of %v.", task.Sorts))
+		return l, badInput(fmt.Sprintf("--sort: there is no order %q", f.sort), "Use one of "+strings.Join(sortNames(), ", ")+".")
 	}
 	statuses := unended
 	l.empty = "No task is queued or running. `cctask list --all` shows the finished ones."
@@ -152,7 +152,7 @@ func (a *app) printList(ctx context.Context, svc engine.Service, l lister) error
 	default:
 		text := table(l.cols, page.Tasks, columns(a.Stdout), a.coloured(a.Stdout), time.Now())
 		if isTerminal(a.Stdout) {
-			text += "\n" + totals(page.Tasks) + "\n"
+			text += "\n" + totals(page) + "\n"
 		}
 		if _, err := io.WriteString(a.Stdout, text); err != nil {
 			return fmt.Errorf("print the list: %w", err)

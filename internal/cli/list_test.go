@@ -62,17 +62,21 @@ func TestTableFits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for width := 46; width < 250; width++ {
+	for width := 23; width < 250; width++ {
 		lines := strings.Split(strings.TrimSuffix(table(cols, []task.Task{x, y}, width, false, time.Now()), "\n"), "\n")
 		for _, l := range lines {
 			if textWidth(l) > width {
 				t.Errorf("%d columns of %d: %q", textWidth(l), width, l)
 			}
 		}
-		a, _, _ := strings.Cut(lines[1], " failed")
-		b, _, _ := strings.Cut(lines[2], " failed")
+		a, _, _ := strings.Cut(lines[1], " fa")
+		b, _, _ := strings.Cut(lines[2], " fa")
 		if textWidth(a) != textWidth(b) {
 			t.Errorf("in %d columns not aligned:\n%s", width, strings.Join(lines, "\n"))
+		}
+		// What is left of an id must still tell it from its neighbours.
+		if id, _, _ := strings.Cut(lines[1], " "); !strings.HasSuffix(string(x.ID), strings.TrimPrefix(id, "…")) {
+			t.Errorf("in %d columns the id is %q of %s", width, id, x.ID)
 		}
 	}
 }

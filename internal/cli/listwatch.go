@@ -62,10 +62,7 @@ func (a *app) drawList(ctx context.Context, svc engine.Service, l lister) error 
 		return err
 	}
 	width, height := screenSize(a.Stdout)
-	foot := totals(page.Tasks)
-	if page.NextCursor != "" {
-		foot += " and more"
-	}
+	foot := totals(page)
 	lines := []string{l.empty}
 	if len(page.Tasks) > 0 {
 		lines = strings.Split(strings.TrimSuffix(table(l.cols, page.Tasks, width, a.coloured(a.Stdout), time.Now()), "\n"), "\n")
