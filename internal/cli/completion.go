@@ -18,7 +18,8 @@ func newCompletion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "completion bash|zsh|fish", Short: "Print the completion script of a shell",
 		Long: `Print a script that completes verbs, flags, ids and names of tasks, and values like
-statuses. Load it in the file that your shell reads at its start.`,
+statuses. Load it in the file that your shell reads at its start. That of bash needs the
+package bash-completion.`,
 		Example: `  source <(cctask completion bash)                                    # ~/.bashrc
   source <(cctask completion zsh)                                     # ~/.zshrc, after compinit
   cctask completion fish > ~/.config/fish/completions/cctask.fish`,
@@ -47,11 +48,16 @@ var flagValues = map[string][]string{
 	"output":          {"full", "tail", "none"},
 	"permission-mode": task.PermissionModes,
 	"model":           {"sonnet", "opus", "haiku"},
+	"on-interrupt":    {task.OnInterruptResume},
+	"columns":         strings.Split(columnNames(), ", "),
+	"scope":           setupScopes,
+	"client":          mcpClientNames(),
 	"log-level":       {"debug", "info", "warn", "error"},
+	"log-format":      {"json", "console"},
 }
 
 // directories are the flags that are followed by one.
-var directories = []string{"dir", "working-dir", "add-dir"}
+var directories = []string{"dir", "working-dir", "add-dirs"}
 
 func publicStatuses() []string {
 	var names []string
@@ -71,10 +77,14 @@ func (a *app) addCompletions(root *cobra.Command) {
 		switch words := strings.Fields(cmd.Use); {
 		case len(words) > 1 && strings.HasPrefix(strings.Trim(words[1], "[]."), "ID"):
 			cmd.ValidArgsFunction = a.completeTasks(!strings.Contains(words[1], "..."))
+		case len(words) > 1 && strings.Contains(words[1], "FILE"): // what a shell does by itself
 		case len(cmd.ValidArgs) == 0:
 			cmd.ValidArgsFunction = cobra.NoFileCompletions
 		}
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { completeFlag(cmd, f) })
+		if cmd.Flags().Lookup("resume-task-id") != nil {
+			_ = cmd.RegisterFlagCompletionFunc("resume-task-id", a.completeTasks(false))
+		}
 	}
 	root.PersistentFlags().VisitAll(func(f *pflag.Flag) { completeFlag(root, f) })
 }
@@ -122,14 +132,21 @@ func (a *app) completeTasks(one bool) cobra.CompletionFunc {
 		defer cancel()
 		client := a.client(s, true)
 		defer client.Close()
-		page, err := client.List(ctx, task.Filter{Limit: completions})
-		if err != nil {
-			return nil, none
+		// An older task is found by its name, when something of that is typed.
+		var found []cobra.Completion
+		for _, f := range []task.Filter{{Limit: completions}, {Limit: completions, Name: begun}} {
+			page, err := client.List(ctx, f)
+			if err != nil {
+				return nil, none
+			}
+			if useful, ok := usefulFor[cmd.Name()]; ok {
+				page.Tasks = slices.DeleteFunc(page.Tasks, func(t task.Task) bool { return !useful(t.Status) })
+			}
+			if found = offers(page.Tasks, args, begun); len(found) > 0 || page.NextCursor == "" {
+				break
+			}
 		}
-		if useful, ok := usefulFor[cmd.Name()]; ok {
-			page.Tasks = slices.DeleteFunc(page.Tasks, func(t task.Task) bool { return !useful(t.Status) })
-		}
-		return offers(page.Tasks, args, begun), none | cobra.ShellCompDirectiveKeepOrder
+		return found, none | cobra.ShellCompDirectiveKeepOrder
 	}
 }
 

@@ -2,9 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -254,8 +252,15 @@ func checkSettings(s settings, err error) finding {
 	if err != nil {
 		return failed(err)
 	}
-	if _, err := os.Stat(s.config.path); s.config.path == "" || errors.Is(err, fs.ErrNotExist) {
+	fi, err := os.Stat(s.config.path)
+	if err != nil {
 		return ok("no settings file, which is fine; `cctask doctor --settings` shows all values")
+	}
+	// Who can write it chooses what is run as claude, and lifts the policy.
+	if found := fi.Mode().Perm(); fi.Mode().IsRegular() && found&0o022 != 0 {
+		f := problem(fmt.Sprintf("Close it: chmod go-w %q", s.config.path), "%s: mode %04o, want %04o", s.config.path, found, found&^0o022)
+		f.fix = func() error { return os.Chmod(s.config.path, found&^0o022) }
+		return f
 	}
 	return ok("%s; `cctask doctor --settings` shows all values", s.config.path)
 }

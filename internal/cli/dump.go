@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"bufio"
 	"context"
 	"errors"
@@ -61,6 +62,7 @@ task, markdown is for people.`,
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.format, "format", dump.Formats[0], "`FORMAT`: "+strings.Join(dump.Formats, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(dump.Formats, cobra.ShellCompDirectiveNoFileComp))
 	f.register(cmd)
 	fl.StringVar(&f.output, "output", "full", "how `MUCH` of stdout and stderr: full, tail (the last 8 KiB of each), none")
 	fl.BoolVar(&f.Redact, "redact", false, "mask what looks like a key, a token or a password; lengths stay")
@@ -117,7 +119,7 @@ func (a *app) dump(ctx context.Context, f dumpFlags, refs []string) error {
 			}
 			return write(l)
 		})
-		return errors.Join(err, out.Flush())
+		return cmp.Or(err, out.Flush()) // which repeats the error of a write
 	})
 	if err == nil && f.Redact {
 		fmt.Fprintf(a.Stderr, "cctask: masked %s\n", plural(int(end.Redacted), "value"))

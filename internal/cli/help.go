@@ -70,6 +70,16 @@ func newHelp() *cobra.Command {
 			at.InitDefaultHelpFlag()
 			return at.Help()
 		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, begun string) (found []cobra.Completion, _ cobra.ShellCompDirective) {
+			if at, rest, err := cmd.Root().Find(args); err == nil && len(rest) == 0 {
+				for _, c := range at.Commands() {
+					if c.IsAvailableCommand() && strings.HasPrefix(c.Name(), begun) {
+						found = append(found, cobra.CompletionWithDesc(c.Name(), c.Short))
+					}
+				}
+			}
+			return found, cobra.ShellCompDirectiveNoFileComp
+		},
 	}
 }
 
