@@ -100,6 +100,9 @@ func (a *app) restore(ctx context.Context, file, path string, partial bool) erro
 
 // activate sends an owner away that only serves readers: it would go on so.
 func (a *app) activate(ctx context.Context, path string) error {
+	if _, err := os.Stat(path); err != nil {
+		return badInput(fmt.Sprintf("there is no database to activate: %v", err), "Restore a dump first, or name the database with --db.")
+	}
 	o := storage.Options{App: version()}
 	n, err := storage.Activate(path, o, a.Environ())
 	if errors.Is(err, task.ErrLocked) && filepath.Base(path) == storage.FileName {
