@@ -78,12 +78,16 @@ func parse(line []byte) (m incoming, refusal *response) {
 		f.ID = handle(m.ID)
 		return m, &f
 	}
+	deepest, values := shape(m.text)
 	switch {
 	case len(m.text) == 0:
 		return m, nil
-	case depth(m.text) > maxDepth:
+	case deepest > maxDepth:
 		m.ID = cut(m.text, nil).id()
 		return refuse(codeInvalidRequest, fmt.Sprintf("the message is nested more than %d levels deep", maxDepth))
+	case values > maxValues:
+		m.ID = cut(m.text, nil).id()
+		return refuse(codeInvalidRequest, fmt.Sprintf("the message has more than %d values", maxValues))
 	case !json.Valid(m.text):
 		return refuse(codeParse, "not a JSON message")
 	case m.text[0] == '[':

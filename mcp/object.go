@@ -63,9 +63,10 @@ func unquote(name []byte) (s string) {
 	return s
 }
 
-// depth is how deep brackets are nested in text, strings not counted.
-func depth(text []byte) int {
-	deepest, level, inString := 0, 0, false
+// shape is how deep brackets are nested in text, and how many values it has at
+// least, strings not looked into.
+func shape(text []byte) (deepest, values int) {
+	level, inString := 0, false
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
 		case inString && c == '\\':
@@ -78,7 +79,9 @@ func depth(text []byte) int {
 			deepest = max(deepest, level)
 		case c == '}' || c == ']':
 			level--
+		case c == ',':
+			values++
 		}
 	}
-	return deepest
+	return deepest, values
 }

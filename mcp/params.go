@@ -13,6 +13,10 @@ import (
 // that the message would go through, give up one after the other.
 const maxDepth = 1000
 
+// maxValues bounds the members and items of a message: decoded, each takes up to
+// a hundred bytes, so that 16 MiB of them would take half a gigabyte.
+const maxValues = 20_000
+
 // param is what the specification says of one param of a method. mcp-go would
 // tell a client of a wrong one in terms of its own types, or not at all.
 type param struct {

@@ -69,6 +69,29 @@ func TestWrongParamsAreNamed(t *testing.T) {
 	}
 }
 
+// What has more values than memory should hold is refused with its id.
+func TestWideMessages(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	for id, line := range []string{
+		`{"jsonrpc":"2.0","id":0,"method":"tools/call","params":{"name":"start_cc_task_async","arguments":{"prompt":"x","labels":[%s1]}}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"x":[%s1]}}}`,
+		`{"jsonrpc":"2.0","method":"prompts/get","params":[%s1],"id":2}`,
+	} {
+		p.send(line, strings.Repeat("1,", maxValues))
+		if m := p.next(); m.Error == nil || m.Error.Code != codeInvalidRequest || string(m.ID) != fmt.Sprint(id) || !strings.Contains(m.Error.Message, "more than 20000 values") {
+			t.Errorf("%.200s", m.raw)
+		}
+	}
+	if len(f.calls) > 0 {
+		t.Errorf("calls %v", f.calls)
+	}
+	// Those in strings do not count.
+	if r := p.ask("start_cc_task_async", `{"prompt":"`+strings.Repeat(`1,\"`, maxValues+1)+`"}`); r.IsError {
+		t.Errorf("got %.300s", r.Content[0].Text)
+	}
+}
+
 // What is nested deeper than any parser on the way likes is refused with its id.
 func TestDeepMessages(t *testing.T) {
 	f := newFake()
