@@ -161,7 +161,7 @@ func topWorld(t *testing.T) (p person, ids []string) {
 	for _, ended := range [][2]string{
 		{"changelog", "Write the changelog. [[text The changelog has 3 entries.]]"},
 		{"翻訳-🚀", "README を翻訳してください。 [[text 翻訳しました。]]"},
-		{"evil \x1b[2Jname", "[[text say \x1b]0;x\a]][[is-error API Error: 529 overloaded]]"},
+		{"evil \u202ename", "[[text say \x1b]0;x\a]][[is-error API Error: 529 overloaded]]"},
 	} {
 		_ = p.command("wait", start(ended[0], ended[1])).Run() // the last one fails
 	}
