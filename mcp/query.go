@@ -113,7 +113,9 @@ func (s *Server) readPiece(ctx context.Context, id string, stream task.Stream, o
 type listArgs struct {
 	IncludeFinished bool          `json:"include_finished"`
 	Status          []task.Status `json:"status"`
+	Name            string        `json:"name"`
 	Label           string        `json:"label"`
+	Search          string        `json:"search"`
 	WorkingDir      string        `json:"working_dir"`
 	Limit           float64       `json:"limit"`
 	Cursor          string        `json:"cursor"`
@@ -130,7 +132,7 @@ func (s *Server) list(ctx context.Context, r *request) (any, error) {
 	if err := listInput.decode(r.args, &a); err != nil {
 		return nil, err
 	}
-	f := task.Filter{Statuses: a.statuses(), Limit: int(a.Limit), Cursor: a.Cursor}
+	f := task.Filter{Statuses: a.statuses(), Name: a.Name, Search: a.Search, Limit: int(a.Limit), Cursor: a.Cursor}
 	if a.Label != "" {
 		f.Labels = []string{a.Label}
 	}
@@ -153,7 +155,7 @@ func (s *Server) page(ctx context.Context, f task.Filter) (any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list the tasks: %w", err)
 		}
-		v := listOf(page)
+		v := listOf(page, f)
 		if jsonSize(v) <= maxResult || f.Limit == 1 {
 			return v, nil
 		}
@@ -183,7 +185,7 @@ func (a listArgs) statuses() []task.Status {
 	return in
 }
 
-func listOf(page task.Page) listResult {
+func listOf(page task.Page, f task.Filter) listResult {
 	v := listResult{Tasks: make([]task.View, 0, len(page.Tasks)), NextCursor: page.NextCursor}
 	now := time.Now()
 	for _, t := range page.Tasks {
@@ -194,6 +196,8 @@ func listOf(page task.Page) listResult {
 		v.Next = "There are more: call list_active_tasks again with cursor set to next_cursor."
 	case len(v.Tasks) > 0:
 		v.Next = "check_task_status gives a task's result; with wait_seconds it waits for the end."
+	case f.Statuses == nil:
+		v.Next = "No task fits."
 	default:
 		v.Next = "No task fits. With include_finished the tasks that have ended are listed too."
 	}

@@ -62,7 +62,7 @@ Only status "completed" is success. failed, timeout, cancelled and interrupted c
 		},
 		{
 			name: "list_active_tasks", title: "List Claude Code tasks",
-			description: `List the queued and running tasks, newest first; with include_finished also the ended ones, of earlier sessions too. Filter by status, label or working_dir. Use it to find a task again or for an overview; to wait for a task use check_task_status with wait_seconds. Answers and output are not in the list.`,
+			description: `List the queued and running tasks, newest first; with include_finished also the ended ones, of earlier sessions too. Filter by status, name, label, working_dir or a text in the prompt. Use it to find a task again or for an overview; to wait for a task use check_task_status with wait_seconds. Answers and output are not in the list.`,
 			input:       "list.json", output: "list.out.json", readOnly: true, idempotent: true, call: s.list,
 		},
 		{

@@ -302,10 +302,13 @@ func TestListFiltersAndPages(t *testing.T) {
 	if len(seen) != 99 || seen[fakeID(7)] || !seen[fakeID(8)] {
 		t.Errorf("%d tasks were listed", len(seen))
 	}
-	for args, want := range map[string]int{`{"status":["failed"]}`: 1, `{"include_finished":true,"label":"none"}`: 0, `{"include_finished":true,"working_dir":"/nowhere"}`: 0, `{"include_finished":true,"limit":3}`: 3} {
+	for args, want := range map[string]int{`{"status":["failed"]}`: 1, `{"include_finished":true,"label":"none"}`: 0, `{"include_finished":true,"working_dir":"/nowhere"}`: 0, `{"include_finished":true,"limit":3}`: 3, `{"name":"long name","search":"ppp","limit":5}`: 5, `{"name":"x"}`: 0, `{"search":"x"}`: 0} {
 		var page listResult
 		if err := json.Unmarshal(p.ask("list_active_tasks", args).Data, &page); err != nil || len(page.Tasks) != want {
 			t.Errorf("%s listed %d tasks, want %d", args, len(page.Tasks), want)
+		}
+		if all := strings.Contains(args, "include_finished"); want == 0 && all == strings.Contains(page.Next, "include_finished") {
+			t.Errorf("%s: next says %q", args, page.Next)
 		}
 	}
 }
