@@ -47,7 +47,12 @@ var paramsOf = map[mcpgo.MCPMethod][]param{
 	},
 	mcpgo.MethodToolsList: listParams, mcpgo.MethodPromptsList: listParams,
 	mcpgo.MethodResourcesList: listParams, mcpgo.MethodResourcesTemplatesList: listParams,
-	mcpgo.MethodToolsCall:          {{"name", true, aString}, {"arguments", false, anObject}},
+	mcpgo.MethodToolsCall: {
+		{"name", true, aString},
+		{"arguments", false, anObject},
+		{"task", false, anObject}, // else a client that asks for a task would get to wait
+		{"task.ttl", false, &schema{Type: "number"}},
+	},
 	mcpgo.MethodPromptsGet:         {{"name", true, aString}, {"arguments", false, anObject}, {"arguments.*", false, aString}},
 	mcpgo.MethodResourcesRead:      uriParam,
 	mcpgo.MethodResourcesSubscribe: uriParam, mcpgo.MethodResourcesUnsubscribe: uriParam,
