@@ -35,11 +35,15 @@ func (c *checker) streams(t task.Task) (stored int64) {
 			next = p.offset(k) + int64(len(data))
 		}
 	}
+	c.prompt(t)
+	return stored
+}
+
+func (c *checker) prompt(t task.Task) {
 	p, _ := placeOf(t.ID, 1, task.Prompt)
 	if got, err := p.end(c.tx); err == nil && got > 0 && got != int64(t.PromptBytes) {
 		c.report("task %s: the prompt has %d bytes, its record says %d", t.ID, got, t.PromptBytes)
 	}
-	return stored
 }
 
 // splitKey reads the place and the attempt's number from a piece's key.

@@ -17,15 +17,19 @@ import (
 const (
 	fillBytes    = 4 << 20
 	fillRequests = 500
+	fillMapped   = 128 << 20
 )
 
 // Filler takes the tasks of a dump, one after the other, in their order.
 type Filler struct {
-	db    *DB
-	group []*request
-	size  int
-	task  task.ID   // the one that was begun
-	piece task.Blob // what came of the stream last appended to, and is not written yet
+	tmp    string
+	o      Options
+	db     *DB
+	mapped int // bytes written since it was opened
+	group  []*request
+	size   int
+	task   task.ID   // the one that was begun
+	piece  task.Blob // what came of the stream last appended to, and is not written yet
 }
 
 // Restore makes a database at path of what fill hands over. It comes to its name
@@ -50,16 +54,11 @@ func Restore(path string, o Options, fill func(*Filler) (redacted int64, err err
 
 // fill makes the database at a temporary path.
 func (o Options) fill(tmp string, fill func(*Filler) (redacted int64, err error)) (err error) {
-	db := &DB{path: tmp, app: o.App, quit: make(chan struct{}), idle: make(chan struct{})}
-	close(db.idle)
-	if err := db.open(false, o.Timeout); err != nil {
+	f := &Filler{tmp: tmp, o: o}
+	if err := f.open(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	// The last commit syncs the file as a whole: what stands under the
-	// temporary name counts for nothing before.
-	db.bolt.NoSync = true
-	f := &Filler{db: db}
+	defer func() { err = errors.Join(err, f.db.Close()) }()
 	redacted, err := fill(f)
 	if err == nil {
 		err = f.flush()
@@ -67,7 +66,7 @@ func (o Options) fill(tmp string, fill func(*Filler) (redacted int64, err error)
 	if err != nil {
 		return err
 	}
-	db.bolt.NoSync = false
+	f.db.bolt.NoSync = false
 	return f.db.update([]*request{{check: noCheck, apply: func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		return errors.Join(
@@ -75,6 +74,20 @@ func (o Options) fill(tmp string, fill func(*Filler) (redacted int64, err error)
 			meta.Put(keyRedacted, u64(uint64(redacted))),
 		)
 	}}})
+}
+
+// open opens the file for writing, without the goroutine that others share. The
+// last commit syncs the file as a whole: what stands under the temporary name
+// counts for nothing before.
+func (f *Filler) open() error {
+	db := &DB{path: f.tmp, app: f.o.App, quit: make(chan struct{}), idle: make(chan struct{})}
+	close(db.idle)
+	if err := db.open(false, f.o.Timeout); err != nil {
+		return err
+	}
+	db.bolt.NoSync = true
+	f.db, f.mapped = db, 0
+	return nil
 }
 
 func noCheck(*bolt.Tx) error { return nil }
@@ -128,6 +141,8 @@ func (f *Filler) putPiece() error {
 }
 
 // Finish ends the task. What does not hold together is refused, as Check would.
+// That the streams have no gaps is known: to read them again would map all of the
+// file.
 func (f *Filler) Finish() error {
 	err := f.putPiece()
 	id := f.task
@@ -142,7 +157,7 @@ func (f *Filler) Finish() error {
 		}
 		c := &checker{tx: tx, keys: map[string]int{}}
 		c.attempts(t)
-		c.streams(t)
+		c.prompt(t)
 		if len(c.problems) > 0 {
 			return fault("%v", errors.Join(c.problems...))
 		}
@@ -187,8 +202,16 @@ func (f *Filler) flush() error {
 			err = unfit(r.err)
 		}
 	}
+	f.mapped += f.size
 	f.group, f.size = nil, 0
-	return err
+	if err != nil || f.mapped < fillMapped {
+		return err
+	}
+	// What was touched of the file stays mapped as long as it is open.
+	if err := f.db.Close(); err != nil {
+		return err
+	}
+	return f.open()
 }
 
 // unfit turns a fault of the engine into one of the dump.
