@@ -106,11 +106,15 @@ func TestNearest(t *testing.T) {
 		"01cccd":                     second,
 		"FAST":                       second,
 		"nothing like it":            "",
+		"01A":                        "",
 		"\xff":                       "",
 		"":                           "",
 	} {
 		_, err := db.Resolve(ref)
 		text := fmt.Sprintf("no task %q", ref)
+		if len(ref) < 4 {
+			text += "; a part of an id has at least 4 characters"
+		}
 		if want != "" {
 			text += "; nearest: " + want
 		}

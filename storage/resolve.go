@@ -100,6 +100,9 @@ func withPrefix(index *bolt.Bucket, part string) (found []task.ID) {
 // message: each face has a hint of its own.
 func unknown(tx *bolt.Tx, ref string) error {
 	err := notFound(ref)
+	if len(ref) < minPart {
+		err.Message += fmt.Sprintf("; a part of an id has at least %d characters", minPart)
+	}
 	if near := nearest(tx, ref); len(near) > 0 {
 		err.Message += "; nearest: " + strings.Join(near, ", ")
 	}

@@ -175,7 +175,7 @@ func (m *markdown) line(l Line) error {
 		b.WriteString("\n*The task was removed while it was read.*\n")
 	case typeEnd:
 		m.close(&b)
-		fmt.Fprintf(&b, "\n---\n\n*%d tasks.*\n", l.Tasks)
+		fmt.Fprintf(&b, "\n---\n\n*Tasks: %d.*\n", l.Tasks)
 	default:
 		if err := m.piece(&b, l); err != nil {
 			return err
