@@ -71,7 +71,9 @@ func readProcess(pid int) (process, bool) {
 	if len(fields) < 20 {
 		return process{}, false
 	}
-	p := process{pid: pid, zombie: fields[0] == "Z" || fields[0] == "X"}
+	// One whose first thread has ended looks like a zombie while others still
+	// hold its files.
+	p := process{pid: pid, zombie: (fields[0] == "Z" || fields[0] == "X") && (fields[17] == "0" || fields[17] == "1")}
 	p.parent, _ = strconv.Atoi(fields[1])
 	p.session, _ = strconv.Atoi(fields[3])
 	p.start, err = strconv.ParseUint(fields[19], 10, 64)

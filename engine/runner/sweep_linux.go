@@ -88,6 +88,7 @@ type sweeper struct {
 	spare  Spare
 	rec    Record
 	killed map[int]struct{}
+	struck []process // what was signalled, as it was then
 }
 
 // ask sends SIGTERM and gives a claude that lives the time to stop its tools,
@@ -132,6 +133,9 @@ func (s *sweeper) strike() (int, error) {
 
 func (s *sweeper) signal(p process, sig unix.Signal) {
 	if signalProc(Proc{PID: p.pid, Start: p.start}, sig, nil) == nil {
+		if _, again := s.killed[p.pid]; !again {
+			s.struck = append(s.struck, p)
+		}
 		s.killed[p.pid] = struct{}{}
 	}
 }
@@ -177,6 +181,13 @@ func (s *sweeper) victims() ([]process, error) {
 	for pid := range table {
 		if !safe[pid] && (hasMarker(pid, s.run.marker()) || isOrphan(pid)) {
 			spread(pid, below, hit, safe)
+		}
+	}
+	// One that dies has lost its environment, and with it the marker, before it
+	// lets go of its files; one whose parent died may be reached by nothing else.
+	for _, p := range s.struck {
+		if table[p.pid].start == p.start {
+			hit[p.pid] = true
 		}
 	}
 	var victims []process
