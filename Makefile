@@ -1,9 +1,11 @@
 # Everything a person or CI does with this tree. `make help` lists it.
 
-CLAUDE_VERSION := 2.1.330
+# The release of the real CLI under test: make test CLAUDE_VERSION=2.1.332
+CLAUDE_VERSION ?= 2.1.330
+export CCTASK_TEST_CLAUDE_VERSION := $(CLAUDE_VERSION)
 CACHE          := $(CURDIR)/.cache
 TOOLS          := $(CACHE)/bin
-CLAUDE         := $(CACHE)/claude/$(CLAUDE_VERSION).installed
+CLAUDE         := $(CACHE)/claude/$(CLAUDE_VERSION)/installed
 # The foreign clients, named by what is installed, so that a change installs anew.
 FOREIGN        := $(CACHE)/foreign/$(shell cksum <testdata/foreign/package-lock.json | cut -d' ' -f1).installed
 NODE_VERSION   := 24.21.0
@@ -90,8 +92,8 @@ claude: ## Install the real CLI for the tests into .cache, if npm is there
 	  { test "$(CI)" != true || exit 1; echo "claude $(CLAUDE_VERSION) could not be installed: the tests on the real CLI will skip"; }
 
 $(CLAUDE):
-	@mkdir -p $(CACHE)/claude
-	npm install --loglevel=error --no-audit --no-fund --prefix $(CACHE)/claude @anthropic-ai/claude-code@$(CLAUDE_VERSION)
+	@mkdir -p $(CACHE)/claude/$(CLAUDE_VERSION)
+	npm install --loglevel=error --no-audit --no-fund --prefix $(CACHE)/claude/$(CLAUDE_VERSION) @anthropic-ai/claude-code@$(CLAUDE_VERSION)
 	@touch $@
 
 .PHONY: foreign

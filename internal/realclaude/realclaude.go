@@ -5,6 +5,7 @@
 package realclaude
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,12 +14,19 @@ import (
 	"runtime"
 )
 
-// Version is the release that the tests are written against. The Makefile
-// installs it under .cache/claude.
-const Version = "2.1.330"
+// defaultVersion is the release that plain `go test` looks for.
+const defaultVersion = "2.1.330"
 
-// PathEnv names the variable that overrides where Find looks.
-const PathEnv = "CCTASK_TEST_CLAUDE"
+const (
+	// PathEnv names the variable that overrides where Find looks.
+	PathEnv = "CCTASK_TEST_CLAUDE"
+	// VersionEnv names the variable by which the Makefile tells the release under test.
+	VersionEnv = "CCTASK_TEST_CLAUDE_VERSION"
+)
+
+// Version is the release that the tests run on. The Makefile installs each
+// release into its own folder under .cache/claude, so that they do not replace each other.
+func Version() string { return cmp.Or(os.Getenv(VersionEnv), defaultVersion) }
 
 // Find returns the absolute path of the CLI: $CCTASK_TEST_CLAUDE, else the
 // one installed under .cache/claude of the module around the working directory.
@@ -34,12 +42,12 @@ func Find() (string, error) {
 		return "", err
 	}
 	for _, platform := range platforms() {
-		path := filepath.Join(root, ".cache/claude/node_modules/@anthropic-ai/claude-code-"+platform, "claude")
+		path := filepath.Join(root, ".cache/claude", Version(), "node_modules/@anthropic-ai/claude-code-"+platform, "claude")
 		if _, err := os.Stat(path); err == nil {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("claude %s for %v under %s/.cache/claude: %w", Version, platforms(), root, fs.ErrNotExist)
+	return "", fmt.Errorf("claude %s for %v under %s/.cache/claude: %w", Version(), platforms(), root, fs.ErrNotExist)
 }
 
 // platforms are the suffixes of the npm packages that can run here.

@@ -19,8 +19,8 @@ func TestVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _, _ := strings.Cut(string(out), " "); got != realclaude.Version {
-		t.Fatalf("claude is version %s, the tests are for %s", got, realclaude.Version)
+	if got, _, _ := strings.Cut(string(out), " "); got != realclaude.Version() {
+		t.Fatalf("claude is version %s, the tests are for %s", got, realclaude.Version())
 	}
 }
 
