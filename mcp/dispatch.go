@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -24,13 +23,16 @@ type envelope struct {
 	Error   json.RawMessage `json:"error,omitempty"`
 }
 
-// integer is the only number that may be an id or a progress token.
-var integer = regexp.MustCompile(`^-?[0-9]+$`)
+// integer tells whether raw is the only number that may be an id or a progress token.
+func integer(raw []byte) bool {
+	digits := bytes.TrimPrefix(raw, []byte("-"))
+	return len(digits) > 0 && !bytes.ContainsFunc(digits, func(r rune) bool { return r < '0' || r > '9' })
+}
 
 // handle keeps a string or an integer as the client wrote it; anything else
 // is nil.
 func handle(raw json.RawMessage) json.RawMessage {
-	if len(raw) > 0 && (raw[0] == '"' || integer.Match(raw)) && utf8.Valid(raw) {
+	if len(raw) > 0 && (raw[0] == '"' || integer(raw)) && utf8.Valid(raw) {
 		return raw
 	}
 	return nil

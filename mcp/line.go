@@ -8,6 +8,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"sync"
 )
 
 // longLine reports a line that was skipped: its first and last bytes, at most
@@ -21,15 +22,19 @@ func (*longLine) Error() string { return "line too long" }
 // Where every client known to us puts the id: behind jsonrpc, or last. In valid
 // JSON neither can match inside of the message's params.
 var (
-	firstID = regexp.MustCompile(`^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(-?[0-9]+|"[^"\\]*")\s*,`)
-	lastID  = regexp.MustCompile(`,\s*"id"\s*:\s*(-?[0-9]+|"[^"\\]*")\s*\}\s*$`)
+	firstID = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(-?[0-9]+|"[^"\\]*")\s*,`)
+	})
+	lastID = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`,\s*"id"\s*:\s*(-?[0-9]+|"[^"\\]*")\s*\}\s*$`)
+	})
 )
 
 // id is the id of the message that the line was, nil if it cannot be seen.
 func (l *longLine) id() json.RawMessage {
-	m := firstID.FindSubmatch(l.front)
+	m := firstID().FindSubmatch(l.front)
 	if m == nil {
-		m = lastID.FindSubmatch(l.back)
+		m = lastID().FindSubmatch(l.back)
 	}
 	if m == nil || !json.Valid(m[1]) {
 		return nil

@@ -31,13 +31,13 @@ func (c *cancelled) Error() string { return "cancelled by the client: " + c.reas
 
 // impatience are words in the reason of a client that only ran out of patience:
 // those of the TypeScript and Python SDKs, of Claude Code, and of the Go SDK.
-var impatience = regexp.MustCompile(`(?i)timed out|timeout|deadline exceeded`)
+var impatience = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)timed out|timeout|deadline exceeded`) })
 
 // wantsTaskStopped tells whether ctx ended because somebody wants the work
 // stopped. A client that ran out of patience can still ask for the task.
 func wantsTaskStopped(ctx context.Context) bool {
 	var c *cancelled
-	return errors.As(context.Cause(ctx), &c) && !impatience.MatchString(c.reason)
+	return errors.As(context.Cause(ctx), &c) && !impatience().MatchString(c.reason)
 }
 
 // stopping tells whether ctx ended because the server ends.

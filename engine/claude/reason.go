@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -112,10 +113,10 @@ func errorText(ev *event) string {
 
 // resetPattern is how older versions give the end of a usage limit, in epoch
 // seconds: "Claude AI usage limit reached|1795400000".
-var resetPattern = regexp.MustCompile(`limit reached\|(\d{9,11})\b`)
+var resetPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`limit reached\|(\d{9,11})\b`) })
 
 func resetInText(text string) time.Time {
-	if m := resetPattern.FindStringSubmatch(text); m != nil {
+	if m := resetPattern().FindStringSubmatch(text); m != nil {
 		if n, err := strconv.ParseInt(m[1], 10, 64); err == nil {
 			return time.Unix(n, 0).UTC()
 		}

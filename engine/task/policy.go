@@ -47,7 +47,7 @@ func (p Policy) Check() error {
 		return invalid("max_permission_mode", fmt.Sprintf("%q is unknown", p.MaxPermissionMode), "Use one of "+strings.Join(PermissionModes, ", ")+".")
 	}
 	for _, m := range p.AllowedModels {
-		if !modelPattern.MatchString(m) {
+		if !modelPattern().MatchString(m) {
 			return invalid("allowed_models", fmt.Sprintf("%q is not a model name", m), "Use sonnet, opus, haiku or a full model name.")
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -92,7 +93,7 @@ func (s Spec) OutputLimit() int64 {
 
 // modelPattern is what a model may be named like: an alias, a full name, a
 // provider's ARN or path. Anything else could be an option or a shell's word.
-var modelPattern = regexp.MustCompile(`^[A-Za-z0-9._:/\[\]-]{1,128}$`)
+var modelPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._:/\[\]-]{1,128}$`) })
 
 // PermissionModes are the modes of claude --permission-mode.
 var PermissionModes = []string{"default", "acceptEdits", "auto", "bypassPermissions", "manual", "dontAsk", "plan"}
@@ -122,7 +123,7 @@ func (s Spec) Check() error {
 	}{
 		{!filepath.IsAbs(s.WorkingDir) && (s.WorkingDir != "" || s.ResumeTaskID == ""), "working_dir", fmt.Sprintf("%q is not an absolute path", s.WorkingDir), "Give the directory from the root."},
 		{!filepath.IsAbs(s.Claude), "claude", fmt.Sprintf("%q is not an absolute path", s.Claude), "Install Claude Code, or set CCTASK_CLAUDE to its path."},
-		{s.Model != "" && !modelPattern.MatchString(s.Model), "model", fmt.Sprintf("%q is not a model name", s.Model), "Use sonnet, opus, haiku or a full model name."},
+		{s.Model != "" && !modelPattern().MatchString(s.Model), "model", fmt.Sprintf("%q is not a model name", s.Model), "Use sonnet, opus, haiku or a full model name."},
 		{s.TimeoutSeconds != s.TimeoutSeconds || s.TimeoutSeconds < 0 || s.TimeoutSeconds > MaxTimeout.Seconds(), "timeout", fmt.Sprintf("%v is not between 0 and %v seconds", s.TimeoutSeconds, MaxTimeout.Seconds()), "0 means no deadline."},
 		{s.SkipPermissions != nil && *s.SkipPermissions && (s.PermissionMode != "" || len(s.AllowedTools) > 0), "skip_permissions", "true contradicts permission_mode and allowed_tools", "Leave skip_permissions out: a restricted task does not skip permissions."},
 		{s.PermissionMode != "" && !contains(PermissionModes, s.PermissionMode), "permission_mode", fmt.Sprintf("%q is unknown", s.PermissionMode), "Use one of " + strings.Join(PermissionModes, ", ") + "."},

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"text/template"
 	"time"
 
@@ -30,7 +31,7 @@ func formatFields() string {
 	return strings.Join(names, ", ")
 }
 
-var unknownField = regexp.MustCompile(`can't evaluate field (\w+)`)
+var unknownField = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`can't evaluate field (\w+)`) })
 
 // parseFormat checks a template before anything is asked for, also whether
 // there are the fields that it names.
@@ -62,17 +63,17 @@ func parseFormat(text string) (*template.Template, error) {
 	}
 	err = t.Execute(io.Discard, newRow(task.Task{}, now))
 	if err != nil {
-		if m := unknownField.FindStringSubmatch(err.Error()); m != nil {
+		if m := unknownField().FindStringSubmatch(err.Error()); m != nil {
 			return nil, badInput(fmt.Sprintf("--format: there is no field %s", m[1]), "The fields are "+formatFields()+".")
 		}
 	}
 	return t, nil
 }
 
-var templatePlace = regexp.MustCompile(`^template: [^ ]+ (executing "[^"]*" at )?`)
+var templatePlace = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^template: [^ ]+ (executing "[^"]*" at )?`) })
 
 // templateError is what the template package says, without what is known.
-func templateError(err error) string { return templatePlace.ReplaceAllString(err.Error(), "") }
+func templateError(err error) string { return templatePlace().ReplaceAllString(err.Error(), "") }
 
 // printFormat fills the template for each task.
 func (a *app) printFormat(t *template.Template, tasks []task.Task) error {

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // longest is how far a secret is looked at: more than any key has.
@@ -17,13 +18,13 @@ type rule struct {
 	words string // in lower case
 	// texts are anchored at the word. Group 1 is the secret, or all of it is; as a
 	// group "mixed" only with letters and digits, since prose has such words too.
-	texts []*regexp.Regexp
+	texts []func() *regexp.Regexp // made on first use: no other verb pays for them
 }
 
 func newRule(words string, texts ...string) rule {
 	r := rule{words: words}
 	for _, t := range texts {
-		r.texts = append(r.texts, regexp.MustCompile(`^(?:`+t+`)`))
+		r.texts = append(r.texts, sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(?:` + t + `)`) }))
 	}
 	return r
 }
@@ -68,15 +69,16 @@ var rules = []rule{
 }
 
 // words are where each word is looked for: under its first three letters.
-var words = func() (table [hashes][]word) {
+var words = sync.OnceValue(func() *[hashes][]word {
+	var table [hashes][]word
 	for i, r := range rules {
 		for w := range strings.FieldsSeq(r.words) {
 			h := hash([]byte(w))
 			table[h] = append(table[h], word{w, i})
 		}
 	}
-	return table
-}()
+	return &table
+})
 
 type word struct {
 	text string
@@ -97,13 +99,14 @@ type span struct{ from, to int }
 func mask(b []byte, from, limit int) (n int64) {
 	var list []span
 	var next [64]int // where each rule goes on behind what it has found
+	words := words()
 	for i := range max(0, min(limit, len(b)-2)) {
 		for _, w := range words[hash(b[i:])] {
 			if i < next[w.rule] || len(b)-i < len(w.text) || !bytes.EqualFold(b[i:i+len(w.text)], []byte(w.text)) {
 				continue
 			}
 			for _, text := range rules[w.rule].texts {
-				if s, ok := match(text, b[i:]); ok {
+				if s, ok := match(text(), b[i:]); ok {
 					list = append(list, span{i + s.from, i + s.to})
 					next[w.rule] = max(next[w.rule], i+s.to)
 				}

@@ -15,6 +15,7 @@ import (
 	"html/template"
 	"io"
 	"math"
+	"sync"
 	"time"
 
 	"cctask/engine/task"
@@ -75,7 +76,7 @@ var pageCSS string
 //go:embed page.js
 var pageJS string
 
-var page = template.Must(template.New("page").Parse(pageHTML))
+var page = sync.OnceValue(func() *template.Template { return template.Must(template.New("page").Parse(pageHTML)) })
 
 // Write writes the page. Nothing can be added afterwards.
 func (r *Report) Write(w io.Writer, about About) error {
@@ -90,7 +91,7 @@ func (r *Report) Write(w io.Writer, about About) error {
 	if whole, err = json.Marshal(&r.data); err != nil {
 		return fmt.Errorf("make the report: %w", err)
 	}
-	err = page.Execute(w, map[string]any{
+	err = page().Execute(w, map[string]any{
 		// json.Marshal leaves no character in it that could end the script.
 		"CSS": template.CSS(pageCSS), "JS": template.JS(pageJS), "Data": template.JS(whole),
 		// The hashes admit these two and nothing that a text might smuggle in.
