@@ -111,7 +111,7 @@ func (l *Launcher) fork(r *Run, env []string, answer *os.File) (*child, error) {
 	}
 	return family.start(self, argv, &os.ProcAttr{
 		Dir:   "/", // a runner pins nobody's file system
-		Env:   l.environ(r, env),
+		Env:   append(l.environ(env), r.marker()),
 		Files: []*os.File{null, null, log, lockFD: r.lock, readyFD: answer},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
@@ -133,16 +133,16 @@ func (l *Launcher) command(r *Run) (self string, argv []string, err error) {
 	return self, append(argv, r.dir), err
 }
 
-// environ replaces a marker that came with env: a task that was submitted from
+// environ drops a marker that came with env: a task that was submitted from
 // inside another one must not be taken for a part of its tree.
-func (l *Launcher) environ(r *Run, env []string) []string {
+func (l *Launcher) environ(env []string) []string {
 	out := make([]string, 0, len(env)+len(l.Env)+1)
 	for _, v := range append(env[:len(env):len(env)], l.Env...) {
 		if !strings.HasPrefix(v, MarkerVar+"=") {
 			out = append(out, v)
 		}
 	}
-	return append(out, r.marker())
+	return out
 }
 
 // marker is the environment entry that every process of the run's tree carries.

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,6 +39,7 @@ func Main(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	Binary = filepath.Join(dir, "cctask")
 	build := exec.Command("go", "build", "-trimpath", "-o", Binary, "cctask")
+	build.Env = os.Environ()
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build cctask: %v\n%s", err, out)
 		return 1
@@ -180,7 +180,7 @@ func (w *World) Command(args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	w.T.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, Binary, args...)
-	cmd.Env, cmd.Dir, cmd.WaitDelay = slices.Clip(w.Env), w.Work, 5*time.Second
+	cmd.Env, cmd.Dir, cmd.WaitDelay = append([]string{}, w.Env...), w.Work, 5*time.Second
 	return cmd
 }
 

@@ -47,9 +47,10 @@ When an owner leaves running tasks go on; the next owner adopts them.`,
 	}
 	f := cmd.Flags()
 	a.flags.register(f, true)
+	f.BoolVar(&detached, "detach", false, "")
 	f.BoolVar(&detached, "detached", false, "")
 	f.Int("ready-fd", -1, "")
-	for _, hidden := range []string{"detached", "ready-fd"} {
+	for _, hidden := range []string{"detach", "detached", "ready-fd"} {
 		_ = f.MarkHidden(hidden)
 	}
 	cmd.AddCommand(newDaemonStatus(a), newDaemonStop(a))
@@ -57,10 +58,8 @@ When an owner leaves running tasks go on; the next owner adopts them.`,
 }
 
 func (a *app) daemon(ctx context.Context, detached bool) error {
-	if detached {
-		if leave, err := ipc.Detach(); leave || err != nil {
-			return err
-		}
+	if leave, err := ipc.Detach(); leave || err != nil {
+		return err
 	}
 	// A log that nobody reads any more must not end the owner.
 	signal.Ignore(syscall.SIGPIPE)

@@ -24,7 +24,7 @@ func (d *doctor) checkClaude(ctx context.Context) finding {
 	ctx, cancel := context.WithTimeout(ctx, versionTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "--version")
-	cmd.Env = d.a.Environ()
+	cmd.Env = append([]string{}, d.a.Environ()...)
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
 	text := oneLine(string(out))

@@ -191,7 +191,7 @@ func (a *app) runClaude(ctx context.Context, s settings, args []string) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = a.Environ()
+	cmd.Env = append([]string{}, a.Environ()...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return &task.Error{

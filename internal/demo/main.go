@@ -204,7 +204,7 @@ func say(format string, args ...any) { fmt.Printf("\n== "+format+"\n", args...) 
 
 func (s *stage) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, s.bin, args...)
-	cmd.Env, cmd.Dir = s.env, s.work
+	cmd.Env, cmd.Dir = append([]string{}, s.env...), s.work
 	return cmd
 }
 

@@ -46,7 +46,7 @@ func orphanCommand(role string, env []string, setsid bool) (*exec.Cmd, error) {
 		return nil, fmt.Errorf("find the own binary: %w", err)
 	}
 	return &exec.Cmd{
-		Path: self, Args: []string{"claude", orphanArg, role}, Env: env,
+		Path: self, Args: []string{"claude", orphanArg, role}, Env: append([]string{}, env...),
 		SysProcAttr: &syscall.SysProcAttr{Setsid: setsid},
 	}, nil
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"cctask/engine/task"
+	"cctask/internal/statedir"
 )
 
 func TestTwentyProcessesStartOneOwner(t *testing.T) {
@@ -123,7 +124,7 @@ func TestOwnerKnowsLittleOfTheFront(t *testing.T) {
 	if err != nil {
 		t.Skip("needs /proc")
 	}
-	if s := string(env); strings.Contains(s, "SECRET") || strings.Contains(s, detachVar) || !strings.Contains(s, "XDG_CONFIG_HOME=/c") || !strings.Contains(s, "PATH=") {
+	if s := string(env); strings.Contains(s, "SECRET") || !strings.Contains(s, "XDG_CONFIG_HOME=/c") || !strings.Contains(s, "PATH=") {
 		t.Errorf("environment %q", s)
 	}
 	// The owner closes the ready pipe a moment after the front has heard it.
@@ -137,6 +138,35 @@ func TestOwnerKnowsLittleOfTheFront(t *testing.T) {
 			return filepath.Base(fd) != "0" && (to == "/dev/null" || strings.HasPrefix(to, "pipe:"))
 		})
 	})
+}
+
+// TestEmptyEnvironment: where nothing of the front's environment is for an owner,
+// the owner has none, instead of all, and is the second process and the last.
+func TestEmptyEnvironment(t *testing.T) {
+	t.Parallel()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, env := range [][]string{{}, {"SECRET_TOKEN=x"}} {
+		dir := stateDir(t)
+		if err := errors.Join(statedir.Make(dir), os.WriteFile(filepath.Join(dir, "stages"), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(exe, "front", dir)
+		cmd.Env = env
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", env, err, out)
+		}
+		pid, _, _ := strings.Cut(string(out), " ")
+		if has, err := os.ReadFile(filepath.Join("/proc", pid, "environ")); err == nil && len(has) > 0 {
+			t.Errorf("%v: the owner has %q", env, has)
+		}
+		if stages, err := os.ReadFile(filepath.Join(dir, "stages")); err != nil || string(stages) != "--detach\n--detached\n" {
+			t.Errorf("%v: the processes between front and owner: %q, %v", env, stages, err)
+		}
+	}
 }
 
 func TestSecondOwnerIsRefused(t *testing.T) {

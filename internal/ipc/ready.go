@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,8 +18,12 @@ import (
 const (
 	readyFlag = "--ready-fd="
 	readyLine = "ready"
-	// detachVar marks the short-lived process between a front and its owner.
-	detachVar = "CCTASK_DETACH"
+	// A front starts `cctask daemon` with detachFlag, and that process starts the
+	// owner with detachedFlag in its place. An argument is in the hands of whoever
+	// executes; a variable that is to be absent would come back with an
+	// environment that is inherited, and each process would start the next one.
+	detachFlag   = "--detach"
+	detachedFlag = "--detached"
 )
 
 // readyFD is the pipe to the front that started this process, or -1. It is
@@ -68,13 +73,14 @@ func keepReadyFromChildren() {
 	}
 }
 
-// Detach is the first thing that `cctask daemon --detached` calls. In the process
-// that a front started it starts the owner proper and returns true: leave then.
-// In the owner proper it returns false. The step between makes the owner
-// nobody's child, so that a client that kills its server's process tree does not
-// kill the owner and every runner.
+// Detach is the first thing that `cctask daemon` calls. In the process that a
+// front started it starts the owner proper and returns true: leave then. In any
+// other it returns false. The step between makes the owner nobody's child, so that
+// a client that kills its server's process tree does not kill the owner and every
+// runner.
 func Detach() (leave bool, err error) {
-	if os.Getenv(detachVar) == "" {
+	at := slices.Index(os.Args, detachFlag)
+	if at < 0 {
 		return false, nil
 	}
 	exe, err := self()
@@ -85,8 +91,8 @@ func Detach() (leave bool, err error) {
 	// tasks.
 	closeOnExec()
 	cmd := exec.Command(exe)
-	cmd.Args = os.Args
-	cmd.Env = ownerEnv(os.Environ())
+	cmd.Args = slices.Replace(slices.Clone(os.Args), at, at+1, detachedFlag)
+	cmd.Env = append([]string{}, ownerEnv(os.Environ())...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if fd := readyFD(); fd >= 0 {

@@ -88,9 +88,9 @@ func (c *Client) launch(ready *os.File) error {
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(exe, "daemon", "--dir="+c.cfg.Dir)
 	cmd.Args[0] = "cctask"
-	cmd.Args = append(append(cmd.Args, c.cfg.Settings.Args()...), "--detached", readyFlag+"3")
+	cmd.Args = append(append(cmd.Args, c.cfg.Settings.Args()...), detachFlag, readyFlag+"3")
 	cmd.Dir = c.cfg.Dir
-	cmd.Env = append(ownerEnv(os.Environ()), detachVar+"=1")
+	cmd.Env = append([]string{}, ownerEnv(os.Environ())...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = null, log, log
 	cmd.ExtraFiles = []*os.File{ready}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
