@@ -33,6 +33,7 @@ func (a *attempt) conclude(f *follower, rec runner.Record, chunks []task.Blob) e
 		out := judge(f.parser, t, rec, end)
 		w.Chunks = chunks
 		a.settle(&n, &out, rec, w)
+		n.Untouched = chunks != nil && (out.OnlyInit || out.SessionLost)
 		if chunks == nil { // what is lost may have cost something
 			n.CostUncertain = true
 			n.Message += "; its run directory is gone"

@@ -2,8 +2,6 @@ package engine_test
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,12 +13,11 @@ import (
 	"cctask/internal/fakeclaude"
 )
 
-// lose makes a task whose session claude has forgotten.
+// lose makes a task that was killed before claude had made its session.
 func (w *world) lose() task.ID {
 	w.Helper()
-	id := w.submit("[[error error_max_turns]]")
-	w.end(id, task.Failed)
-	w.must(os.RemoveAll(filepath.Join(w.home, ".fakeclaude")))
+	id := w.submit("[[kill 9]]")
+	w.end(id, task.Interrupted)
 	return id
 }
 

@@ -69,7 +69,7 @@ func anew(kind task.AttemptKind, first task.Attempt) task.Attempt {
 }
 
 // goesOn queues an attempt whose claude has ended once more, in the commit of
-// that end, where the task asked for it or the session had not begun.
+// that end, where the task asked for it or claude had not begun the session.
 func (a *attempt) goesOn(t *task.Task, w *task.Write, lost bool) error {
 	end := &w.Attempts[0]
 	if t.CancelRequested || !lost && (end.Status != task.Interrupted || t.Spec.OnInterrupt == "") {
@@ -79,27 +79,47 @@ func (a *attempt) goesOn(t *task.Task, w *task.Write, lost bool) error {
 	if err != nil {
 		return err
 	}
+	touched := func(b task.Attempt) bool {
+		return b.SessionID == end.SessionID && b.N != end.N && !b.Untouched && (!b.StartedAt.IsZero() || b.StdoutBytes > 0)
+	}
 	switch {
 	case !lost:
 		return a.resumeItself(t, w, all)
 	case all[0].Resumes || end.ForkOf != "":
 		end.Message = fmt.Sprintf("claude no longer has the session of task %s, or looks for it in another home; start a new task with what it needs to know in its prompt", t.Spec.ResumeTaskID)
-		t.Message = end.Message
-	case end.Kind == task.Resume || end.Kind == task.Auto:
-		return a.afresh(t, w, all[0])
+	case slices.ContainsFunc(all, touched):
+		// To do the task from its beginning would do twice what was done before.
+		end.Message = "claude no longer has the session that this task worked in, or looks for it in another home; nothing was done"
+	case end.Resumes:
+		return a.afresh(t, w, all)
 	}
+	t.Message = end.Message
 	return nil
 }
 
-// afresh queues the original prompt in a new session, or fork, after a lost one,
-// if this owner still knows the environment.
-func (a *attempt) afresh(t *task.Task, w *task.Write, first task.Attempt) error {
+// afresh begins a lost session in which nothing was done anew, or as a fork
+// anew, if this owner still knows the environment. The prompt is that of the
+// attempt that found it lost; the one that only says to go on means the one before it.
+func (a *attempt) afresh(t *task.Task, w *task.Write, all []task.Attempt) error {
 	if a.env == nil && t.Spec.OnInterrupt == "" {
 		return nil
 	}
+	rec := anew(task.Fresh, all[0])
+	for _, b := range slices.Backward(all) {
+		if b.SessionID != w.Attempts[0].SessionID {
+			continue
+		}
+		prompt, err := a.e.store.Prompt(t.ID, b.PromptN)
+		if err != nil {
+			return err
+		}
+		if rec.PromptN = b.PromptN; string(prompt) != continuePrompt {
+			break
+		}
+	}
 	t.Seq, w.Env = a.e.takeSeq(), a.env
-	const why = "claude no longer had the session: started afresh with the original prompt"
-	if err := requeue(t, w, anew(task.Fresh, first), why); err != nil {
+	why := fmt.Sprintf("claude had not yet begun the session: started afresh with the prompt of attempt %d", rec.PromptN)
+	if err := requeue(t, w, rec, why); err != nil {
 		return err
 	}
 	t.Message = why

@@ -86,9 +86,18 @@ func TestWitnesses(t *testing.T) {
 	}
 }
 
-// A session is lost only if nothing can have run: the engine starts anew.
+// A session is lost only if nothing can have run in it, and begins anew only if
+// nothing can have run before.
 func TestSessionIsNotLostOnceItRan(t *testing.T) {
 	t.Parallel()
+	for stream, want := range map[string]bool{
+		"": true, initLine + initLine: true, initLine + say("1", "a"): false, initLine + `{"type":"assis`: false, "Hello\n": false,
+		initLine + `{"type":"system","subtype":"task_started"}`: false,
+	} {
+		if o := parse([]byte(stream)).Judge(End{Signal: "SIGKILL"}); o.OnlyInit != want {
+			t.Errorf("only init: %v after %s", o.OnlyInit, stream)
+		}
+	}
 	e := End{ExitCode: 1, Stderr: []byte("No conversation found with session ID: x\n")}
 	if o := parse([]byte(initLine + say("1", "I work."))).Judge(e); o.SessionLost || o.Reason != "process_failed" {
 		t.Errorf("%+v", o)

@@ -71,6 +71,7 @@ type Outcome struct {
 	Model     string
 
 	SessionLost bool      // --resume found no conversation, and nothing ran
+	OnlyInit    bool      // claude wrote no event but init: it cannot have done anything
 	RetryAt     time.Time // when a usage limit ends; zero when unknown
 }
 
@@ -80,6 +81,7 @@ func (p *Parser) Judge(e End) Outcome {
 	o := Outcome{
 		Turns: p.turns + p.messages, Usage: p.usage, DurationMS: p.durationMS,
 		TotalCost: p.totalCost, CostKnown: p.costKnown, CostPartial: p.costKnown && p.messages > 0,
+		OnlyInit:  p.progress.Events == p.inits && p.progress.Skipped == 0,
 		SessionID: p.progress.SessionID, Version: p.progress.Version, Model: p.progress.Model,
 	}
 	o.Result, o.HasResult = p.answer(e.WantStructured)

@@ -121,6 +121,8 @@ func TestRecordings(t *testing.T) {
 				want.SessionID, want.Version, want.Model = "01939f5e-0000-4000-8000-000000000001", "2.1.330", "claude-opus-5-5"
 			}
 			switch r.name {
+			case "bad_flag", "bad_mcp_config", "root", "session_in_use", "sighup_waiting", "sigterm_waiting":
+				want.OnlyInit = true
 			case "usage_limit":
 				want.Model, want.RetryAt = "claude-sonnet-5-5", time.Unix(1795400000, 0).UTC()
 			case "stderr_noise":

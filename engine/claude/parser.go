@@ -56,6 +56,7 @@ type Parser struct {
 	overlong bool   // the rest of the current line is to be dropped
 
 	progress Progress
+	inits    int    // init events
 	messages int    // of the model in the main conversation since the last result
 	message  string // id of the newest of them: its blocks come as events of their own
 
@@ -178,6 +179,7 @@ func isInterrupt(m message) bool {
 func (p *Parser) system(ev *event) {
 	switch ev.Subtype {
 	case "init":
+		p.inits++
 		p.progress.SawInit = true
 		p.progress.SessionID = ev.SessionID
 		p.progress.Version = ev.Version

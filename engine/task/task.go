@@ -89,6 +89,9 @@ type Attempt struct {
 	ForkOf    string      `json:"fork_of,omitempty"` // the session that SessionID begins as a copy of
 	// PromptN is the attempt under which this attempt's prompt is kept.
 	PromptN int `json:"prompt_n"`
+	// Untouched says that claude ended before it did anything in its session. A
+	// record from before this field does not say so.
+	Untouched bool `json:"untouched,omitempty"`
 
 	Status     Status        `json:"status"`
 	Reason     FailureReason `json:"reason,omitempty"`

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -150,27 +149,6 @@ func (s *suite) resumeAndRetry() {
 		if out.Size == 0 || out.Size != a[n-1].StdoutBytes || !out.Done {
 			s.Errorf("attempt %d: %d bytes of %d, done %v", n, out.Size, a[n-1].StdoutBytes, out.Done)
 		}
-	}
-}
-
-func (s *suite) lostSessionStartsAfresh() {
-	id := s.submit("[[text original]][[error error_max_turns]]")
-	s.end(id)
-	s.must(os.RemoveAll(filepath.Join(s.home, ".fakeclaude")))
-	_, err := s.Resume(s.ctx, engine.Again{Ref: string(id), Env: s.env()})
-	s.must(err)
-	t := s.end(id)
-	for t.Attempt < 3 { // the end of the lost one is no end of the task
-		if t, err = s.Wait(s.ctx, string(id), t.Version); err != nil {
-			s.Fatal(err)
-		}
-	}
-	t = s.end(id)
-	if len(t.Attempts) != 3 || t.Attempts[1].Reason != task.ReasonSessionLost || t.Attempts[2].Kind != task.Fresh || t.SessionID == id.UUID() {
-		s.Errorf("attempts %+v", t.Attempts)
-	}
-	if got := string(s.read(engine.OutputQuery{Ref: string(id), Stream: task.Prompt}).Data); !strings.Contains(got, "original") {
-		s.Errorf("the fresh attempt's prompt is %q", got)
 	}
 }
 
