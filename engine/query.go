@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"time"
 
@@ -23,9 +22,7 @@ func (e *Engine) Get(_ context.Context, ref string) (task.Task, error) {
 func (e *Engine) get(id task.ID) (task.Task, error) {
 	// Before the record: one that is older than its version would let its
 	// reader wait for a change that has been.
-	e.mu.Lock()
-	version := max(e.versions[id], e.born)
-	e.mu.Unlock()
+	version := max(e.version(id), e.born)
 	t, err := e.store.Task(id)
 	if err != nil {
 		return task.Task{}, err
@@ -61,19 +58,26 @@ func (e *Engine) fill(t task.Task) task.Task {
 
 // List returns a page of tasks.
 func (e *Engine) List(ctx context.Context, f task.Filter) (task.Page, error) {
-	e.mu.Lock()
-	versions := maps.Clone(e.versions)
-	e.mu.Unlock()
 	f.Now = time.Now()
+	before := uint64(f.Now.UnixMicro())
 	p, err := e.store.List(ctx, f)
 	if err != nil {
 		return task.Page{}, err
 	}
 	for i := range p.Tasks {
-		p.Tasks[i].Version = max(versions[p.Tasks[i].ID], e.born)
+		// A record is as it was when the page was read: what has changed since
+		// must still look new to a reader who waits from this version on.
+		p.Tasks[i].Version = max(min(e.version(p.Tasks[i].ID), before), e.born)
 		p.Tasks[i] = e.fill(p.Tasks[i])
 	}
 	return p, nil
+}
+
+// version is 0 for a task that has not changed under this owner, or has ended.
+func (e *Engine) version(id task.ID) uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.versions[id]
 }
 
 // Wait subscribes before it looks, so that no change falls between.

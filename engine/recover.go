@@ -38,18 +38,14 @@ func (e *Engine) recover() error {
 }
 
 func (e *Engine) loadQueue() error {
-	ids, err := e.store.Queue()
+	queued, err := e.store.Queue()
 	if err != nil {
 		return fmt.Errorf("load the queue: %w", err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, id := range ids {
-		t, err := e.store.Task(id)
-		if err != nil {
-			return fmt.Errorf("load the queue: %w", err)
-		}
-		e.queue.push(id, t.Seq)
+	for _, p := range queued {
+		e.queue.push(p.ID, p.Seq)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -239,3 +240,39 @@ func TestEndedWhileNobodyLooked(t *testing.T) {
 }
 
 var _ engine.Launcher = (*launcher)(nil)
+
+// An owner that starts does not read what waits: of 100,000 that took seconds.
+func TestTheQueueIsNotReadToLoadIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	gate := fakeclaude.NewGate(t)
+	w.submit(gate.Directive())
+	open := w.reached(gate)
+	var queued []task.ID
+	for range 3 {
+		queued = append(queued, w.submit("[[text x]]"))
+	}
+	w.Close()
+	var mu sync.Mutex
+	reads := map[task.ID]int{}
+	w.store.set(func() { w.store.task = func(id task.ID) { mu.Lock(); reads[id]++; mu.Unlock() } })
+	w.open()
+	mu.Lock()
+	for _, id := range queued {
+		if reads[id] > 0 {
+			t.Errorf("the record of a queued task was read %d times", reads[id])
+		}
+	}
+	mu.Unlock()
+	w.store.set(func() { w.store.task = nil })
+	for i, id := range queued {
+		got, err := w.Get(w.ctx, string(id))
+		if err != nil || got.QueuePosition != i+1 {
+			t.Errorf("position %d, %v, want %d", got.QueuePosition, err, i+1)
+		}
+	}
+	open()
+	for _, id := range queued {
+		w.end(id, task.Completed)
+	}
+}

@@ -36,8 +36,8 @@ type Store interface {
 	Sealed(id task.ID, n int, s task.Stream) (int64, error)
 
 	List(ctx context.Context, f task.Filter) (task.Page, error)
-	Queue() ([]task.ID, error)  // the queued tasks in the queue's order
-	Live() ([]task.Task, error) // the starting and running tasks
+	Queue() ([]task.Place, error) // the queued tasks in the queue's order
+	Live() ([]task.Task, error)   // the starting and running tasks
 	Counts() (map[task.Status]int, error)
 	LastSeq() (uint64, error) // the highest queue sequence ever taken
 	SessionCost(session string) (total float64, known bool, err error)

@@ -19,7 +19,7 @@ func TestLifeOfATask(t *testing.T) {
 	if env, err := db.Env(id); err != nil || !reflect.DeepEqual(env, []string{"A=1", "SECRET=s3cret"}) {
 		t.Fatalf("Env = %q, %v", env, err)
 	}
-	if q, err := db.Queue(); err != nil || len(q) != 1 || q[0] != id {
+	if q, err := db.Queue(); err != nil || len(q) != 1 || q[0].ID != id {
 		t.Fatalf("Queue = %v, %v", q, err)
 	}
 	advance(t, db, id, t0, task.Starting, task.Running)

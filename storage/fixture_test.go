@@ -62,7 +62,7 @@ func TestOldDatabases(t *testing.T) {
 		if err != nil || len(queue) == 0 {
 			t.Fatalf("version %d: queue %v, %v", v, queue, err)
 		}
-		if env, err := db.Env(queue[0]); err != nil || len(env) != 2 {
+		if env, err := db.Env(queue[0].ID); err != nil || len(env) != 2 {
 			t.Errorf("version %d: environment %q, %v", v, env, err)
 		}
 		if err := db.Close(); err != nil {

@@ -157,9 +157,9 @@ func (m *model) compare(t *testing.T, db *storage.DB) {
 	if got, err := db.Counts(); err != nil || !maps.Equal(got, counts) {
 		t.Fatalf("Counts = %v, %v, want %v", got, err, counts)
 	}
-	var order []task.ID
+	var order []task.Place
 	for _, s := range slices.Sorted(maps.Keys(queue)) {
-		order = append(order, queue[s])
+		order = append(order, task.Place{ID: queue[s], Seq: s})
 	}
 	if got, err := db.Queue(); err != nil || !slices.Equal(got, order) {
 		t.Fatalf("Queue = %v, %v, want %v", got, err, order)

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -97,13 +98,13 @@ func (db *DB) Sealed(id task.ID, n int, s task.Stream) (size int64, err error) {
 }
 
 // Queue returns the queued tasks in the queue's order.
-func (db *DB) Queue() ([]task.ID, error) {
-	return read(db, func(tx *bolt.Tx) (ids []task.ID, err error) {
-		err = tx.Bucket(bucketQueue).ForEach(func(_, v []byte) error {
-			ids = append(ids, task.ID(v))
+func (db *DB) Queue() ([]task.Place, error) {
+	return read(db, func(tx *bolt.Tx) (queue []task.Place, err error) {
+		err = tx.Bucket(bucketQueue).ForEach(func(k, v []byte) error {
+			queue = append(queue, task.Place{ID: task.ID(v), Seq: binary.BigEndian.Uint64(k)})
 			return nil
 		})
-		return ids, err
+		return queue, err
 	})
 }
 

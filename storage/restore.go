@@ -283,20 +283,20 @@ func Activate(path string, o Options, env []string) (queued int, err error) {
 	if err := db.settle(); err != nil {
 		return 0, err
 	}
-	ids, err := db.Queue()
+	queue, err := db.Queue()
 	if err != nil {
 		return 0, err
 	}
-	for _, id := range ids {
-		t, err := db.Task(id)
+	for _, p := range queue {
+		t, err := db.Task(p.ID)
 		if err == nil {
 			err = db.Apply(task.Write{Task: &t, Env: env})
 		}
 		if err != nil {
-			return 0, fmt.Errorf("give task %s an environment: %w", id, err)
+			return 0, fmt.Errorf("give task %s an environment: %w", p.ID, err)
 		}
 	}
-	return len(ids), db.do(&request{check: noCheck, apply: func(tx *bolt.Tx) error {
+	return len(queue), db.do(&request{check: noCheck, apply: func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketMeta).Delete(keyRestored)
 	}})
 }

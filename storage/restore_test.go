@@ -230,7 +230,7 @@ func TestActivate(t *testing.T) {
 	if err != nil || len(queue) != 1 {
 		t.Fatalf("%v, %v", queue, err)
 	}
-	if env, err := db.Env(queue[0]); err != nil || len(env) != 1 || env[0] != "A=2" {
+	if env, err := db.Env(queue[0].ID); err != nil || len(env) != 1 || env[0] != "A=2" {
 		t.Errorf("environment %q, %v", env, err)
 	}
 	// Claude may have run since, so that nothing starts it again.

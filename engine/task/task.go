@@ -51,6 +51,12 @@ type Task struct {
 	Version       uint64    `json:"version,omitempty"` // grows with every visible change of a live task
 }
 
+// Place is where a queued task stands in the queue.
+type Place struct {
+	ID  ID
+	Seq uint64
+}
+
 // MaxInlineResult bounds the answer inside a Task; the whole one is an output
 // stream of its own.
 const MaxInlineResult = 256 << 10
