@@ -16,17 +16,18 @@ func newResume(a *app) *cobra.Command {
 		Use: "resume ID [PROMPT | -]", Short: "Go on with an ended task in its session",
 		Long: `Start a new attempt of a task that failed, was interrupted, cancelled or ran out of
 time, in the same claude session. Without PROMPT claude is told that it was interrupted
-and to verify what its last tool did; with - the prompt is read from stdin.
-The attempt gets the environment of this command.`,
+and to verify what its last tool did; with - the prompt is read from stdin, and what is
+piped in follows a PROMPT. The attempt gets the environment of this command.`,
 		Example: `  cctask resume 01JD3ZK4
-  cctask resume 01JD3ZK4 "Go on, but leave the tests alone"`,
+  cctask resume 01JD3ZK4 "Go on, but leave the tests alone"
+  make test 2>&1 | cctask resume 01JD3ZK4 "The tests say this now"`,
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(1, 2, "the id of a task"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var prompt string
 			if len(args) == 2 {
 				var err error
-				if prompt, err = a.prompt("", args[1:]); err != nil {
+				if prompt, err = a.promptWithStdin("", args[1:]); err != nil {
 					return err
 				}
 				if err := task.CheckPrompt(prompt); err != nil {

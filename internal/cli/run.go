@@ -17,12 +17,15 @@ func newRun(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "run [PROMPT | -]", Short: "Run a task and print its answer",
 		Long: `Start a task, show its progress on stderr and print claude's answer on stdout.
-Without PROMPT, or with -, the prompt is read from stdin.
+Without PROMPT, or with -, the prompt is read from stdin. With one, what a pipe or a file
+at stdin holds follows it after a blank line, as with claude -p; a pipe that carries
+nothing is waited for for 3 seconds. A loop over a pipe needs < /dev/null at each call.
 
 The first Ctrl-C asks: Ctrl-C again cancels the task, d and Enter leaves it running in
 the background, Enter alone goes on watching. SIGTERM, SIGHUP, or Ctrl-C where no
 terminal is, leave the task running and print its id; cctask wait ID waits for it.`,
 		Example: `  cctask run "Explain what main.go does"
+  cat error.log | cctask run "Explain this"
   cctask run --model haiku - < prompt.txt > answer.md
   cctask run --json "Count the tests" | jq .cost_usd`,
 		Annotations: exits(exitDone, exitFault, exitInput, exitEnded, exitInterrupted),

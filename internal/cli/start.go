@@ -12,7 +12,11 @@ func newStart(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "start [PROMPT | -]", Short: "Start a task and print its id",
 		Long: `Record a task, print its id and leave. The task runs as soon as the pool has room,
-also when this terminal is closed. Without PROMPT, or with -, it is read from stdin.
+also when this terminal is closed. Without PROMPT, or with -, it is read from stdin. With
+one, what a pipe or a file at stdin holds follows it after a blank line, as with claude -p;
+a pipe that carries nothing is waited for for 3 seconds. A loop over a pipe needs
+< /dev/null at each call.
+
 With --wait the command stays until the task has ended; so it does with --embedded, as
 nobody else would run it. Ctrl-C leaves then, and the task goes on.
 
@@ -27,6 +31,7 @@ own. Files of up to 64 lines run in their order; in longer ones neighbours may c
 places.`,
 		Example: `  cctask start "Fix the failing test"
   cctask start --working-dir ~/project --timeout 30m - < prompt.txt
+  git diff | cctask start "Review this"
   id=$(cctask start "Write the release notes") && cctask wait "$id"
   cctask start --each prompts.txt --wait --label night
   cctask start --each files.csv "Review {{.file}} for {{.topic}}"

@@ -80,7 +80,7 @@ func (m maker) make(prompt, key string, own map[string]any) (engine.Submission, 
 
 // submission is the new task that flags and arguments describe.
 func (a *app) submission(f *taskFlags, args []string) (engine.Submission, error) {
-	prompt, err := a.prompt(f.promptFile, args)
+	prompt, err := a.promptWithStdin(f.promptFile, args)
 	if err != nil {
 		return engine.Submission{}, err
 	}
