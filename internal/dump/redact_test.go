@@ -43,6 +43,71 @@ var secrets = [][2]string{
 	{`{\"clientSecret\":\"it is me\"}`, "it is me"},
 	{"password: hunter22", "hunter22"},
 	{`export MY_TOKEN="a b c d"`, "a b c d"},
+
+	// Settings, in the ways in which files and programs write them.
+	{"[default]\naws_secret_access_key = " + fake("", 40), fake("", 40)},
+	{"secret = hunter22", "hunter22"},
+	{"secret = correcthorse", "correcthorse"},
+	{"password := hunter22", "hunter22"},
+	{"password:=hunter22", "hunter22"},
+	{"client.secret=p@ss(w0rd)!", "p@ss(w0rd)!"},
+	{`:token => "hunter22"`, "hunter22"},
+	{`const password: string = "correct horse"`, "correct horse"},
+	{"<password>hunter22</password>", "hunter22"},
+	{"DB_PASS=hunter22", "hunter22"},
+	{"export PGPASS='correct horse'", "correct horse"},
+	{"dbPass = hunter22", "hunter22"},
+	{"mysqlpass=hunter22", "hunter22"},
+	{`"smtp_pass": "hunter22"`, "hunter22"},
+	{"pass=hunter22", "hunter22"},
+	{"AccountName=me;AccountKey=" + fake("", 86) + "==;EndpointSuffix=core.windows.net", fake("", 86) + "=="},
+	{"https://a.blob.core.windows.net/x?sv=2026&sig=" + fake("", 43) + "%3D", fake("", 43) + "%3D"},
+	{"encryption_key = " + fake("", 32), fake("", 32)},
+
+	// Options of commands.
+	{"curl -u me:hunter22 https://x", "hunter22"},
+	{"curl -sS --user 'me:correct horse' https://x", "correct horse"},
+	{"curl https://x \\\n  -ume:hunter22", "hunter22"},
+	{"curl -b 'session=" + fake("", 20) + "' https://x", "session=" + fake("", 20)},
+	{"tool --password hunter22 x", "hunter22"},
+	{"tool --db-password swordfish x", "swordfish"},
+	{"tool --password='correct horse'", "correct horse"},
+	{"tool --token \"correct horse\"", "correct horse"},
+	{`["tool","--password","hunter22","x"]`, "hunter22"},
+	{"Connect-It -Password hunter22", "hunter22"},
+	{"sshpass -p hunter22 ssh me@host", "hunter22"},
+	{"sshpass -p'correct horse' ssh me@host", "correct horse"},
+	{"mysql -u root -phunter22 db", "hunter22"},
+	{"docker login -u me -p hunter22 host", "hunter22"},
+
+	// Files.
+	{"machine example.org login me password hunter22", "hunter22"},
+	{"machine example.org\n\tlogin me\n\tpassword swordfish", "swordfish"},
+	{"default login me password swordfish", "swordfish"},
+	{`{"auths":{"https://index.docker.io/v1/":{"auth":"` + fake("", 24) + `"}}}`, fake("", 24)},
+	{"//registry.example.org/:_auth=" + fake("", 24), fake("", 24)},
+	{".dockerconfigjson: eyJhdXRo" + fake("", 60), "eyJhdXRo" + fake("", 60)},
+	{"AGE-SECRET-" + "KEY-1" + strings.Repeat("QPZRY9X8", 7) + "QP", ""},
+	{"AGE-SECRET-" + "KEY-PQ-1" + strings.Repeat("QPZRY9X8", 7), ""},
+	{"age-secret-" + "key-1" + strings.Repeat("qpzry9x8", 7), ""},
+	{"AGE-PLUGIN-" + "YUBIKEY-1" + strings.Repeat("QPZRY9X8", 3), ""},
+	{".example.org\tTRUE\t/\tFALSE\t1799999999\tsid\t" + fake("", 20), fake("", 20)},
+
+	// Cookies and the webhooks of chat services.
+	{"Cookie: sid=" + fake("", 20) + "; theme=dark", "sid=" + fake("", 20) + "; theme=dark"},
+	{"set-cookie: sid=" + fake("", 20) + "; Path=/; HttpOnly", "sid=" + fake("", 20) + "; Path=/; HttpOnly"},
+	{`{"cookie":"sid=abcdefgh"}`, "sid=abcdefgh"},
+	{"https://hooks.slack.com/services/" + "T01234567/B01234567/" + fake("", 24), "T01234567/B01234567/" + fake("", 24)},
+	{"https://hooks.slack.com/triggers/" + "T01234567/123/" + fake("", 24), "T01234567/123/" + fake("", 24)},
+	{"https://discord.com/api/webhooks/" + "123456789012345678/" + fake("", 68), fake("", 68)},
+	{"https://canary.discordapp.com/api/v10/webhooks/" + "123456789012345678/" + fake("", 68), fake("", 68)},
+	{"https://me.webhook.office.com/webhookb2/" + fake("", 36) + "@" + fake("", 36) + "/IncomingWebhook/" + fake("", 32), fake("", 32)},
+	{"https://prod-1.westeurope.logic.azure.com/workflows/x?sp=%2Ftriggers&sig=" + fake("", 43), fake("", 43)},
+	{"https://chat.googleapis.com/v1/spaces/x/messages?key=" + fake("", 39), fake("", 39)},
+	{"https://api.telegram.org/bot123456789:" + fake("", 35) + "/sendMessage", fake("", 35)},
+	{"https://chat.example.org/hooks/" + "xen8i3sp1tfw5eqw5tj4srb7ro", "xen8i3sp1tfw5eqw5tj4srb7ro"},
+	{"https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=" + "693a91f6-7bcd-4bc4-97a0-0ec2sifa5aaa", "693a91f6-7bcd-4bc4-97a0-0ec2sifa5aaa"},
+	{"https://open.feishu.cn/open-apis/bot/v2/hook/" + "693a91f6-7bcd-4bc4-97a0-0ec2sifa5aaa", "693a91f6-7bcd-4bc4-97a0-0ec2sifa5aaa"},
 }
 
 // harmless is left as it is.
@@ -51,6 +116,11 @@ var harmless = []string{
 	"secret: of the trade", "https://example.org:8080/a@b", "risk-assessment-of-a-long-and-winding-road",
 	"token = getToken()", "PASSWORD=$PASSWORD", `{"text":"the token=","id":12345,"to":"x"}`, "bearer of good news everywhere",
 	"the public key: -----BEGIN PUBLIC KEY-----", `{"token":1234567.5e10}`,
+	"secret := make([]byte, 32)", "password = user.password", "token = None", "token := r.Header.Get(\"x\")", "password = \"\"", "password = $1",
+	"--- PASS: TestFoo2 (0.00s)", "PASS: TestFoo2", "pass: 12/15", "bypass = mode1234", "compass: north123", "author: me1234567", "auth: none",
+	"docker run -u 1000:1000 node1", "docker run -u node:node image", "curl -u", "--password-stdin true1234", "--token-file /run/x1", "use --password to log in",
+	"the machine has a password field", "Cookie: none", "the cookie: it is", "https://github.com/a/b/hooks/useAuthProvider.tsx", "https://example.org/hook/me",
+	"the age-secret-key-1 form", "mysql -u root -p db", "true\tTRUE\t/", `{"session_id":"693a91f6-7bcd-4bc4-97a0-0ec2sifa5aaa"}`,
 }
 
 func TestSecretsAreMasked(t *testing.T) {
@@ -151,7 +221,10 @@ func shape(v any) any {
 
 // Text that looks like the beginnings of secrets takes no minutes.
 func TestHostileText(t *testing.T) {
-	for _, unit := range []string{"-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----\naaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n", "password: ", "password=", `password:"a `, "token:'a", "bearer ", "://a:", "eyJ", "sk-", "sk-ant-a", "secret_", "password\\\\\\\\\\", "xox", "api_key=aaaaaaa."} {
+	for _, unit := range []string{
+		"-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----\naaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n", "password: ", "password=", `password:"a `, "token:'a", "bearer ", "://a:", "eyJ", "sk-", "sk-ant-a", "secret_", "password\\\\\\\\\\", "xox", "api_key=aaaaaaa.",
+		"curl ", "curl \\\\", "curl -u a:", "--password ", "--password\",\"", "machine a login b ", "machine a\\n", "cookie: a=", "hooks/", "://hooks.", "\tTRUE\t/", "sshpass -p", "pass=a.",
+	} {
 		b := []byte(strings.Repeat(unit, 4*near/len(unit)))
 		began := time.Now()
 		mask(b, 0, len(b))
