@@ -2,6 +2,7 @@ package dump
 
 import (
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -15,7 +16,11 @@ func BenchmarkMask(b *testing.B) {
 		ascii[i] = ' ' + noise[i]%90
 	}
 	text := []byte(strings.Repeat("{\"type\":\"assistant\",\"text\":\"The quick brown fox asks a token question\"}\n", 3600))
-	for name, data := range map[string][]byte{"noise": noise, "ascii": ascii, "text": text} {
+	kinds := map[string][]byte{"noise": noise, "ascii": ascii, "text": text}
+	for _, unit := range hostile {
+		kinds[strconv.Quote(unit)] = []byte(strings.Repeat(unit, 4*near/len(unit)))
+	}
+	for name, data := range kinds {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			for b.Loop() {

@@ -80,8 +80,8 @@ const (
 	pemBegin = `-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----`
 	pemEnd   = `-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----`
 
-	telling = `(?i:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)(?i:access)?(?i:key)?`
-	short   = `(?i:pass|pwd|psk)`
+	telling = `(?i:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)(?i:access)?(?i:key)?`
+	short   = `(?i:pass|psk)`
 	option  = `(?i:password|passwd|passphrase|pass|secret|token|api[_-]?key|access[_-]?key)(?i:[_-]?key)?`
 	suffix  = `(?:[_-][A-Za-z0-9_-]{1,30})?\\*["']?`
 	sign    = suffix + `\s*(?:[:=>]|\\u003e)` // of a value, behind a name
@@ -160,10 +160,10 @@ var rules = sync.OnceValue(func() []rule {
 			`/hooks?/(?:[A-Za-z0-9]{8,}/)?(?P<mixed>[A-Za-z0-9-]{20,})(?:["'\\\s?#)]|$)`),
 		newRule("bot", `bot[0-9]{6,12}:([A-Za-z0-9_-]{30,})`), // Telegram
 
-		newRule("password passwd passphrase secret token api_key api-key apikey access_key access-key accesskey private_key private-key privatekey credential",
+		newRule("password passwd passphrase pwd secret token api_key api-key apikey access_key access-key accesskey private_key private-key privatekey credential",
 			append(assigned(telling), telling+suffix+`\s*:\s*(?P<mixed>[^\s"'\\&;,<>(){}\[\]$|]{6,})`)...).beginning(telling + sign), // name: value
 		newRuleAfter(ofSecrets, "key", assigned(`(?i:key)`)...).beginning(`(?i:key)` + sign),
-		newRuleAfter(alone, "pass pwd psk", assigned(short)...).beginning(short + sign),
+		newRuleAfter(alone, "pass psk", assigned(short)...).beginning(short + sign),
 		newRule("pass=", `(?i:pass)=(?P<mixed>[^\s"'\\&;,<>(){}\[\]$|]{4,})`, `(?i:pass)=\\*["']([^\s,:}\]"'\\][^"'\\\r\n]{3,})\\*["']`),
 		newRuleAfter(alone, "auth", `(?i:auth)\\*["']?\s*[:=]\s*\\*["']?(?P<mixed>[A-Za-z0-9+/_=-]{12,})`), // Docker, npm
 
