@@ -37,7 +37,8 @@ type Config struct {
 
 // Client is what a front knows about whoever called it.
 type Client struct {
-	WorkingDir string   // absolute; where relative paths count from; "": unknown, paths must be absolute
+	WorkingDir string   // absolute; where relative paths count from; "": paths must be absolute
+	Nowhere    string   // why WorkingDir is ""
 	Env        []string // for claude
 	Claude     string   // absolute path of the claude binary
 	// Defaults are options for arguments that are left out.

@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/mark3labs/mcp-go/server"
@@ -109,43 +107,19 @@ func (a *runArgs) over(defaults map[string]any, args json.RawMessage) error {
 }
 
 // spec is the task's specification as the owner, which works elsewhere, needs it.
-func (a *runArgs) spec(client Client) (s task.Spec, err error) {
-	s = a.Spec
+func (a *runArgs) spec(client Client) (task.Spec, error) {
+	s := a.Spec
 	s.Claude, s.MaxTurns, s.MaxOutput = client.Claude, int(a.MaxTurns), int64(a.MaxOutput)
-	abs := func(name string, path *string) {
-		if err == nil {
-			*path, err = client.resolve(name, *path)
-		}
-	}
-	if s.WorkingDir != "" || s.ResumeTaskID == "" { // else the other task's
-		abs("working_dir", &s.WorkingDir)
-	}
-	for i := range s.AddDirs {
-		abs("add_dirs", &s.AddDirs[i])
-	}
-	for i, config := range s.MCPConfig {
-		if !strings.HasPrefix(strings.TrimSpace(config), "{") {
-			abs("mcp_config", &s.MCPConfig[i])
-		}
-	}
 	if string(s.JSONSchema) == "null" { // absent, which a RawMessage does not take it for
 		s.JSONSchema = nil
 	}
+	err := s.Anchor(client.resolve)
 	return s, err
 }
 
 // resolve makes the path of a parameter absolute, from where the client works.
-func (c Client) resolve(name, path string) (string, error) {
-	if filepath.IsAbs(path) {
-		return filepath.Clean(path), nil
-	}
-	if c.WorkingDir == "" {
-		return "", &task.Error{
-			Code: task.CodeInvalid, Message: fmt.Sprintf("%s: %q is not an absolute path, and over HTTP this server does not know your directory", name, path),
-			Hint: "Give " + name + " as an absolute path.",
-		}
-	}
-	return filepath.Join(c.WorkingDir, path), nil
+func (c Client) resolve(option, path string) (string, error) {
+	return task.Abs(option, path, c.WorkingDir, c.Nowhere)
 }
 
 func (s *Server) startAsync(ctx context.Context, r *request) (any, error) {

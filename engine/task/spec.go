@@ -91,6 +91,42 @@ func (s Spec) OutputLimit() int64 {
 	return DefaultMaxOutput
 }
 
+// Anchor makes the paths absolute, each by abs.
+func (s *Spec) Anchor(abs func(option, path string) (string, error)) (err error) {
+	each := func(option string, path *string) {
+		if err == nil {
+			*path, err = abs(option, *path)
+		}
+	}
+	if s.WorkingDir != "" || s.ResumeTaskID == "" { // else the other task's
+		each("working_dir", &s.WorkingDir)
+	}
+	for i := range s.AddDirs {
+		each("add_dirs", &s.AddDirs[i])
+	}
+	for i, c := range s.MCPConfig {
+		if !IsInline(c) {
+			each("mcp_config", &s.MCPConfig[i])
+		}
+	}
+	return err
+}
+
+// IsInline tells JSON from the name of a file that holds it.
+func IsInline(s string) bool { return strings.HasPrefix(strings.TrimSpace(s), "{") }
+
+// Abs makes an option's path absolute. A relative one counts from base; base is ""
+// where there is none, and nowhere says why.
+func Abs(option, path, base, nowhere string) (string, error) {
+	switch {
+	case filepath.IsAbs(path):
+		return filepath.Clean(path), nil
+	case base == "":
+		return "", invalid(option, fmt.Sprintf("%q is not an absolute path, and %s", path, nowhere), "Give "+option+" as an absolute path.")
+	}
+	return filepath.Join(base, path), nil
+}
+
 // modelPattern is what a model may be named like: an alias, a full name, a
 // provider's ARN or path. Anything else could be an option or a shell's word.
 var modelPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._:/\[\]-]{1,128}$`) })

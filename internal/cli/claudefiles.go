@@ -30,9 +30,9 @@ func (a *app) claudeFiles(scope string) (claudeFiles, error) {
 	if !filepath.IsAbs(state) {
 		return claudeFiles{}, badInput("the files of Claude Code cannot be found: HOME is not set", "Set HOME.")
 	}
-	project, err := os.Getwd()
-	if err != nil {
-		return claudeFiles{}, fmt.Errorf("find the project: %w", err)
+	project, gone := currentDir()
+	if scope != "user" && gone != "" {
+		return claudeFiles{}, badInput(fmt.Sprintf("the project of the scope %s cannot be found: %s", scope, gone), "Go to a directory that exists.")
 	}
 	entry := "mcpServers." + serverName
 	switch scope {

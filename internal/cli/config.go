@@ -189,7 +189,7 @@ func (c *config) takeOption(known []option, to map[string]any, words []string, a
 		if ok && isList && o.kind == paths {
 			for i, item := range items {
 				items[i] = c.expand(item)
-				ok = ok && (isInline(item) || filepath.IsAbs(items[i]))
+				ok = ok && (task.IsInline(item) || filepath.IsAbs(items[i]))
 			}
 		}
 		if !ok {

@@ -23,10 +23,7 @@ func (d *doctor) checkClaude(ctx context.Context) finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, versionTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "--version")
-	cmd.Env = append([]string{}, d.a.Environ()...)
-	cmd.WaitDelay = time.Second
-	out, err := cmd.Output()
+	out, err := d.a.claudeCommand(ctx, path, "--version").Output()
 	text := oneLine(string(out))
 	if err != nil {
 		return problem("Run it by hand, and install Claude Code again if it does not answer.", "%s --version: %v", path, err)
@@ -35,6 +32,17 @@ func (d *doctor) checkClaude(ctx context.Context) finding {
 		return problem("Set CCTASK_CLAUDE or --claude to the path of Claude Code.", "%s says %q, not the version of Claude Code", path, shorten(text, 80))
 	}
 	return ok("%s: %s", path, text)
+}
+
+// claudeCommand is a call of claude beside all tasks.
+func (a *app) claudeCommand(ctx context.Context, path string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = append([]string{}, a.Environ()...)
+	if _, nowhere := currentDir(); nowhere != "" {
+		cmd.Dir = "/" // claude does not start in a directory that was removed
+	}
+	cmd.WaitDelay = time.Second
+	return cmd
 }
 
 // checkRoot: claude refuses to skip permissions for root, which is what a task
@@ -80,8 +88,12 @@ func (d *doctor) checkLogin() finding {
 }
 
 func (d *doctor) checkRegistration() finding {
+	scopes := setupScopes
+	if _, nowhere := currentDir(); nowhere != "" {
+		scopes = []string{"user"} // there is no project to look into
+	}
 	var in []string
-	for _, scope := range setupScopes {
+	for _, scope := range scopes {
 		places, err := d.a.claudeFiles(scope)
 		if err != nil {
 			return failed(err)

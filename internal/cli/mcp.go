@@ -3,13 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
-	"cctask/engine/task"
 	"cctask/mcp"
 )
 
@@ -85,19 +82,12 @@ func (a *app) remoteDefaults() (mcp.Client, error) {
 		return mcp.Client{}, err
 	}
 	claude, err := a.findClaude(s.claude)
-	return mcp.Client{Env: a.Environ(), Claude: claude, Defaults: s.config.defaults}, err
+	return mcp.Client{Env: a.Environ(), Claude: claude, Defaults: s.config.defaults, Nowhere: "over HTTP this server does not know your directory"}, err
 }
 
 // defaults is what this front knows about its client.
 func (a *app) defaults() (mcp.Client, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return mcp.Client{}, &task.Error{
-			Code: task.CodeInvalid, Message: fmt.Sprintf("working_dir: the server's own directory is gone: %v", err),
-			Hint: "Give working_dir as an absolute path.",
-		}
-	}
 	c, err := a.remoteDefaults()
-	c.WorkingDir = dir
+	c.WorkingDir, c.Nowhere = currentDir()
 	return c, err
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -199,34 +198,11 @@ func remarshal(from, to any) error {
 	return nil
 }
 
-// anchor makes the paths of a specification absolute, from base.
-func anchor(s *task.Spec, base string) {
-	abs := func(p string) string {
-		if filepath.IsAbs(p) {
-			return filepath.Clean(p)
-		}
-		return filepath.Join(base, p)
-	}
-	if s.WorkingDir != "" || s.ResumeTaskID == "" { // else that task's
-		s.WorkingDir = abs(s.WorkingDir)
-	}
-	for i, d := range s.AddDirs {
-		s.AddDirs[i] = abs(d)
-	}
-	for i, c := range s.MCPConfig {
-		if !isInline(c) {
-			s.MCPConfig[i] = abs(c)
-		}
-	}
-}
-
 // inlineOrFile is JSON as it stands, or what the named file holds.
 func inlineOrFile(s string) (string, error) {
-	if isInline(s) {
+	if task.IsInline(s) {
 		return s, nil
 	}
 	b, err := os.ReadFile(s)
 	return string(b), err
 }
-
-func isInline(s string) bool { return strings.HasPrefix(strings.TrimSpace(s), "{") }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 
@@ -190,9 +189,7 @@ func (a *app) runClaude(ctx context.Context, s settings, args []string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = append([]string{}, a.Environ()...)
-	out, err := cmd.CombinedOutput()
+	out, err := a.claudeCommand(ctx, path, args...).CombinedOutput()
 	if err != nil {
 		return &task.Error{
 			Code: task.CodeInternal, Message: fmt.Sprintf("claude %s: %v: %s", strings.Join(args[:2], " "), err, oneLine(string(out))),

@@ -42,7 +42,8 @@ func (f *taskFlags) register(cmd *cobra.Command) {
 // maker makes the submissions of one command.
 type maker struct {
 	defaults, flags map[string]any
-	claude, dir     string
+	claude          string
+	dir, nowhere    string // of currentDir
 	env             []string
 	policy          task.Policy
 }
@@ -53,13 +54,19 @@ func (a *app) maker(f *taskFlags) (maker, error) {
 		return maker{}, err
 	}
 	m := maker{defaults: s.config.defaults, policy: s.config.policy, flags: f.options, env: a.Environ()}
-	if m.claude, err = a.findClaude(s.claude); err != nil {
-		return m, err
-	}
-	if m.dir, err = os.Getwd(); err != nil {
-		err = badInput(fmt.Sprintf("working_dir: this directory is gone: %v", err), "Go to a directory that exists.")
-	}
+	m.dir, m.nowhere = currentDir()
+	m.claude, err = a.findClaude(s.claude)
 	return m, err
+}
+
+// currentDir is where relative paths count from, or why there is no such place:
+// only who gives a relative path needs one.
+func currentDir() (dir, nowhere string) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", "the current directory was removed"
+	}
+	return dir, ""
 }
 
 // make is a new task: own options over the flags over the settings file. What
@@ -74,7 +81,9 @@ func (m maker) make(prompt, key string, own map[string]any) (engine.Submission, 
 		return engine.Submission{}, err
 	}
 	spec.Claude = m.claude
-	anchor(&spec, m.dir)
+	if err := spec.Anchor(func(option, path string) (string, error) { return task.Abs(option, path, m.dir, m.nowhere) }); err != nil {
+		return engine.Submission{}, err
+	}
 	return engine.Submission{Spec: spec, Prompt: prompt, Env: m.env, Key: key}, spec.Check()
 }
 
