@@ -28,7 +28,6 @@ type attempt struct {
 	started chan struct{}   // closed when this one has, or never will
 
 	mu         sync.Mutex
-	gated      bool // holds a token of the start-up gate
 	cancelled  bool
 	run        *runner.Run // set once a runner may be alive
 	spool      *spool
@@ -73,9 +72,10 @@ func (a *attempt) start() bool {
 func (a *attempt) claim() (task.Task, task.Attempt, error) {
 	var rec task.Attempt
 	t, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
-		if t.Status != task.Queued || !a.e.claims(a) {
+		if t.Status != task.Queued {
 			return errGone
 		}
+		a.e.claim(t.ID)
 		var err error
 		if rec, err = a.e.store.Attempt(t.ID, t.Attempt); err != nil {
 			return err
@@ -324,12 +324,11 @@ func (a *attempt) isCancelled() bool {
 
 // openGate lets the next start-up in; safe to call more than once.
 func (a *attempt) openGate() {
-	a.mu.Lock()
-	held := a.gated
-	a.gated = false
-	a.mu.Unlock()
-	if held {
-		<-a.e.gate
+	a.e.mu.Lock()
+	was := a.e.sched.started(a.id)
+	a.e.mu.Unlock()
+	if was {
+		a.e.poke()
 	}
 }
 

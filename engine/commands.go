@@ -70,7 +70,7 @@ func (e *Engine) cancelQueued(t *task.Task, w *task.Write) error {
 // CancelAll cancels every queued and live task and waits for the ends.
 func (e *Engine) CancelAll(ctx context.Context) error {
 	e.mu.Lock()
-	queued := slices.Collect(maps.Keys(e.queue.seqs))
+	queued := slices.Collect(maps.Keys(e.sched.waiters))
 	live := slices.Collect(maps.Keys(e.live))
 	e.mu.Unlock()
 	// The queued ones first, so that no slot that frees is taken again.

@@ -54,20 +54,17 @@ type Engine struct {
 	ctx    context.Context // ends at Close: followers detach, nothing new starts
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	gate   chan struct{} // one token for each attempt between exec and first output
-	wake   chan struct{} // tells the dispatcher that a slot or a task is there
+	wake   chan struct{} // tells the dispatcher that something has changed
 	// still: the database is a restored copy, in which nothing may change.
 	still bool
 
 	mu       sync.Mutex
-	queue    queue
+	sched    *schedule
 	live     map[task.ID]*attempt
-	busy     int // slots taken: claims under way and live attempts
 	versions map[task.ID]uint64
 	seq      uint64
 	draining bool
-	failures int       // launches in a row that failed for a reason of the machine's
-	rest     time.Time // until then the queue is not taken further
+	failures int // launches in a row that failed for a reason of the machine's
 }
 
 var _ Service = (*Engine)(nil)
@@ -79,8 +76,8 @@ func New(cfg Config, store Store, l Launcher) (*Engine, error) {
 	}
 	e := &Engine{
 		cfg: cfg, store: store, runs: l, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
-		gate: make(chan struct{}, max(2, runtime.NumCPU())), wake: make(chan struct{}, 1),
-		live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{},
+		wake: make(chan struct{}, 1), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{},
+		sched: newSchedule(limits{jobs: cfg.Jobs, startups: max(2, runtime.NumCPU())}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if err := os.MkdirAll(e.runDir(), 0o700); err != nil {
@@ -135,7 +132,7 @@ func (e *Engine) Drain() {
 func (e *Engine) Stats() Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return Stats{Live: e.busy, Queued: e.queue.len()}
+	return Stats{Live: len(e.sched.live), Queued: len(e.sched.waiters)}
 }
 
 // Subscribe tells of the changes of one task, or of all with "".
@@ -184,9 +181,9 @@ func (e *Engine) change(id task.ID, f func(t *task.Task, w *task.Write) error) (
 func (e *Engine) changed(t *task.Task) {
 	e.mu.Lock()
 	if t.Status == task.Queued {
-		e.queue.push(t.ID, t.Seq)
+		e.sched.add(&waiter{id: t.ID, seq: t.Seq})
 	} else {
-		e.queue.remove(t.ID)
+		e.sched.remove(t.ID)
 	}
 	e.mu.Unlock()
 	e.poke()

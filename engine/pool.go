@@ -18,102 +18,93 @@ const (
 	stallMax  = time.Minute
 )
 
-// dispatch takes tasks off the queue, first in, first out, as slots and
-// start-ups come free.
+// dispatch starts what choose picks, whenever something has changed or a time has come.
 func (e *Engine) dispatch() {
 	// Each attempt waits with its running status for the one before, so that
-	// start times are in the queue's order though launches overlap.
+	// start times are in the order of the choice though launches overlap.
 	turn := make(chan struct{})
 	close(turn)
-	for e.acquireGate() {
-		a := e.next()
-		if a == nil {
+	for {
+		chosen, at := e.choose()
+		for _, a := range chosen {
+			a.before, a.started = turn, make(chan struct{})
+			turn = a.started
+			e.wg.Go(func() { e.run(a) })
+		}
+		if !e.sleep(at) {
 			return
 		}
-		a.before, a.started = turn, make(chan struct{})
-		turn = a.started
-		e.wg.Go(func() { e.run(a) })
 	}
 }
 
-func (e *Engine) acquireGate() bool {
+// choose gives a slot to each task that may start, and tells when to ask again.
+func (e *Engine) choose() (chosen []*attempt, at time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.draining || e.ctx.Err() != nil {
+		return nil, time.Time{}
+	}
+	ids, at := choose(time.Now(), e.sched)
+	for _, id := range ids {
+		// Registered before the claim is durable, so that a cancel that comes
+		// between finds whom to tell.
+		a := &attempt{e: e, id: id}
+		e.live[id] = a
+		chosen = append(chosen, a)
+	}
+	return chosen, at
+}
+
+// sleep returns when something has changed, or at the given time if there is one;
+// false when the engine closes.
+func (e *Engine) sleep(until time.Time) bool {
+	var alarm <-chan time.Time
+	if !until.IsZero() {
+		t := time.NewTimer(time.Until(until))
+		defer t.Stop()
+		alarm = t.C
+	}
 	select {
-	case e.gate <- struct{}{}:
-		return true
+	case <-e.wake:
+	case <-alarm:
 	case <-e.ctx.Done():
 		return false
 	}
-}
-
-// next waits for a slot and a task; nil when the engine closes.
-func (e *Engine) next() *attempt {
-	for {
-		if a := e.tryNext(); a != nil {
-			return a
-		}
-		select {
-		case <-e.wake:
-		case <-e.ctx.Done():
-			return nil
-		}
-	}
-}
-
-func (e *Engine) tryNext() *attempt {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.draining || e.busy >= e.cfg.Jobs || e.ctx.Err() != nil || time.Now().Before(e.rest) {
-		return nil
-	}
-	id, ok := e.queue.pop()
-	if !ok {
-		return nil
-	}
-	e.busy++
-	// Registered before the claim is durable, so that a cancel that comes
-	// between finds whom to tell.
-	a := &attempt{e: e, id: id, gated: true}
-	e.live[id] = a
-	return a
+	return true
 }
 
 // release gives the attempt's slot back.
 func (e *Engine) release(a *attempt) {
-	a.openGate()
 	e.mu.Lock()
-	e.busy--
-	if e.live[a.id] == a {
-		delete(e.live, a.id)
-	}
+	delete(e.live, a.id)
+	e.sched.release(a.id)
 	e.mu.Unlock()
 	e.poke()
 }
 
-// stall rests after a failed launch. The queue is not taken further meanwhile:
-// the next task would meet the same machine.
+// machine is what holds up every task after a launch that failed for a reason of
+// the machine's: the next one would meet the same.
+var machine = obstacle{kind: task.WaitStartingUp}
+
+// stall lets nothing start for a while after such a launch.
 func (e *Engine) stall() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if time.Now().Before(e.rest) {
+	now := time.Now()
+	if e.sched.closes(machine, now) {
 		return // launches that failed together are one failure
 	}
 	wait := min(stallTime<<min(e.failures, 10), stallMax)
 	e.failures++
-	e.rest = time.Now().Add(wait)
-	time.AfterFunc(wait, e.poke)
+	e.sched.close(machine, closure{until: now.Add(wait)})
 }
 
-// claims tells whether a is the attempt that may claim its task, and takes the
-// task off the queue: one that was cancelled and retried since a was made may
-// have another one by now.
-func (e *Engine) claims(a *attempt) bool {
+// claim takes the task off the queue, where a retry may have put it again since
+// it was chosen.
+func (e *Engine) claim(id task.ID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.live[a.id] != a {
-		return false
-	}
-	e.queue.remove(a.id)
-	return true
+	e.sched.remove(id)
 }
 
 // persist repeats a write that must not be given up, an outcome above all: a

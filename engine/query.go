@@ -47,7 +47,7 @@ func (e *Engine) fill(t task.Task) task.Task {
 	e.mu.Lock()
 	a := e.live[t.ID]
 	if t.Status == task.Queued {
-		t.QueuePosition = e.queue.position(t.ID)
+		t.QueuePosition = e.sched.position(t.ID)
 	}
 	e.mu.Unlock()
 	if a != nil && t.Status.Live() {

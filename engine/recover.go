@@ -45,7 +45,7 @@ func (e *Engine) loadQueue() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, p := range queued {
-		e.queue.push(p.ID, p.Seq)
+		e.sched.add(&waiter{id: p.ID, seq: p.Seq})
 	}
 	return nil
 }
@@ -223,9 +223,15 @@ func (e *Engine) adopt(t *task.Task, fr *foundRun, stop bool) {
 	a := &attempt{e: e, id: t.ID, n: t.Attempt}
 	a.attach(fr.run)
 	e.mu.Lock()
-	e.busy++
-	e.live[t.ID] = a
+	twice := e.live[t.ID] != nil // two reports of one end, side by side
+	if !twice {
+		e.sched.occupy(&waiter{id: t.ID}, false)
+		e.live[t.ID] = a
+	}
 	e.mu.Unlock()
+	if twice {
+		return
+	}
 	status := t.Status
 	e.wg.Go(func() {
 		defer e.release(a)

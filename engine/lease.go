@@ -1,0 +1,169 @@
+package engine
+
+import (
+	"iter"
+	"path/filepath"
+	"slices"
+
+	"cctask/engine/task"
+)
+
+// leases are the directories that live tasks have for themselves, and the lanes
+// that wait for some. Two directories are in each other's way if they are the same
+// or one lies in the other. Tasks that want no directory for themselves neither
+// have nor need a lease.
+type leases struct {
+	held   map[string]task.ID        // the holder of each directory
+	below  map[string]int            // how many held ones lie in a directory
+	parked map[string]map[*lane]bool // lanes, by the directory whose release concerns them
+	wanted map[string]map[*lane]bool // parked lanes, by the directory that they want
+	// behind are the lanes that no live task holds up, but one that came earlier and
+	// waits: else a directory whose children come and go would never be free. They
+	// are looked at again when that one may have stopped to be in their way.
+	behind    map[*lane]bool
+	disturbed bool // time to look at those
+}
+
+func newLeases() leases {
+	return leases{
+		held: map[string]task.ID{}, below: map[string]int{},
+		parked: map[string]map[*lane]bool{}, wanted: map[string]map[*lane]bool{}, behind: map[*lane]bool{},
+	}
+}
+
+// upwards are dir and the directories around it.
+func upwards(dir string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for yield(dir) {
+			up := filepath.Dir(dir)
+			if up == dir {
+				return
+			}
+			dir = up
+		}
+	}
+}
+
+func (s *leases) acquire(dir string, id task.ID) {
+	s.held[dir] = id
+	for up := range upwards(dir) {
+		if up != dir {
+			s.below[up]++
+		}
+	}
+}
+
+// release gives back the lanes that may have waited for dir.
+func (s *leases) release(dir string) map[*lane]bool {
+	delete(s.held, dir)
+	found := map[*lane]bool{}
+	for up := range upwards(dir) {
+		if up != dir {
+			if s.below[up]--; s.below[up] == 0 {
+				delete(s.below, up)
+			}
+		}
+		for l := range s.parked[up] {
+			found[l] = true
+		}
+	}
+	return found
+}
+
+// taken tells at which directory l is to be parked, because a live task has it, or
+// one in it, or because one that came earlier waits for it; "" if l may go. holder
+// is the task in the way, where one lookup finds it.
+func (s *schedule) taken(l *lane) (at string, holder task.ID, reserved bool) {
+	if l.dir == "" {
+		return "", "", false
+	}
+	for up := range upwards(l.dir) {
+		if id, held := s.leases.held[up]; held {
+			return up, id, false
+		}
+	}
+	if s.leases.below[l.dir] > 0 {
+		return l.dir, "", false
+	}
+	for up := range upwards(l.dir) {
+		for other := range s.leases.wanted[up] {
+			if other != l && other.head.before(l.head) && !s.heldUp(other.queue.class) {
+				return up, other.head.id, true
+			}
+		}
+	}
+	return "", "", false
+}
+
+// heldUp tells whether a class waits for something else than a directory.
+func (s *schedule) heldUp(c class) bool {
+	for _, o := range c.obstacles() {
+		if _, closed := s.closed[o]; closed {
+			return true
+		}
+	}
+	return s.groupFull(c.group)
+}
+
+// park takes a lane out of choose's sight until at is released.
+func (s *schedule) park(l *lane, at string, behind bool) {
+	l.queue.lanes.remove(l)
+	l.at = at
+	add := func(m map[string]map[*lane]bool, dir string) {
+		if m[dir] == nil {
+			m[dir] = map[*lane]bool{}
+		}
+		m[dir][l] = true
+	}
+	add(s.leases.parked, at)
+	add(s.leases.wanted, l.dir)
+	if behind {
+		s.leases.behind[l] = true
+	}
+}
+
+// unpark has choose look at a lane again.
+func (s *schedule) unpark(l *lane) {
+	s.leases.forget(l)
+	s.list(l)
+}
+
+// forget takes a lane from where it is parked. It wants its directory no more, so
+// those behind it are looked at again.
+func (s *leases) forget(l *lane) {
+	drop := func(m map[string]map[*lane]bool, dir string) {
+		delete(m[dir], l)
+		if len(m[dir]) == 0 {
+			delete(m, dir)
+		}
+	}
+	drop(s.parked, l.at)
+	drop(s.wanted, l.dir)
+	delete(s.behind, l)
+	l.at = ""
+	s.disturbed = s.disturbed || len(s.behind) > 0
+}
+
+// lookBehind has choose look again at what waited behind another, if that may have
+// stopped to be in the way.
+func (s *schedule) lookBehind() {
+	if !s.leases.disturbed {
+		return
+	}
+	for l := range s.leases.behind {
+		s.unpark(l)
+	}
+	s.leases.disturbed = false // by that itself
+}
+
+// giveWay has choose look again at the lanes whose first task can spend nothing
+// any more: that one must keep no directory from others.
+func (s *schedule) giveWay(budget string) {
+	for _, lanes := range s.leases.wanted {
+		for l := range lanes {
+			if slices.Contains(l.head.budgets, budget) {
+				s.unpark(l)
+			}
+		}
+	}
+}

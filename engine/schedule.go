@@ -1,0 +1,424 @@
+package engine
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"cctask/engine/task"
+)
+
+// schedule is what choose decides from: who waits, what is live, and what holds
+// whom up. It is derived from the database when the owner starts, kept in memory
+// and changed as things happen, each change in the logarithm of what waits.
+// Guarded by Engine.mu.
+type schedule struct {
+	limits  limits
+	waiters map[task.ID]*waiter
+	ready   ordered[*waiter] // those that only wait for their turn
+	timed   ordered[*waiter] // those whose time has not come, the soonest first
+	needed  map[task.ID]map[*waiter]bool
+	queues  map[class]*classQueue
+	parked  map[obstacle]map[*waiter]bool // by a budget
+	closed  map[obstacle]closure
+	leases  leases
+
+	live     map[task.ID]*slot
+	slots    int            // taken by tasks that do not lend theirs
+	starting int            // of them, how many are between their start and their first sign of life
+	groups   map[string]int // how many of each group are live
+}
+
+// limits are the numbers of the settings.
+type limits struct {
+	jobs     int            // most live tasks
+	startups int            // most that start up at once
+	groups   map[string]int // most live tasks of a group; none: as many as jobs
+}
+
+// waiter is a queued task as the scheduler knows it.
+type waiter struct {
+	id       task.ID
+	seq      uint64 // when it entered the queue, in the order of all entries
+	priority int
+	class    class
+	held     bool
+	// notBefore is the earliest start; zero once it has come, so that a clock which
+	// is set back stops nothing. retries tells that it is the pause before a retry.
+	notBefore time.Time
+	retries   bool
+	needs     map[task.ID]bool // tasks whose ends it waits for
+	dir       string           // directory that it wants for itself, links resolved; "" for none
+	budgets   []string         // scopes whose money it spends
+
+	timed bool     // it is in schedule.timed
+	ready bool     // it is in schedule.ready
+	lane  *lane    // where it waits for its turn; nil before and while it is parked
+	spent obstacle // the budget at which it is parked
+}
+
+// class is what a task shares with others that are held up together.
+type class struct{ group, account, claude, site string }
+
+// obstacle is something that holds up whom it concerns: an account's usage
+// limit, a group's pause, a budget that is spent.
+type obstacle struct {
+	kind task.WaitingFor
+	name string
+}
+
+// names is what waiting_on says of it.
+func (o obstacle) names() []string {
+	if o.name == "" {
+		return nil
+	}
+	return []string{o.name}
+}
+
+// obstacles are all that can hold up a whole class but its group's number of slots.
+func (c class) obstacles() [6]obstacle {
+	return [...]obstacle{
+		{task.WaitUsageLimit, c.account},
+		{task.WaitGroupPaused, c.group},
+		{task.WaitPolicy, ""},
+		{task.WaitClaudeMissing, c.claude},
+		{task.WaitSite, c.site},
+		{task.WaitStartingUp, ""},
+	}
+}
+
+// closure is an obstacle that stands: until somebody opens it, or until its time.
+type closure struct {
+	until   time.Time // zero: until somebody opens it
+	probe   bool      // after its time one task goes first, and the rest when that opens it
+	probing task.ID
+}
+
+// classQueue holds the tasks of one class, in lanes by the directory that they
+// want for themselves: of those that want the same one, only the first matters.
+type classQueue struct {
+	class class
+	lanes ordered[*lane] // those that are not parked, by their heads
+	byDir map[string]*lane
+}
+
+// lane holds the tasks of a class that want the same directory for themselves,
+// or none.
+type lane struct {
+	queue   *classQueue
+	dir     string
+	waiters ordered[*waiter]
+	head    *waiter // the first
+	at      string  // the directory at which the lane is parked; "" if it is not
+}
+
+// slot is a live task.
+type slot struct {
+	waiter   *waiter
+	starting bool
+	lends    bool    // it waits for tasks that it started itself
+	again    *waiter // queued once more before its last attempt has let go
+}
+
+// before is the order in which tasks start when nothing holds them up.
+func (w *waiter) before(v *waiter) bool {
+	if w.priority != v.priority {
+		return w.priority > v.priority
+	}
+	return w.seq < v.seq
+}
+
+func (w *waiter) timeFor() task.WaitingFor {
+	if w.retries {
+		return task.WaitRetryAt
+	}
+	return task.WaitStartAt
+}
+
+// unmet are the ids of the tasks that it waits for.
+func (w *waiter) unmet() (ids []string) {
+	for _, id := range slices.Sorted(maps.Keys(w.needs)) {
+		ids = append(ids, string(id))
+	}
+	return ids
+}
+
+func newSchedule(l limits) *schedule {
+	return &schedule{
+		limits: l, waiters: map[task.ID]*waiter{}, needed: map[task.ID]map[*waiter]bool{},
+		ready: ordered[*waiter]{less: (*waiter).before},
+		timed: ordered[*waiter]{less: func(w, v *waiter) bool {
+			return w.notBefore.Before(v.notBefore) || w.notBefore.Equal(v.notBefore) && w.seq < v.seq
+		}},
+		queues: map[class]*classQueue{}, parked: map[obstacle]map[*waiter]bool{}, closed: map[obstacle]closure{},
+		leases: newLeases(), live: map[task.ID]*slot{}, groups: map[string]int{},
+	}
+}
+
+// add takes a task that is queued, or that has changed while it was. One whose
+// last attempt has not let go yet is kept back until then.
+func (s *schedule) add(w *waiter) {
+	if old := s.waiters[w.id]; old != nil {
+		s.withdraw(old)
+	}
+	s.waiters[w.id] = w
+	for id := range w.needs {
+		if s.needed[id] == nil {
+			s.needed[id] = map[*waiter]bool{}
+		}
+		s.needed[id][w] = true
+	}
+	if l := s.live[w.id]; l != nil {
+		l.again = w
+		return
+	}
+	s.advance(w)
+}
+
+// advance puts w where the first thing that it waits for will find it.
+func (s *schedule) advance(w *waiter) {
+	switch {
+	case w.held:
+	case !w.notBefore.IsZero():
+		w.timed = true
+		s.timed.insert(w)
+	case len(w.needs) > 0:
+	default:
+		w.ready = true
+		s.ready.insert(w)
+		s.enqueue(w)
+	}
+}
+
+// remove forgets a task that has left the queue without a start.
+func (s *schedule) remove(id task.ID) {
+	if w := s.waiters[id]; w != nil {
+		s.withdraw(w)
+		delete(s.waiters, id)
+	}
+}
+
+// withdraw undoes advance.
+func (s *schedule) withdraw(w *waiter) {
+	if l := s.live[w.id]; l != nil && l.again == w {
+		l.again = nil
+	}
+	if w.timed {
+		s.timed.remove(w)
+		w.timed = false
+	}
+	for id := range w.needs {
+		s.forgetNeed(id, w)
+	}
+	if w.ready {
+		s.ready.remove(w)
+		w.ready = false
+	}
+	switch {
+	case w.lane != nil:
+		s.dequeue(w)
+	case w.spent != obstacle{}:
+		delete(s.parked[w.spent], w)
+		w.spent = obstacle{}
+	}
+}
+
+func (s *schedule) forgetNeed(id task.ID, w *waiter) {
+	delete(s.needed[id], w)
+	if len(s.needed[id]) == 0 {
+		delete(s.needed, id)
+	}
+}
+
+// met lets go those that waited for the end of a task.
+func (s *schedule) met(id task.ID) {
+	for w := range s.needed[id] {
+		s.forgetNeed(id, w)
+		delete(w.needs, id)
+		if len(w.needs) == 0 && !w.timed && s.live[w.id] == nil {
+			s.advance(w)
+		}
+	}
+}
+
+// enqueue puts a task into its lane.
+func (s *schedule) enqueue(w *waiter) {
+	q := s.queues[w.class]
+	if q == nil {
+		q = &classQueue{class: w.class, byDir: map[string]*lane{}, lanes: ordered[*lane]{less: func(a, b *lane) bool { return a.head.before(b.head) }}}
+		s.queues[w.class] = q
+	}
+	l := q.byDir[w.dir]
+	if l == nil {
+		l = &lane{queue: q, dir: w.dir, waiters: ordered[*waiter]{less: (*waiter).before}}
+		q.byDir[w.dir] = l
+	}
+	s.unlist(l)
+	l.waiters.insert(w)
+	w.lane = l
+	s.list(l)
+}
+
+// dequeue takes a task out of its lane.
+func (s *schedule) dequeue(w *waiter) {
+	l := w.lane
+	s.unlist(l)
+	l.waiters.remove(w)
+	w.lane = nil
+	s.list(l)
+}
+
+// unlist takes a lane out of its queue, from where choose sees it or from where
+// it is parked: its first task is about to change.
+func (s *schedule) unlist(l *lane) {
+	if l.at != "" {
+		s.leases.forget(l)
+	} else if l.head != nil {
+		l.queue.lanes.remove(l)
+	}
+	l.head = nil
+}
+
+// list puts a lane where choose sees it, and forgets it if nobody is in it.
+func (s *schedule) list(l *lane) {
+	head, ok := l.waiters.first()
+	if ok {
+		l.head = head
+		l.queue.lanes.insert(l)
+		return
+	}
+	delete(l.queue.byDir, l.dir)
+	if len(l.queue.byDir) == 0 {
+		delete(s.queues, l.queue.class)
+	}
+}
+
+// start makes a waiting task live.
+func (s *schedule) start(w *waiter) {
+	s.remove(w.id)
+	s.occupy(w, true)
+	for _, o := range w.concerned() {
+		if c, ok := s.closed[o]; ok && c.probe {
+			c.probing = w.id
+			s.closed[o] = c
+		}
+	}
+}
+
+// concerned are all obstacles that can hold w up.
+func (w *waiter) concerned() []obstacle {
+	of := w.class.obstacles()
+	list := of[:]
+	for _, b := range w.budgets {
+		list = append(list, obstacle{task.WaitBudget, b})
+	}
+	return list
+}
+
+// occupy gives a slot to w, which starts, or ran before this owner did.
+func (s *schedule) occupy(w *waiter, starting bool) {
+	s.live[w.id] = &slot{waiter: w, starting: starting}
+	s.slots++
+	if starting {
+		s.starting++
+	}
+	s.groups[w.class.group]++
+	s.leases.disturbed = s.leases.disturbed || s.groupFull(w.class.group)
+	if w.dir != "" {
+		s.leases.acquire(w.dir, w.id)
+	}
+}
+
+// started lets the next start-up in; false if id had done so before.
+func (s *schedule) started(id task.ID) bool {
+	l := s.live[id]
+	if l == nil || !l.starting {
+		return false
+	}
+	l.starting = false
+	s.starting--
+	return true
+}
+
+// lend gives the slot of a task that waits for its own tasks to others, and takes
+// it back: for that time there may be more live tasks than slots.
+func (s *schedule) lend(id task.ID, lends bool) {
+	l := s.live[id]
+	if l == nil || l.lends == lends {
+		return
+	}
+	l.lends = lends
+	if lends {
+		s.slots--
+	} else {
+		s.slots++
+	}
+}
+
+// release takes back the slot of a task whose attempt has let go of everything.
+func (s *schedule) release(id task.ID) {
+	l := s.live[id]
+	if l == nil {
+		return
+	}
+	s.started(id)
+	s.lend(id, false)
+	delete(s.live, id)
+	s.slots--
+	group := l.waiter.class.group
+	if s.groups[group]--; s.groups[group] == 0 {
+		delete(s.groups, group)
+	}
+	for _, o := range l.waiter.concerned() {
+		if c, ok := s.closed[o]; ok && c.probing == id {
+			c.probing = ""
+			s.closed[o] = c
+		}
+	}
+	if l.waiter.dir != "" {
+		for parked := range s.leases.release(l.waiter.dir) {
+			s.unpark(parked)
+		}
+	}
+	if l.again != nil {
+		s.advance(l.again)
+	}
+}
+
+// close lets an obstacle stand, in place of what stood there before.
+func (s *schedule) close(o obstacle, c closure) {
+	s.closed[o] = c
+	s.leases.disturbed = true
+	if o.kind == task.WaitBudget {
+		s.giveWay(o.name)
+	}
+}
+
+// open takes an obstacle away.
+func (s *schedule) open(o obstacle) {
+	if _, ok := s.closed[o]; ok {
+		delete(s.closed, o)
+		s.reopened(o)
+	}
+}
+
+// reopened lets in those that were parked by a budget that is not spent any more.
+func (s *schedule) reopened(o obstacle) {
+	parked := s.parked[o]
+	delete(s.parked, o)
+	for w := range parked {
+		w.spent = obstacle{}
+		s.enqueue(w)
+	}
+}
+
+// parkAtBudget keeps w back until the budget has money again. Others of its lane
+// may draw on other budgets.
+func (s *schedule) parkAtBudget(w *waiter, o obstacle) {
+	s.dequeue(w)
+	w.spent = o
+	if s.parked[o] == nil {
+		s.parked[o] = map[*waiter]bool{}
+	}
+	s.parked[o][w] = true
+}

@@ -1,0 +1,37 @@
+package task
+
+import "time"
+
+// WaitingFor is why a queued task does not run yet.
+type WaitingFor string
+
+// The reasons, in the order in which they are looked at: the first that holds is shown.
+const (
+	WaitHeld          WaitingFor = "held"           // a person holds it
+	WaitStartAt       WaitingFor = "start_at"       // its own start time has not come
+	WaitRetryAt       WaitingFor = "retry_at"       // the pause before a retry
+	WaitDependency    WaitingFor = "dependency"     // another task has not ended
+	WaitUsageLimit    WaitingFor = "usage_limit"    // the account's gate is closed
+	WaitBudget        WaitingFor = "budget"         // a budget is spent
+	WaitGroupPaused   WaitingFor = "group_paused"   // a person paused the group
+	WaitPolicy        WaitingFor = "policy"         // the settings file cannot be read
+	WaitDirectory     WaitingFor = "directory"      // another task has the directory for itself
+	WaitClaudeMissing WaitingFor = "claude_missing" // the claude binary is not there for the moment
+	WaitSite          WaitingFor = "site"           // the site is full or silent
+	WaitGroupSlot     WaitingFor = "group_slot"     // as many of the group run as may
+	WaitSlot          WaitingFor = "slot"           // as many tasks run as may
+	WaitStartingUp    WaitingFor = "starting_up"    // it is next, when the machine has started the ones before
+)
+
+// WaitingFors are all reasons, in their order.
+var WaitingFors = []WaitingFor{
+	WaitHeld, WaitStartAt, WaitRetryAt, WaitDependency, WaitUsageLimit, WaitBudget, WaitGroupPaused, WaitPolicy,
+	WaitDirectory, WaitClaudeMissing, WaitSite, WaitGroupSlot, WaitSlot, WaitStartingUp,
+}
+
+// Waiting is why, until when and on what a queued task waits.
+type Waiting struct {
+	For   WaitingFor
+	Until time.Time // zero: nobody knows
+	On    []string  // ids of tasks, or names of what For speaks of
+}
