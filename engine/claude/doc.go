@@ -30,7 +30,9 @@
 //     claude lingers after a result only while background work goes on, and
 //     then the answer ("I started it") is not the last word. It is kept.
 //  5. "[Request interrupted by user]" after the last result: SIGINT makes
-//     claude exit 0, so the exit code cannot tell.
+//     claude exit 0, so the exit code cannot tell. The same note to a subagent
+//     (parent_tool_use_id) says only that this one was stopped, by the model or
+//     because claude no longer waited for it; 2.1.332 leaves it out.
 //  6. No result: session_lost, permission_denied_root, process_failed or, with
 //     exit 0, no_result.
 //  7. A successful result: completed, if the exit code is 0 and a structured

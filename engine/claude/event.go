@@ -22,6 +22,10 @@ type event struct {
 	APIError       string `json:"api_error"`
 	APIErrorStatus int    `json:"api_error_status"`
 
+	// system/task_notification
+	Status  string `json:"status"`
+	Summary string `json:"summary"`
+
 	// system/api_retry
 	Attempt     int     `json:"attempt"`
 	MaxRetries  int     `json:"max_retries"`
@@ -47,6 +51,11 @@ type event struct {
 	Denials        []struct {
 		Tool string `json:"tool_name"`
 	} `json:"permission_denials"`
+	Subagents struct {
+		Killed struct {
+			System int `json:"system"` // by claude itself, not by the model
+		} `json:"killed"`
+	} `json:"subagent_stats"`
 }
 
 // failed tells whether a result event is one of an error.

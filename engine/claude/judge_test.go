@@ -13,6 +13,11 @@ func failure(text string, fields string) string {
 
 const interruptLine = `{"type":"user","message":{"role":"user","content":[{"type":"text","text":"[Request interrupted by user]"}]}}` + "\n"
 
+// agentNote is what 2.1.330 writes as it stops a subagent, and stoppedLine what comes before.
+var agentNote = strings.Replace(interruptLine, `"message"`, `"parent_tool_use_id":"toolu_1","message"`, 1)
+
+const stoppedLine = `{"type":"system","subtype":"task_notification","task_id":"a1","tool_use_id":"toolu_1","status":"stopped","summary":"count the files"}` + "\n"
+
 // What no recording shows: combinations of the witnesses.
 func TestWitnesses(t *testing.T) {
 	t.Parallel()
@@ -54,6 +59,10 @@ func TestWitnesses(t *testing.T) {
 		{"a signal of another system", initLine, End{Signal: "SIGSTKFLT"}, interrupted, "interrupted", "killed by signal SIGSTKFLT", noAnswer},
 		{"aborted by SIGTERM", initLine + `{"type":"result","subtype":"error_during_execution","is_error":true,"terminal_reason":"aborted_tools"}`, End{ExitCode: 143}, interrupted, "interrupted", "killed by signal 15 (SIGTERM)", noAnswer},
 		{"SIGINT in the turn after an answer", answered + say("2", "Now") + interruptLine, End{}, interrupted, "interrupted", "claude was interrupted (SIGINT); the answer that it had given is kept", "Yes."},
+		{"a subagent's note", answered + agentNote, End{}, completed, "", "", "Yes."},
+		{"a subagent that claude stopped", initLine + say("1", "Yes.") + stoppedLine + resultLine + agentNote, End{}, completed, "", "background tasks that were stopped before they ended: 1 (count the files)", "Yes."},
+		{"the same, and claude goes on", initLine + stoppedLine + agentNote + say("1", "Yes.") + resultLine, End{}, completed, "", "", "Yes."},
+		{"the same, told by numbers alone", initLine + say("1", "Yes.") + strings.Replace(resultLine, "{", `{"subagent_stats":{"killed":{"parent":1,"user":0,"system":2}},`, 1), End{}, completed, "", "background tasks that were stopped before they ended: 2", "Yes."},
 		{"a note about a SIGINT that was not the end", initLine + interruptLine + resultLine, End{}, completed, "", "", "Yes."},
 		{"a tool that prints the note", initLine + strings.Replace(strings.Replace(interruptLine, `"type":"text"`, `"type":"tool_result"`, 1), `"text":`, `"content":`, 1), End{}, failed, "no_result", "claude ended with exit code 0 but gave no result", noAnswer},
 

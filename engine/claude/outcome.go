@@ -113,7 +113,7 @@ func (p *Parser) Judge(e End) Outcome {
 			o.Message += "; the one that it gave before is kept"
 		}
 	default:
-		o.end(completed, "", p.denials())
+		o.end(completed, "", p.remarks())
 	}
 	return o
 }
@@ -254,17 +254,37 @@ func exitText(e End) string {
 	return s
 }
 
-// denials names the tools that claude was not allowed to use: it then ends
-// with exit 0 all the same.
-func (p *Parser) denials() string {
-	var tools []string
-	for _, d := range p.last.Denials {
-		if name := oneLine(d.Tool, maxTool); !slices.Contains(tools, name) {
-			tools = append(tools, name)
-		}
+// remarks are what a good end does not show: claude ends with exit 0 also where
+// it was not allowed to use a tool, and where it no longer waited for
+// something in the background.
+func (p *Parser) remarks() string {
+	denied := make([]string, len(p.last.Denials))
+	for i, d := range p.last.Denials {
+		denied[i] = oneLine(d.Tool, maxTool)
 	}
-	if len(tools) == 0 {
+	stopped := max(len(p.stopped), p.last.Subagents.Killed.System)
+	parts := []string{
+		remark("tool calls that were denied", len(denied), denied),
+		remark("background tasks that were stopped before they ended", stopped, p.stopped),
+	}
+	parts = slices.DeleteFunc(parts, func(s string) bool { return s == "" })
+	return oneLine(strings.Join(parts, "; "), maxMessage)
+}
+
+// remark counts and names: "tool calls that were denied: 3 (Bash, Write)".
+func remark(what string, n int, names []string) string {
+	if n == 0 {
 		return ""
 	}
-	return oneLine(fmt.Sprintf("tool calls that were denied: %d (%s)", len(p.last.Denials), strings.Join(tools, ", ")), maxMessage)
+	var each []string
+	for _, name := range names {
+		if name != "" && !slices.Contains(each, name) {
+			each = append(each, name)
+		}
+	}
+	s := fmt.Sprintf("%s: %d", what, n)
+	if len(each) > 0 {
+		s += " (" + strings.Join(each, ", ") + ")"
+	}
+	return s
 }

@@ -78,7 +78,7 @@ var recordings = []struct {
 	{"server_500", End{ExitCode: 1}, failed, "overloaded", "API Error: 500 Internal server error. This is a server-side issue, usually temporary — try again in a moment. If it persists, check your inference gateway (127.0.0.1:8080).", noAnswer, 1, 0, 108, 0},
 	{"session_in_use", End{ExitCode: 1}, failed, "process_failed", "claude ended with exit code 1: Error: Session ID 00000000-0000-4000-8000-000000000001 is already in use.", noAnswer, 0, 0, 0, unknown},
 	{"sighup_waiting", End{ExitCode: 129}, interrupted, "interrupted", "killed by signal 1 (SIGHUP)", noAnswer, 0, 0, 0, unknown},
-	{"sigint_lingering", End{}, completed, "", "", "Started it.", 2, 2, 178, 1492},
+	{"sigint_lingering", End{}, completed, "", "background tasks that were stopped before they ended: 1 (Run it)", "Started it.", 2, 2, 178, 1492},
 	{"sigint_tool", End{}, interrupted, "interrupted", "claude was interrupted (SIGINT)", noAnswer, 3, 1, 874, 746},
 	{"sigint_waiting", End{}, interrupted, "interrupted", "claude was interrupted (SIGINT)", noAnswer, 0, 0, 0, unknown},
 	{"sigkill_lingering", End{Signal: "SIGKILL"}, interrupted, "interrupted", "killed by signal 9 (SIGKILL), perhaps out of memory; the answer that it had given is kept", "Started it.", 2, 2, 179, 1492},

@@ -65,6 +65,9 @@ type Parser struct {
 	apiError    *event // the last assistant event, if it is an error of the API
 	apiText     string
 	interrupted bool // somebody sent SIGINT after the last result
+	// stopped names the background tasks that were stopped since the model's last
+	// message: not by the model, which says something after it has stopped one.
+	stopped []string
 
 	turns      int // sums over the result events
 	durationMS int64
@@ -149,8 +152,8 @@ func (p *Parser) line(line []byte) {
 		p.assistant(&ev, decodeMessage(line))
 	case "user":
 		// Most user events are results of tools, and long. The note about a
-		// SIGINT is short.
-		if len(line) < 4096 && bytes.Contains(line, []byte(interruptNote)) {
+		// SIGINT is short. A subagent gets the same one whoever stops it.
+		if len(line) < 4096 && ev.Parent == "" && bytes.Contains(line, []byte(interruptNote)) {
 			p.interrupted = p.interrupted || isInterrupt(decodeMessage(line))
 		}
 	case "rate_limit_event":
@@ -184,6 +187,10 @@ func (p *Parser) system(ev *event) {
 		p.progress.SessionID = ev.SessionID
 		p.progress.Version = ev.Version
 		p.progress.Model = ev.Model
+	case "task_notification":
+		if ev.Status == "stopped" {
+			p.stopped = append(p.stopped, oneLine(ev.Summary, maxTool))
+		}
 	case "api_retry":
 		p.progress.Retrying = retryText(ev)
 	}
@@ -211,7 +218,7 @@ func (p *Parser) assistant(ev *event, m message) {
 	if ev.Parent != "" {
 		return // a subagent's words and errors are not claude's
 	}
-	p.interrupted = false
+	p.interrupted, p.stopped = false, nil
 	p.apiError = nil
 	for _, b := range m.Content {
 		if line := oneLine(lastLine(b.Text), maxText); b.Type == "text" && line != "" {

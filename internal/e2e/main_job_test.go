@@ -284,3 +284,16 @@ func (w *world) record(id string) task.Task {
 	w.T.Fatalf("task %s is not in the dump", id)
 	return task.Task{}
 }
+
+// A subagent that outlives claude's patience is stopped by claude itself: the
+// task is no less completed, it is not begun again, and says what was stopped.
+func TestStoppedSubagentIsNoInterruption(t *testing.T) {
+	w := newWorld(t, "CLAUDE_CODE_PRINT_BG_WAIT_CEILING_MS=500")
+	agent := `[[tool Agent {"description":"count files","prompt":"[[hang]]","subagent_type":"general-purpose","run_in_background":true}]]`
+	id := w.Start(agent+"[[text Started it.]]", "--on-interrupt", "resume")
+	v := w.Wait(id)[0]
+	const want = "background tasks that were stopped before they ended: 1 (count files)"
+	if v.Status != task.Completed || *v.Result != "Started it." || v.Attempt != 1 || v.StatusMessage != want {
+		t.Errorf("%s after %d attempts: %q, %s", v.Status, v.Attempt, v.StatusMessage, deref(v.Result))
+	}
+}
