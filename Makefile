@@ -74,7 +74,8 @@ fuzz: ## Fuzz every fuzz target of PKGS (default all) for FUZZTIME (default 30s)
 	  done; done
 
 .PHONY: bench
-bench: ## Run the benchmarks
+bench: build claude ## Measure against rivals (task-spooler from Debian, an empty mcp-go server), then the Go benchmarks
+	go run ./internal/testkit/bench -cctask $(BIN)
 	go test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: man
