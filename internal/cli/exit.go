@@ -126,3 +126,11 @@ func outcome(t task.Task) error {
 	}
 	return &stop{exitEnded, &task.Error{Code: task.CodeConflict, Message: message, Hint: hint}}
 }
+
+// removed is the end of a task whose record somebody deleted while we waited.
+func removed(id task.ID) error {
+	return &stop{exitEnded, &task.Error{
+		Code: task.CodeNotFound, Message: fmt.Sprintf("task %s was removed while it was waited for", id),
+		Hint: "Nothing is left of it; `cctask list --all` shows what is recorded.",
+	}}
+}

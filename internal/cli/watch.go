@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -75,6 +76,8 @@ func (a *app) watch(ctx context.Context, svc engine.Service, t task.Task, sigs s
 
 func (w *watcher) finished(r ended) (task.Task, error) {
 	switch {
+	case errors.Is(r.err, task.ErrNotFound):
+		return r.t, removed(w.id)
 	case r.err != nil:
 		return r.t, &task.Error{
 			Code: task.AsError(r.err).Code, Message: fmt.Sprintf("wait for task %s: %v", w.id, r.err),
