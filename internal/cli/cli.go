@@ -7,12 +7,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"cctask/engine/task"
 )
@@ -62,6 +64,7 @@ const rootExample = `  cctask run "Explain what main.go does"
   cctask logs -f ID`
 
 func newRoot(a *app) *cobra.Command {
+	var asked bool
 	root := &cobra.Command{
 		Use: "cctask", Short: "Run Claude Code tasks in parallel", Long: rootLong, Example: rootExample,
 		Annotations:   exits(exitDone, exitFault, exitInput, exitEnded, exitTimeout, exitInterrupted),
@@ -72,10 +75,16 @@ func newRoot(a *app) *cobra.Command {
 			}
 			return unknownVerb(cmd, args[0])
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asked {
+				return a.printVersion()
+			}
+			return cmd.Help()
+		},
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.Flags().BoolVarP(&asked, "version", "v", false, "print the version")
 	root.SetIn(a.Stdin)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
@@ -96,8 +105,18 @@ func newRoot(a *app) *cobra.Command {
 
 func flagError(cmd *cobra.Command, err error) error {
 	hint := fmt.Sprintf("See `%s --help`.", cmd.CommandPath())
-	if takesPrompt(cmd) {
-		hint += " A prompt that begins with - goes behind -- or in by stdin."
+	var unknown *pflag.NotExistError
+	var syntax *pflag.InvalidSyntaxError
+	word := ""
+	switch {
+	case errors.As(err, &unknown):
+		word = unknown.GetSpecifiedName() + unknown.GetSpecifiedShortnames()
+	case errors.As(err, &syntax):
+		word = syntax.GetSpecifiedFlag()
+	}
+	// No flag has a space in it.
+	if takesPrompt(cmd) && strings.ContainsAny(word, " \t\n") {
+		hint = "A prompt that begins with - goes behind -- or in by stdin. " + hint
 	}
 	// What strconv says helps nobody.
 	message, _, _ := strings.Cut(err.Error(), ": strconv.")

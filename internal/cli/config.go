@@ -24,12 +24,12 @@ import (
 // anywhere is refused as a whole.
 type config struct {
 	path     string // "": there is no place for one
+	homed    func(path string) string
 	settings map[string]value
 	defaults map[string]any
 	policy   task.Policy
 	rows     []Row // of defaults and policy
 
-	home  string
 	rules map[string]any
 }
 
@@ -41,9 +41,9 @@ func (a *app) config() (config, error) {
 	if err == nil {
 		usual = filepath.Join(base, "cctask", "config.toml")
 	}
-	c := config{path: usual, home: a.Getenv("HOME"), settings: map[string]value{}, defaults: map[string]any{}, rules: map[string]any{}}
+	c := config{path: usual, homed: a.homed, settings: map[string]value{}, defaults: map[string]any{}, rules: map[string]any{}}
 	if named.text != "" {
-		if c.path, err = filepath.Abs(named.text); err != nil {
+		if c.path, err = filepath.Abs(a.homed(named.text)); err != nil {
 			return c, named.refused("a file that can be found from here")
 		}
 	}
@@ -157,7 +157,7 @@ func (c *config) takeSetting(key, at string, v any) error {
 		}
 		if o.paths {
 			s, isText := v.(string)
-			given.text = c.expand(given.text)
+			given.text = c.homed(given.text)
 			// claude alone may be a bare name, to be found on the PATH.
 			if bare := o.name == "claude" && filepath.Base(s) == s; !isText || !filepath.IsAbs(given.text) && !bare {
 				return given.refused("an absolute path, or one that begins with ~/")
@@ -188,7 +188,7 @@ func (c *config) takeOption(known []option, to map[string]any, words []string, a
 		items, isList := fitted.([]string)
 		if ok && isList && o.kind == paths {
 			for i, item := range items {
-				items[i] = c.expand(item)
+				items[i] = c.homed(item)
 				ok = ok && (task.IsInline(item) || filepath.IsAbs(items[i]))
 			}
 		}
@@ -223,14 +223,6 @@ func checkAlone(section string, one map[string]any) error {
 	}
 	s.WorkingDir, s.Claude = "/", "/"
 	return s.Check()
-}
-
-// expand writes out the home directory.
-func (c *config) expand(path string) string {
-	if below, ok := strings.CutPrefix(path, "~/"); ok && c.home != "" {
-		return filepath.Join(c.home, below)
-	}
-	return path
 }
 
 func (c *config) unknown(at, what, name string, known []string) error {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cctask/engine"
 	"cctask/engine/claude"
 	"cctask/engine/task"
 	"cctask/internal/ipc"
@@ -50,7 +52,7 @@ others, removes what interrupted commands left, and lets an owner clean up after
 	}
 	f := cmd.Flags()
 	f.BoolVar(&fix, "fix", false, "repair what is safe to repair")
-	f.BoolVar(&settings, "settings", false, "show each setting and where it came from")
+	f.BoolVar(&settings, "settings", false, "show each setting as it holds now, and where it came from")
 	f.StringVar(&file, "db", "", "check a database `FILE` that no owner has open, and nothing else")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
@@ -233,7 +235,7 @@ func (a *app) showSettings(asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	rows := s.Explain()
+	rows := a.inForce(s)
 	if asJSON {
 		return a.printJSON(rows)
 	}
@@ -246,6 +248,33 @@ func (a *app) showSettings(asJSON bool) error {
 		return fmt.Errorf("print the settings: %w", err)
 	}
 	return nil
+}
+
+// inForce shows the settings as they hold now: with the paths that were found,
+// and those of an owner, which it got when it started, as it has them.
+func (a *app) inForce(s settings) []Row {
+	claude, err := a.findClaude(s.claude)
+	if err != nil {
+		claude = "not found"
+	}
+	if s.owner.Jobs == 0 {
+		s.owner.Jobs = engine.DefaultJobs()
+	}
+	asked := s.owner.Values()
+	found := map[string]string{"config": s.config.path, "dir": s.dir, "claude": claude, "jobs": asked["jobs"]}
+	lock, held, err := ipc.Inspect(s.dir)
+	running := lock.Settings.Values()
+	rows := s.Explain()
+	for i, r := range rows {
+		r.Value = cmp.Or(found[r.Name], r.Value)
+		_, owners := asked[r.Name]
+		if owners && r.Name != "config" && held && err == nil && running[r.Name] != asked[r.Name] {
+			r.Source = fmt.Sprintf("the owner that runs (process %d); %s says %s: `cctask daemon stop` lets it count", lock.PID, r.Source, r.Value)
+			r.Value = running[r.Name]
+		}
+		rows[i] = r
+	}
+	return rows
 }
 
 func checkSettings(s settings, err error) finding {

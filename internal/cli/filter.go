@@ -29,8 +29,8 @@ func (f *filterFlags) register(cmd *cobra.Command) {
 	fl.StringArrayVar(&f.labels, "label", nil, "only those with this `LABEL`; may be repeated: with all of them")
 	fl.StringVar(&f.name, "name", "", "only those with this `TEXT` in their name, or whose name fits a pattern like 'build-*'")
 	fl.StringVarP(&f.dir, "working-dir", "C", "", "only those that work in this `DIR` or below it")
-	fl.StringVar(&f.since, "since", "", "only those created at this `TIME` or later: 2h, 7d, 2026-11-01, '2026-11-01 15:04', RFC 3339")
-	fl.StringVar(&f.until, "until", "", "only those created before this `TIME`")
+	fl.StringVar(&f.since, "since", "", "only those created at this `TIME` or later: 2h, 1d12h, 1w, today, yesterday, 2026-11-01, '2026-11-01 15:04'")
+	fl.StringVar(&f.until, "until", "", "only those created before this `TIME`; of a day, the end of it")
 	fl.StringVar(&f.search, "search", "", "only those with this `TEXT` in a prompt, in any case; reads the prompts of all others")
 }
 
@@ -64,9 +64,13 @@ func (f *filterFlags) filter(now time.Time, statuses []task.Status) (task.Filter
 		if t.text == "" {
 			continue
 		}
-		if *t.to, err = parseTime(t.text, now); err != nil {
+		var day bool
+		if *t.to, day, err = parseTime(t.text, now); err != nil {
 			return to, badInput(fmt.Sprintf("--%s: %q is not a time", name, t.text),
-				"Write how long ago (90m, 2h, 7d), a date (2026-11-01, its midnight), a date with a time ('2026-11-01 15:04') or RFC 3339.")
+				"Write how long ago (90m, 2h, 7d, 1w, 1d12h), today, yesterday, a date (2026-11-01), one with a time ('2026-11-01 15:04') or RFC 3339.")
+		}
+		if day && name == "until" {
+			*t.to = t.to.AddDate(0, 0, 1) // who names a day means all of it
 		}
 	}
 	return to, nil
@@ -77,15 +81,26 @@ func (f *filterFlags) filtered() bool {
 	return len(f.statuses)+len(f.labels) > 0 || f.name+f.dir+f.since+f.until+f.search != ""
 }
 
-// parseTime reads a moment: how long it is past, or a date of this place.
-func parseTime(text string, now time.Time) (time.Time, error) {
-	if age, err := parseAge(text); err == nil {
-		return now.Add(-age), nil
+// parseTime reads a moment: how long it is past, or a date of this place; or a
+// day, which is its first moment.
+func parseTime(text string, now time.Time) (_ time.Time, day bool, _ error) {
+	if age, err := parseSpan(text); err == nil {
+		return now.Add(-age), false, nil
 	}
-	for _, layout := range []string{time.DateOnly, "2006-01-02 15:04", time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05", time.RFC3339} {
+	midnight := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
+	switch text {
+	case "today":
+		return midnight, true, nil
+	case "yesterday":
+		return midnight.AddDate(0, 0, -1), true, nil
+	}
+	if t, err := time.ParseInLocation(time.DateOnly, text, now.Location()); err == nil {
+		return t, true, nil
+	}
+	for _, layout := range []string{"2006-01-02 15:04", time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05", time.RFC3339} {
 		if t, err := time.ParseInLocation(layout, text, now.Location()); err == nil {
-			return t, nil
+			return t, false, nil
 		}
 	}
-	return time.Time{}, errors.New("not a time")
+	return time.Time{}, false, errors.New("not a time")
 }

@@ -19,7 +19,7 @@ import (
 type listFlags struct {
 	filterFlags
 	all, reverse, asJSON, watch     bool
-	limit                           int
+	limit                           int64
 	cursor, sort, columns, template string
 }
 
@@ -64,7 +64,7 @@ func newList(a *app) *cobra.Command {
 	f.register(cmd)
 	fl.StringVar(&f.sort, "sort", string(task.ByCreated), "`ORDER` of the list")
 	fl.BoolVarP(&f.reverse, "reverse", "r", false, "the other way round")
-	fl.IntVar(&f.limit, "limit", 100, "most tasks of one page, a `NUMBER` up to 1000")
+	fl.VarP(whole(&f.limit, 100, 1, maxListed), "limit", "n", "most tasks of one page, a `NUMBER` up to 1000; --cursor fetches further ones")
 	fl.StringVar(&f.cursor, "cursor", "", "`CURSOR`: go on where the page before ended (its next_cursor)")
 	fl.StringVar(&f.columns, "columns", defaultColumns, "`COLUMNS` to show")
 	fl.StringVar(&f.template, "format", "", "print each task by a Go `TEMPLATE`")
@@ -92,9 +92,6 @@ type lister struct {
 }
 
 func (a *app) newLister(f listFlags) (l lister, err error) {
-	if f.limit < 1 || f.limit > maxListed {
-		return l, badInput(fmt.Sprintf("--limit: %d is not a number from 1 to %d", f.limit, maxListed), "Fetch further pages with --cursor.")
-	}
 	if !slices.Contains(task.Sorts, task.Sort(f.sort)) {
 		return l, badInput(fmt.Sprintf("--sort: there is no order %q", f.sort), "Use one of "+strings.Join(sortNames(), ", ")+".")
 	}
@@ -112,7 +109,7 @@ func (a *app) newLister(f listFlags) (l lister, err error) {
 			l.empty = "No queued or running task fits. With --all the finished ones are looked at too."
 		}
 	}
-	l.filter.Sort, l.filter.Reverse, l.filter.Limit, l.filter.Cursor = task.Sort(f.sort), f.reverse, f.limit, f.cursor
+	l.filter.Sort, l.filter.Reverse, l.filter.Limit, l.filter.Cursor = task.Sort(f.sort), f.reverse, int(f.limit), f.cursor
 	l.asJSON = f.asJSON
 	shapes := 0
 	for _, given := range []bool{f.asJSON, f.template != "", f.columns != defaultColumns} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,8 +17,8 @@ import (
 
 type logFlags struct {
 	raw, stderr, follow bool
-	attempt, tail       int
-	since               int64
+	attempt, tail       int64
+	since               int64 // an offset
 }
 
 const logsLong = `Show what claude said and did, rendered for people; --raw gives claude's own bytes
@@ -37,14 +38,6 @@ func newLogs(a *app) *cobra.Command {
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(1, 1, "the id of a task"),
 		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
-			switch {
-			case f.attempt < 0:
-				return badInput(fmt.Sprintf("--attempt: %d is not a number of an attempt", f.attempt), "Attempts count from 1; 0 is the last one.")
-			case f.tail < -1:
-				return badInput(fmt.Sprintf("--tail: %d is not a number of lines", f.tail), "Leave it out to see all of them.")
-			case f.since < 0:
-				return badInput(fmt.Sprintf("--since: %d is not an offset", f.since), "Count bytes from 0.")
-			}
 			t, err := svc.Get(ctx, args[0])
 			if err != nil {
 				return err
@@ -62,9 +55,9 @@ func newLogs(a *app) *cobra.Command {
 	fl.BoolVar(&f.raw, "raw", false, "claude's bytes exactly as it wrote them")
 	fl.BoolVar(&f.stderr, "stderr", false, "stderr instead of stdout")
 	fl.BoolVarP(&f.follow, "follow", "f", false, "go on until the task ends")
-	fl.IntVarP(&f.tail, "tail", "n", -1, "only the last `NUMBER` of lines; -1 is all")
-	fl.Int64Var(&f.since, "since", 0, "begin at this `OFFSET`, in bytes of the raw stream")
-	fl.IntVar(&f.attempt, "attempt", 0, "`NUMBER` of the attempt; 0 is the last one")
+	fl.VarP(whole(&f.tail, -1, -1, math.MaxInt32), "tail", "n", "only the last `NUMBER` of lines; -1 is all")
+	fl.Var(whole(&f.since, 0, 0, math.MaxInt64), "since", "begin at this `OFFSET`, in bytes of the raw stream")
+	fl.Var(whole(&f.attempt, 0, 0, math.MaxInt32), "attempt", "`NUMBER` of the attempt; 0 is the last one")
 	return cmd
 }
 
@@ -80,7 +73,7 @@ type logReader struct {
 
 func (l *logReader) run(ctx context.Context) error {
 	// The attempt is pinned: a resume meanwhile must not move the reader.
-	l.q = engine.OutputQuery{Ref: string(l.task.ID), Attempt: l.attempt, Stream: task.Stdout, Offset: l.since}
+	l.q = engine.OutputQuery{Ref: string(l.task.ID), Attempt: int(l.attempt), Stream: task.Stdout, Offset: l.since}
 	if l.q.Attempt == 0 {
 		l.q.Attempt = l.task.Attempt
 	}
@@ -188,7 +181,7 @@ func (l *logReader) tailStart(ctx context.Context) (offset int64, drop int, err 
 	for room := int64(firstTail); ; room *= tailGrowth {
 		q.Offset = max(0, end.Size-room)
 		lines := &human.LineWriter{At: q.Offset, Torn: q.Offset > 0}
-		c := tailCounter{least: l.tail}
+		c := tailCounter{least: int(l.tail)}
 		lines.Line = func(line []byte) error {
 			c.add(lines.At, l.shownLines(line))
 			return nil
@@ -201,11 +194,11 @@ func (l *logReader) tailStart(ctx context.Context) (offset int64, drop int, err 
 				return 0, 0, err
 			}
 		}
-		if c.shown >= l.tail || q.Offset == 0 {
+		if c.shown >= int(l.tail) || q.Offset == 0 {
 			if len(c.begins) == 0 {
 				return lines.At, 0, nil
 			}
-			return c.begins[0], max(0, c.shown-l.tail), nil
+			return c.begins[0], max(0, c.shown-int(l.tail)), nil
 		}
 	}
 }

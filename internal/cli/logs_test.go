@@ -70,7 +70,7 @@ func TestTailEqualsTheEndOfAll(t *testing.T) {
 			all = all[:len(all)-1]
 		}
 		for _, n := range []int{0, 1, 2, 3, 10, 500, 2500, len(all) - 1, len(all), len(all) + 1} {
-			svc.read, f.tail = 0, n
+			svc.read, f.tail = 0, int64(n)
 			want := strings.Join(all[max(0, len(all)-n):], "")
 			if got := show(t, svc, f); got != want {
 				t.Errorf("%+v: %d bytes, want %d", f, len(got), len(want))

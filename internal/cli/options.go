@@ -32,7 +32,7 @@ const (
 
 // wants says what fits a kind.
 var wants = map[kind]string{
-	text: "a string", number: "a number", integer: "a whole number", seconds: fmt.Sprintf("seconds, or a time like 90s or 2h, at most %.0fh", task.MaxTimeout.Hours()),
+	text: "a string", number: "a number", integer: fmt.Sprintf("a whole number up to %d", math.MaxInt32), seconds: wantsSpan,
 	size: "bytes, or a size like 500MB", list: "a list of strings", paths: "a list of paths",
 	toggle: "true or false", object: "a JSON object",
 }
@@ -50,7 +50,7 @@ var taskOptions = []option{
 	{name: "model", flag: "model", arg: "MODEL", usage: "sonnet, opus, haiku or a full name (default: claude's own)"},
 	{name: "name", flag: "name", arg: "NAME", usage: "name by which the task can be asked for instead of its id", one: true},
 	{name: "labels", flag: "label", arg: "LABEL", usage: "label to list tasks by; may be repeated", kind: list},
-	{name: "timeout", flag: "timeout", arg: "TIME", usage: "deadline of the task: seconds, or a time like 90s or 2h; 0 is none", kind: seconds},
+	{name: "timeout", flag: "timeout", arg: "TIME", usage: "deadline of the task: seconds, or a time like 90s, 2h or 7d; 0 is none", kind: seconds},
 	{name: "skip_permissions", flag: "skip-permissions", usage: "let claude use its tools without asking (default, unless restricted otherwise); =false denies", kind: toggle},
 	{name: "permission_mode", flag: "permission-mode", arg: "MODE", usage: strings.Join(task.PermissionModes, ", ")},
 	{name: "allowed_tools", flag: "allowed-tools", arg: "TOOL", usage: "tool that needs no permission, like Read or 'Bash(git log:*)'; may be repeated", kind: list},
@@ -91,7 +91,7 @@ func (o option) fit(v any) (any, bool) {
 	case float64:
 		ok := o.kind == number || o.kind == integer || o.kind == seconds || o.kind == size
 		finite := !math.IsNaN(v) && !math.IsInf(v, 0)
-		return v, ok && finite && (v == math.Trunc(v) || o.kind == number || o.kind == seconds)
+		return v, ok && finite && (v == math.Trunc(v) || o.kind == number || o.kind == seconds) && (o.kind != integer || math.Abs(v) <= math.MaxInt32)
 	case bool:
 		return v, o.kind == toggle
 	case []any:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -23,7 +24,7 @@ import (
 type reportFlags struct {
 	filterFlags
 	file  string
-	limit int
+	limit int64
 }
 
 const reportLong = `Write one HTML page with a timeline, totals, cost over time, the longest tasks, what did
@@ -47,8 +48,6 @@ func newReport(a *app) *cobra.Command {
 		switch {
 		case err != nil:
 			return err
-		case f.limit < 1:
-			return badInput(fmt.Sprintf("--limit: %d is not a number of tasks", f.limit), "Leave it out for the newest 10000.")
 		case f.file == "" && isTerminal(a.Stdout):
 			return badInput("report needs a file to write", "Name one with -o, as in `cctask report -o tasks.html`, or send stdout into one.")
 		}
@@ -60,7 +59,7 @@ func newReport(a *app) *cobra.Command {
 	fl := cmd.Flags()
 	fl.StringVarP(&f.file, "file", "o", "", "write to `FILE`, which gets its name when it is whole and is readable by you alone; - is stdout")
 	f.register(cmd)
-	fl.IntVar(&f.limit, "limit", 10_000, "most tasks, the newest; a `NUMBER`")
+	fl.Var(whole(&f.limit, 10_000, 1, math.MaxInt32), "limit", "most tasks, the newest; a `NUMBER`")
 	return cmd
 }
 
@@ -78,7 +77,7 @@ func selection(cmd *cobra.Command) string {
 func (a *app) makeReport(ctx context.Context, svc engine.Service, filter task.Filter, f reportFlags, selected string) error {
 	r, size := report.New(time.Now()), 0
 	err := a.dumpOut(f.file, func(w io.Writer) error {
-		more, err := a.collect(ctx, svc, filter, f.limit, r)
+		more, err := a.collect(ctx, svc, filter, int(f.limit), r)
 		if err != nil {
 			return err
 		}

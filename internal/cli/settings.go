@@ -112,9 +112,9 @@ var settingTable = []setting{
 	},
 	{
 		name: "keep-age", variable: "CCTASK_KEEP_AGE", arg: "TIME", usage: "delete tasks that ended longer ago, 0 never",
-		def: "30d", want: "a time like 30d or 12h, or 0 for ever", daemon: true,
+		def: "30d", want: "a time like 30d, 2w or 12h, or 0 for ever", daemon: true,
 		set: func(s *settings, text string) (err error) {
-			s.owner.KeepAge, err = parseAge(text)
+			s.owner.KeepAge, err = parseSpan(text)
 			return err
 		},
 	},
@@ -136,9 +136,9 @@ var settingTable = []setting{
 	},
 	{
 		name: "idle", variable: "CCTASK_IDLE", arg: "TIME", usage: "leave after so long without work, 0 never",
-		def: "5m", want: "a time like 5m or 1h, or 0 for never", daemon: true,
+		def: "5m", want: "a time like 5m, 1h or 1d, or 0 for never", daemon: true,
 		set: func(s *settings, text string) (err error) {
-			s.idle, err = parseAge(text)
+			s.idle, err = parseSpan(text)
 			s.owner.Idle = s.idle.String()
 			return err
 		},
@@ -224,8 +224,11 @@ func (a *app) resolve(c config) (settings, error) {
 			s.rows = append(s.rows, Row{o.name, o.def, "default"})
 			continue
 		}
-		if err := o.set(&s, v.text); err != nil {
-			return s, v.refused(o.want)
+		if o.paths {
+			v.text = a.homed(v.text)
+		}
+		if err := o.set(&s, v.text); err != nil || o.paths && strings.HasPrefix(v.text, "~") {
+			return s, v.refused(cmp.Or(o.want, "a path that can be found from here"))
 		}
 		if o.name == "claude" {
 			s.claude = v
@@ -248,6 +251,15 @@ func (s settings) Explain() []Row { return append(slices.Clone(s.rows), s.config
 
 func (v value) refused(want string) error {
 	return badInput(fmt.Sprintf("%s: %q is not %s", v.from, v.text, want), fmt.Sprintf("Correct %s, or leave it out.", v.from))
+}
+
+// homed writes out the home directory of a path that no shell has: to a shell
+// ~ is a letter in quotes and behind an =.
+func (a *app) homed(path string) string {
+	if home := a.Getenv("HOME"); filepath.IsAbs(home) && (path == "~" || strings.HasPrefix(path, "~/")) {
+		return filepath.Join(home, path[1:])
+	}
+	return path
 }
 
 // base is a directory of the XDG specification, which tells to ignore a

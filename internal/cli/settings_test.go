@@ -111,14 +111,14 @@ func TestClaudePath(t *testing.T) {
 
 func TestUnits(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]time.Duration{"0": 0, "30d": 720 * time.Hour, "1.5d": 36 * time.Hour, "12h": 12 * time.Hour} {
-		if got, err := parseAge(text); err != nil || got != want {
-			t.Errorf("parseAge(%q) = %v, %v", text, got, err)
+	for text, want := range map[string]time.Duration{"0": 0, "30d": 720 * time.Hour, "1.5d": 36 * time.Hour, "12h": 12 * time.Hour, "1w": 168 * time.Hour, "1d12h": 36 * time.Hour, "1w1d1.5h": 193*time.Hour + 30*time.Minute, "0.5d1ms": 12*time.Hour + time.Millisecond} {
+		if got, err := parseSpan(text); err != nil || got != want {
+			t.Errorf("parseSpan(%q) = %v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "d", "-1d", "-3h", "NaNd", "1e99d", "30"} {
-		if got, err := parseAge(text); err == nil {
-			t.Errorf("parseAge(%q) = %v", text, got)
+	for _, text := range []string{"", "d", "-1d", "-3h", "NaNd", "1e99d", "30", "d1", "1d1w", "1d-1h", "1h1d", "100000d1h", "3000000h", "1w100000d", "1y"} {
+		if got, err := parseSpan(text); err == nil {
+			t.Errorf("parseSpan(%q) = %v", text, got)
 		}
 	}
 	for text, want := range map[string]int64{"0": 0, "10GiB": 10 << 30, "1.5 kb": 1500, "7B": 7, "42": 42} {
@@ -131,13 +131,13 @@ func TestUnits(t *testing.T) {
 			t.Errorf("parseSize(%q) = %v", text, got)
 		}
 	}
-	for text, want := range map[string]time.Duration{"90": 90 * time.Second, "1.5": 1500 * time.Millisecond, "2h": 2 * time.Hour} {
+	for text, want := range map[string]time.Duration{"90": 90 * time.Second, "1.5": 1500 * time.Millisecond, "2h": 2 * time.Hour, "1d": 24 * time.Hour, "7d": 168 * time.Hour, "1d12h": 36 * time.Hour, "4w2d": 720 * time.Hour} {
 		var s span
 		if err := s.Set(text); err != nil || time.Duration(s) != want {
 			t.Errorf("span %q = %v, %v", text, time.Duration(s), err)
 		}
 	}
-	for _, text := range []string{"", "-1", "-5s", "NaN", "Inf", "1e12", "soon"} {
+	for _, text := range []string{"", "-1", "-5s", "NaN", "Inf", "1e12", "soon", "31d", "5w", "1d1"} {
 		var s span
 		if err := s.Set(text); err == nil {
 			t.Errorf("span %q = %v", text, time.Duration(s))

@@ -44,6 +44,7 @@ type maker struct {
 	defaults, flags map[string]any
 	claude          string
 	dir, nowhere    string // of currentDir
+	homed           func(path string) string
 	env             []string
 	policy          task.Policy
 }
@@ -53,7 +54,7 @@ func (a *app) maker(f *taskFlags) (maker, error) {
 	if err != nil {
 		return maker{}, err
 	}
-	m := maker{defaults: s.config.defaults, policy: s.config.policy, flags: f.options, env: a.Environ()}
+	m := maker{defaults: s.config.defaults, policy: s.config.policy, flags: f.options, env: a.Environ(), homed: a.homed}
 	m.dir, m.nowhere = currentDir()
 	m.claude, err = a.findClaude(s.claude)
 	return m, err
@@ -81,7 +82,7 @@ func (m maker) make(prompt, key string, own map[string]any) (engine.Submission, 
 		return engine.Submission{}, err
 	}
 	spec.Claude = m.claude
-	if err := spec.Anchor(func(option, path string) (string, error) { return task.Abs(option, path, m.dir, m.nowhere) }); err != nil {
+	if err := spec.Anchor(func(option, path string) (string, error) { return task.Abs(option, m.homed(path), m.dir, m.nowhere) }); err != nil {
 		return engine.Submission{}, err
 	}
 	return engine.Submission{Spec: spec, Prompt: prompt, Env: m.env, Key: key}, spec.Check()
@@ -122,7 +123,7 @@ func (a *app) prompt(file string, args []string) (string, error) {
 func (a *app) readAll(file string, most int64) ([]byte, error) {
 	in := a.Stdin
 	if file != "" && file != "-" {
-		f, err := os.Open(file)
+		f, err := os.Open(a.homed(file))
 		if err != nil {
 			return nil, err
 		}

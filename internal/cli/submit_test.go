@@ -78,19 +78,19 @@ func TestTaskFlags(t *testing.T) {
 	f.register(cmd)
 	err = cmd.ParseFlags([]string{
 		"--working-dir", dir, "--label", "a,b", "--label=c", "--permission-mode=plan", "--allowed-tools", "Bash(a, b)", "--disallowed-tools=X",
-		"--append-system-prompt=-s", "--max-turns=3", "--max-budget-usd=0.5", "--json-schema", schema, "--add-dirs=sub",
+		"--append-system-prompt=-s", "--max-turns=3", "--max-budget-usd=0.5", "--json-schema", schema, "--add-dirs=sub", "--add-dirs=~/lib",
 		"--mcp-config", " {}", "--mcp-config=m.json", "--strict-mcp-config=false", "--max-output=1MiB", "--timeout=2m", "--name=n", "--model=opus",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := maker{defaults: map[string]any{"model": "haiku", "literal": true}, flags: f.options, dir: wd, claude: "/c"}
+	m := maker{homed: (&app{Env: envOf(map[string]string{"HOME": "/home/u"})}).homed, defaults: map[string]any{"model": "haiku", "literal": true}, flags: f.options, dir: wd, claude: "/c"}
 	sub, err := m.make("p", "k", map[string]any{"name": "own"})
 	got := sub.Spec
 	no := false
 	want := task.Spec{
 		WorkingDir: dir, Labels: []string{"a,b", "c"}, PermissionMode: "plan", AllowedTools: []string{"Bash(a, b)"}, DisallowedTools: []string{"X"},
-		AppendSystemPrompt: "-s", MaxTurns: 3, MaxBudgetUSD: 0.5, JSONSchema: []byte(`{"type":"object"}`), AddDirs: []string{filepath.Join(wd, "sub")}, Literal: true,
+		AppendSystemPrompt: "-s", MaxTurns: 3, MaxBudgetUSD: 0.5, JSONSchema: []byte(`{"type":"object"}`), AddDirs: []string{filepath.Join(wd, "sub"), "/home/u/lib"}, Literal: true,
 		MCPConfig: []string{" {}", filepath.Join(wd, "m.json")}, StrictMCPConfig: &no, MaxOutput: 1 << 20, TimeoutSeconds: 120, Name: "own", Model: "opus", Claude: "/c",
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {

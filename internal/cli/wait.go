@@ -27,7 +27,7 @@ With --json one ID gives one object; none or several give a list, printed at the
 			return w.run(ctx, args)
 		}),
 	}
-	cmd.Flags().Var(&timeout, "timeout", "give up after seconds, or a `TIME` like 90s or 2h; 0 waits for ever")
+	cmd.Flags().Var(&timeout, "timeout", "give up after seconds, or a `TIME` like 90s, 2h or 1d; 0 waits for ever")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

@@ -34,6 +34,15 @@ func (s Settings) list() []setting {
 	}
 }
 
+// Values are the settings as text, by the names of their flags.
+func (s Settings) Values() map[string]string {
+	values := map[string]string{}
+	for _, v := range s.list() {
+		values[v.name] = v.value
+	}
+	return values
+}
+
 // Args writes the settings as flags of `cctask daemon`, one argument each.
 func (s Settings) Args() []string {
 	var args []string
