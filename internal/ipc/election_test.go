@@ -378,13 +378,31 @@ func TestWhyAnOwnerDoesNotStart(t *testing.T) {
 	if !errors.Is(err, task.ErrCorrupt) || task.HintOf(err) != "Do not ask." {
 		t.Errorf("%v", err)
 	}
-	configure(t, dir, daemonConfig{Crash: true})
-	if _, err := front(t, dir).Get(within(t, time.Minute), "x"); !errors.Is(err, task.ErrOwnerGone) || !strings.Contains(task.HintOf(err), LogName) {
+	configure(t, dir, daemonConfig{Kills: -1})
+	if _, err := front(t, dir).Get(within(t, time.Minute), "x"); !errors.Is(err, task.ErrOwnerGone) || !errors.Is(err, errSilent) || !strings.Contains(task.HintOf(err), LogName) {
 		t.Errorf("%v", err)
+	}
+	if n := kills(dir); n != 1+maxSilent {
+		t.Errorf("%d owners were started, want %d", n, 1+maxSilent)
 	}
 	c := front(t, dir, func(c *Config) { c.Exe = "/nonexistent/cctask" })
 	if _, err := c.Get(within(t, time.Minute), "x"); !errors.Is(err, task.ErrOwnerGone) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestKilledWhileItStarts: kills come from outside and end; the call does not fail.
+func TestKilledWhileItStarts(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 3, 9} {
+		dir := stateDir(t)
+		configure(t, dir, daemonConfig{Kills: n})
+		if _, err := front(t, dir).Submit(within(t, time.Minute), submission("x")); err != nil {
+			t.Errorf("%d killed: %v", n, err)
+		}
+		if got := kills(dir); got != n {
+			t.Errorf("%d were killed, want %d", got, n)
+		}
 	}
 }
 

@@ -290,7 +290,7 @@ type daemonConfig struct {
 	IdleMS  int
 	Hold    string // a FIFO that is read to its end before the daemon serves
 	Fail    string // an error code that keeps it from serving
-	Crash   bool   // it ends before it serves, without a word
+	Kills   int    // so many daemons are killed before they serve; -1: all
 }
 
 func TestMain(m *testing.M) {
@@ -351,8 +351,11 @@ func runDaemon() error {
 		if _, err := os.ReadFile(cfg.Hold); err != nil {
 			return err
 		}
-	case cfg.Crash:
-		os.Exit(3)
+	case cfg.Kills != 0 && kills(dir) != cfg.Kills:
+		if err := appendLine(filepath.Join(dir, "kills"), "killed"); err != nil {
+			return err
+		}
+		die(syscall.SIGKILL)
 	case cfg.Fail != "":
 		return &task.Error{Code: task.Code(cfg.Fail), Message: "asked to fail", Hint: "Do not ask."}
 	}
@@ -364,6 +367,12 @@ func runDaemon() error {
 		return err
 	}
 	return o.Serve(context.Background(), f)
+}
+
+// kills counts the daemons that were killed while they started.
+func kills(dir string) int {
+	b, _ := os.ReadFile(filepath.Join(dir, "kills"))
+	return bytes.Count(b, []byte("\n"))
 }
 
 func appendLine(path, line string) error {

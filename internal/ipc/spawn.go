@@ -51,7 +51,7 @@ func (c *Client) spawn(ctx context.Context, deadline time.Time) error {
 		// It may migrate: find looks at its phase and says so.
 		return nil
 	}
-	return &task.Error{Code: task.CodeOwnerGone, Message: "starting an owner", Err: errSilent, Hint: "See " + filepath.Join(c.cfg.Dir, LogName) + "."}
+	return &task.Error{Code: task.CodeOwnerGone, Message: "starting an owner", Err: errSilent, Hint: "See " + filepath.Join(c.cfg.Dir, LogName) + "; where that says nothing either it was killed, perhaps for lack of memory."}
 }
 
 // startError is the reason that an owner gave for not serving.
