@@ -46,12 +46,12 @@ type DB struct {
 	quit  chan struct{} // closed by Close
 	idle  chan struct{} // closed when the writer has left
 	close func() error
+	loss
 
 	// Of the writer goroutine only.
-	broken   error // set by a panic: the state in memory cannot be trusted
-	stamped  bool  // app is recorded
-	lists    bool  // a short free list is part of each commit
-	unlisted bool  // the last commit had none
+	stamped  bool // app is recorded
+	lists    bool // a short free list is part of each commit
+	unlisted bool // the last commit had none
 }
 
 // Open opens the database in dir for writing, and makes both if they are
@@ -113,6 +113,7 @@ func locked(path string, err error) error {
 
 // open locks and verifies the file before bbolt may map it.
 func (db *DB) open(readOnly bool, timeout time.Duration) error {
+	db.down = make(chan struct{})
 	if err := guard(db.path, func() error { return db.lockAndMap(readOnly, timeout) }); err != nil {
 		db.release()
 		return translate(db.path, fmt.Errorf("open the database: %w", err))
@@ -129,7 +130,7 @@ func (db *DB) lockAndMap(readOnly bool, timeout time.Duration) (err error) {
 	if readOnly {
 		flag = os.O_RDONLY
 	}
-	if db.file, err = os.OpenFile(db.path, flag|syscall.O_NOFOLLOW, 0); err != nil {
+	if db.file, err = openRegular(db.path, flag); err != nil {
 		return err
 	}
 	var free int64
@@ -161,9 +162,6 @@ func admit(f *os.File, readOnly bool, timeout time.Duration) (info fs.FileInfo, 
 	}
 	if info, err = f.Stat(); err != nil {
 		return nil, 0, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, corrupt(f.Name(), errors.New("not a regular file"))
 	}
 	if err := flock(f, how, timeout); err != nil {
 		return nil, 0, err
@@ -245,10 +243,12 @@ func (db *DB) Close() error { return db.close() }
 
 func (db *DB) shut() error {
 	close(db.quit)
-	<-db.idle
-	if db.broken != nil {
-		// bbolt's locks may be left locked by the panic: its Close could wait
-		// for ever.
+	select {
+	case <-db.idle:
+	case <-db.down: // the writer may wait for a lock that a panic has left locked
+	}
+	if db.lost() != nil {
+		// And so could bbolt's Close.
 		db.release()
 		return nil
 	}
@@ -262,15 +262,3 @@ func (db *DB) shut() error {
 
 // Path is the database file's path.
 func (db *DB) Path() string { return db.path }
-
-// Gone tells whether the file at Path is no longer the one that is open here:
-// somebody removed or replaced it, and what is written from now on is lost.
-func (db *DB) Gone() bool {
-	info, err := os.Lstat(db.path)
-	return err != nil && errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(info, db.info)
-}
-
-// view runs f in a short read transaction.
-func (db *DB) view(f func(*bolt.Tx) error) error {
-	return translate(db.path, guard(db.path, func() error { return db.bolt.View(f) }))
-}

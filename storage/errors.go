@@ -37,7 +37,7 @@ func fault(format string, args ...any) error {
 func corrupt(path string, cause error) error {
 	return &task.Error{
 		Code: task.CodeCorrupt, Message: fmt.Sprintf("the database %s is damaged", path), Err: cause,
-		Hint: "It was left as it is. Put back a copy of it, or move it away to begin with an empty one.",
+		Hint: fmt.Sprintf("It was left as it is. Put back a copy of it, or move it away to begin with an empty one: mv %q %q", path, path+".damaged"),
 	}
 }
 
@@ -77,6 +77,11 @@ func isNoSpace(err error) bool {
 	return false
 }
 
+// panicError is a panic that guard has caught.
+type panicError struct{ value any }
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
 // guard runs f and turns a panic into an error. bbolt panics on a page that
 // makes no sense, and a file that is truncated under the map faults: neither
 // may take the owner, and with it the answers about all tasks, down.
@@ -85,7 +90,7 @@ func guard(path string, f func() error) (err error) {
 	defer func() {
 		debug.SetPanicOnFault(before)
 		if r := recover(); r != nil {
-			err = corrupt(path, fmt.Errorf("panic: %v", r))
+			err = corrupt(path, &panicError{r})
 		}
 	}()
 	return f()

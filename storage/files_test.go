@@ -265,30 +265,6 @@ func TestDirectoryIsOursAlone(t *testing.T) {
 	}
 }
 
-func TestGone(t *testing.T) {
-	t.Parallel()
-	db := storagetest.Open(t)
-	if db.Gone() {
-		t.Error("gone at once")
-	}
-	away := db.Path() + ".away"
-	if err := os.Rename(db.Path(), away); err != nil {
-		t.Fatal(err)
-	}
-	if !db.Gone() {
-		t.Error("a file that was moved away is not gone")
-	}
-	if err := os.WriteFile(db.Path(), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if !db.Gone() {
-		t.Error("a file that was replaced is not gone")
-	}
-	if err := os.Rename(away, db.Path()); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // A file cut off under the map is an error, not the end of the process.
 func TestFileCutUnderTheMap(t *testing.T) {
 	t.Parallel()

@@ -73,7 +73,7 @@ const copyTries = 10
 // pages are those that the newest meta page names. dst must not exist.
 // ErrLocked: the owner was writing all the time.
 func CopyLive(path, dst string) error {
-	src, err := os.Open(path)
+	src, err := openRegular(path, os.O_RDONLY)
 	if err != nil {
 		return fmt.Errorf("open the database to copy it: %w", err)
 	}

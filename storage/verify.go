@@ -99,7 +99,7 @@ func verify(r io.ReaderAt, size int64, deep bool) (free int64, err error) {
 	}
 	// The first comparison keeps the product below from overflowing.
 	if m.pages > uint64(size) || int64(m.pages)*m.pageSize > size || size < 2*m.pageSize {
-		return 0, fmt.Errorf("the file has %d bytes, its %d pages need more", size, m.pages)
+		return 0, cutOff(size, m)
 	}
 	w := &walker{r: r, meta: m, deep: deep, seen: make([]uint64, m.pages/64+1)}
 	free = notListed
@@ -109,6 +109,10 @@ func verify(r io.ReaderAt, size int64, deep bool) (free int64, err error) {
 		}
 	}
 	return free, w.tree(m.root, 0)
+}
+
+func cutOff(size int64, m boltMeta) error {
+	return fmt.Errorf("the file has %d bytes, its %d pages need more", size, m.pages)
 }
 
 type walker struct {

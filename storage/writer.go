@@ -30,11 +30,17 @@ func (db *DB) do(r *request) error {
 	r.done = make(chan struct{})
 	select {
 	case db.queue <- r:
+	case <-db.down:
+		return db.lost()
 	case <-db.quit:
 		return closing()
 	}
-	<-r.done
-	return r.err
+	select {
+	case <-r.done:
+		return r.err
+	case <-db.down:
+		return db.lost()
+	}
 }
 
 // write is the one goroutine that changes the file.
@@ -91,19 +97,10 @@ func (e *applyError) Unwrap() error { return e.error }
 // update runs a group in one transaction. Errors of a check stay with their
 // request; the error that is returned is everybody's.
 func (db *DB) update(group []*request) error {
-	if db.broken != nil {
-		return db.broken
-	}
-	panicked := true
-	err := guard(db.path, func() error {
-		err := db.transact(group)
-		panicked = false
+	if err := db.Lost(); err != nil {
 		return err
-	})
-	if panicked {
-		db.broken = err
 	}
-	return err
+	return db.guarded(func() error { return db.transact(group) })
 }
 
 func (db *DB) transact(group []*request) error {
@@ -135,7 +132,8 @@ func (db *DB) transact(group []*request) error {
 		return err
 	}
 	db.stamped, db.unlisted = true, db.bolt.NoFreelistSync
-	return nil
+	// What went into a file that has lost its name meanwhile is not kept.
+	return db.Lost()
 }
 
 // maxListed is how many free pages, of 4 KiB each, a commit lists.

@@ -172,7 +172,9 @@ func (d *doctor) checkCopy(path string, bytes int64) finding {
 		return failed(err)
 	}
 	if err := storage.CheckFile(dst); err != nil {
-		return failed(err)
+		f := failed(err)
+		f.Text, f.Hint = strings.ReplaceAll(f.Text, dst, path), strings.ReplaceAll(f.Hint, dst, path)
+		return f
 	}
 	return ok("a copy of %s is whole (%s)", path, bytesText(bytes))
 }

@@ -105,8 +105,8 @@ func (o *owner) close() error {
 	return errors.Join(err, o.lock.Release())
 }
 
-// Gone tells that the database file is no longer the one that was opened.
-func (o *owner) Gone() bool { return o.db.Gone() }
+// Lost tells why nothing can be kept in the database any more, or nil.
+func (o *owner) Lost() error { return o.db.Lost() }
 
 // Page is that of task.Source.
 func (o *owner) Page(q task.DumpQuery) (task.DumpPage, error) { return o.db.Page(q) }

@@ -65,7 +65,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "keep": keep, "reach": reach, "phase": phase, "gate": gate, "pass": pass,
 			"for-each-bad": forEachBad, "hook-event": hookEvent, "written": written, "shown": shown, "capture": capture,
-			"for-each-change": forEachChange, "whole": whole,
+			"for-each-change": forEachChange, "whole": whole, "for-each-verb": forEachVerb,
 		},
 	})
 }
@@ -213,4 +213,22 @@ func pass(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_WRONLY, 0)
 	ts.Check(err)
 	ts.Check(f.Close())
+}
+
+// forEachVerb 'MESSAGE' wants every verb to end at once, the ones that need the
+// database with this error and what to do about it, first with the owner that
+// had it open and then without one.
+func forEachVerb(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile(args[0])
+	for range 2 {
+		for _, verb := range [][]string{{"list", "--all"}, {"run", "x"}, {"status", "last"}, {"doctor"}} {
+			code(ts, false, append([]string{"1", "cctask"}, verb...))
+			said := ts.ReadFile("stdout") + ts.ReadFile("stderr")
+			if !want.MatchString(said) || !strings.Contains(said, "to begin with an empty one: mv ") {
+				ts.Fatalf("%v said: %s", verb, said)
+			}
+		}
+		ts.Check(ts.Exec("cctask", "daemon", "status"))
+		ts.Check(ts.Exec("cctask", "daemon", "stop"))
+	}
 }

@@ -243,7 +243,12 @@ func (f *fake) Stats() engine.Stats {
 	return engine.Stats{Live: len(b)}
 }
 
-func (f *fake) Gone() bool { return f.gone.Load() }
+func (f *fake) Lost() error {
+	if f.gone.Load() {
+		return &task.Error{Code: task.CodeClosing, Message: "the database was removed or replaced"}
+	}
+	return nil
+}
 
 func (f *fake) Drain() {
 	f.mu.Lock()

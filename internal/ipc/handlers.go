@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
-	"sync"
 	"time"
 
 	"cctask/engine"
@@ -19,10 +18,8 @@ import (
 func newServer(o *Owner, b Backend) *server {
 	s := &server{
 		o: o, b: b, mux: http.NewServeMux(), began: time.Now(), busy: time.Now(),
-		cut: make(chan struct{}), empty: make(chan struct{}),
+		cut: make(chan struct{}), empty: make(chan struct{}), told: make(chan error, 1),
 	}
-	s.told = make(chan struct{})
-	s.tell = sync.OnceFunc(func() { close(s.told) })
 	ref := func(f func(context.Context, string) (task.Task, error)) http.HandlerFunc {
 		return answer(s, func(ctx context.Context, r refRequest) (task.Task, error) { return f(ctx, r.Ref) })
 	}
@@ -95,6 +92,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, closingError())
 		return
 	}
+	if err := s.lost(); err != nil && r.URL.Path != "/v1/stop" {
+		writeError(w, err)
+		return
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	s.mux.ServeHTTP(w, r)
 }
@@ -113,6 +114,8 @@ func answer[In, Out any](s *server, f func(context.Context, In) (Out, error)) ht
 			err = closingError()
 		}
 		if err != nil {
+			// What it met may be the end of the owner.
+			_ = s.lost()
 			writeError(w, err)
 			return
 		}

@@ -23,8 +23,9 @@ type Backend interface {
 	engine.Service
 	Subscribe(id task.ID) *engine.Subscription
 	Stats() engine.Stats
-	// Gone tells that the database file is no longer the owner's.
-	Gone() bool
+	// Lost tells why nothing can be kept any more, or nil. ErrCorrupt: the
+	// database is damaged. ErrClosing: it is no longer the owner's.
+	Lost() error
 	// Drain takes no new work and starts nothing more.
 	Drain()
 	// CancelAll ends every queued and live task.
@@ -53,8 +54,7 @@ type server struct {
 	b     Backend
 	mux   *http.ServeMux
 	began time.Time
-	told  chan struct{} // closed by tell: a front has asked the owner to leave
-	tell  func()
+	told  chan error    // a front has asked the owner to leave (nil), or it has lost what it needs
 	cut   chan struct{} // closed when streams must end
 
 	mu       sync.Mutex
@@ -132,29 +132,31 @@ func (o *Owner) publish(bound string) error {
 	if err != nil {
 		return fmt.Errorf("publish the socket: %w", err)
 	}
+	o.bound = fi
 	if err := os.Rename(bound, path); err != nil {
 		return fmt.Errorf("publish the socket: %w", err)
 	}
-	o.bound = fi
 	return o.set(func(l *Lock) { l.Socket, l.Phase = path, PhaseServing })
 }
 
-// lost names what the owner needs and no longer has, or "". A socket in a
+// lost tells what the owner needs and no longer has, or nil. A socket in a
 // temporary directory may be cleaned away: then nobody could reach the owner, and
 // nobody could take its place.
-func (o *Owner) lost(b Backend) string {
+func (o *Owner) lost(b Backend) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	now, err := os.Lstat(o.lock.Socket)
-	switch {
-	case b.Gone():
-		return "the database"
-	case !named(o.file):
-		return "the state directory"
-	case err != nil || !os.SameFile(now, o.bound):
-		return "the socket"
+	if err := b.Lost(); err != nil {
+		return err
 	}
-	return ""
+	now, err := os.Lstat(o.lock.Socket)
+	what := "the state directory"
+	if named(o.file) {
+		if err == nil && os.SameFile(now, o.bound) {
+			return nil
+		}
+		what = "the socket"
+	}
+	return &task.Error{Code: task.CodeClosing, Message: what + " was removed or replaced", Hint: "Run the command again."}
 }
 
 func (o *Owner) log(line string) {
@@ -215,19 +217,38 @@ func (s *server) untilDone(ctx context.Context, failed <-chan error) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-s.told:
-			return nil
+		case err := <-s.told:
+			return err
 		case err := <-failed:
 			return fmt.Errorf("serve fronts: %w", err)
 		case <-tick.C:
-			if what := s.o.lost(s.b); what != "" {
-				s.o.log(what + " was removed or replaced: leaving")
-				return nil
-			}
-			if s.o.Idle > 0 && s.idle() {
+			if s.lost() == nil && s.o.Idle > 0 && s.idle() {
 				return nil
 			}
 		}
+	}
+}
+
+// lost tells why the owner can do nothing more, and lets it leave then: with an
+// error if the next one could do no better.
+func (s *server) lost() error {
+	err := s.o.lost(s.b)
+	switch {
+	case errors.Is(err, task.ErrCorrupt):
+		s.tell(err)
+	case err != nil && s.tell(nil):
+		s.o.log(err.Error() + ": leaving")
+	}
+	return err
+}
+
+// tell lets the owner leave; only the first reason counts.
+func (s *server) tell(why error) (first bool) {
+	select {
+	case s.told <- why:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -316,6 +337,6 @@ func (s *server) stop(ctx context.Context, r stopRequest) (none, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.close()
-	s.tell()
+	s.tell(nil)
 	return none{}, err
 }
