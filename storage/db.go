@@ -160,13 +160,10 @@ func admit(f *os.File, readOnly bool, timeout time.Duration) (info fs.FileInfo, 
 	if readOnly {
 		how = syscall.LOCK_SH
 	}
-	if info, err = f.Stat(); err != nil {
-		return nil, 0, err
-	}
 	if err := flock(f, how, timeout); err != nil {
 		return nil, 0, err
 	}
-	// A second look under the lock: the writer before us may have grown it.
+	// Under the lock: the writer before us may have grown it.
 	if info, err = f.Stat(); err != nil {
 		return nil, 0, err
 	}

@@ -65,6 +65,17 @@ func (o *Offline) Stream(id task.ID, n int, s task.Stream, offset int64, limit i
 	return offline(o, func(db *DB) ([]byte, error) { return db.Stream(id, n, s, offset, limit) })
 }
 
+// IsDatabase tells whether there is a database file at path.
+func IsDatabase(path string) bool {
+	f, err := openRegular(path, os.O_RDONLY)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	_, err = readMeta(f)
+	return err == nil
+}
+
 // copyTries is how often CopyLive begins anew when a commit came between.
 const copyTries = 10
 

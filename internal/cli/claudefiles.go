@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -128,25 +129,20 @@ func (p claudeFiles) hookChange(command string, remove bool) ([]change, error) {
 	if text == "{}" {
 		kept = string(pretty.Pretty([]byte(kept)))
 	}
-	return []change{{what, func(context.Context) error { return replaceFile(p.settings, kept) }}}, nil
+	return []change{{what, func(context.Context) error { return writeSettings(p.settings, kept) }}}, nil
 }
 
-// replaceFile writes a file whole or not at all; a link stays a link, and the
-// mode stays what it is.
-func replaceFile(path, text string) error {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
-	}
-	mode := fs.FileMode(0o600)
-	if fi, err := os.Stat(path); err == nil {
-		mode = fi.Mode().Perm()
-	}
+// writeSettings replaces a settings file of Claude Code.
+func writeSettings(path, text string) error {
 	err := os.MkdirAll(filepath.Dir(path), 0o755)
 	if err == nil {
-		err = os.WriteFile(path+".cctask", []byte(text), mode)
+		path, err = linked(path)
 	}
 	if err == nil {
-		err = os.Rename(path+".cctask", path)
+		err = replaceFile(path, func(w io.Writer) error {
+			_, err := io.WriteString(w, text)
+			return err
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)

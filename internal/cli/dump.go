@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
@@ -67,7 +65,7 @@ task, markdown is for people.`,
 	fl.StringVar(&f.output, "output", "full", "how `MUCH` of stdout and stderr: full, tail (the last 8 KiB of each), none")
 	fl.BoolVar(&f.Redact, "redact", false, "mask what looks like a key, a token or a password; lengths stay")
 	fl.StringVar(&f.db, "db", "", "read this database `FILE`, a copy for one, instead of the state directory's")
-	fl.StringVarP(&f.file, "file", "o", "", "write to `FILE`, which gets its name when it is whole")
+	fl.StringVarP(&f.file, "file", "o", "", outUsage)
 	return cmd
 }
 
@@ -108,7 +106,7 @@ func (a *app) dump(ctx context.Context, f dumpFlags, refs []string) error {
 	}
 	slices.Sort(f.Query.IDs) // the order of a dump
 	var end dump.End
-	err = a.dumpOut(f.file, func(w io.Writer) error {
+	err = a.writeOut(f.file, src.path, func(w io.Writer) error {
 		show := newMeter(a, w, "dumped", f.file == "" || f.file == "-")
 		defer show.clear()
 		out := bufio.NewWriterSize(show, 64<<10)
@@ -143,54 +141,6 @@ func (a *app) dumpSource(ctx context.Context, db string) (*dumpSource, error) {
 		return nil, badInput(fmt.Sprintf("nothing was ever recorded in %s", s.dir), "Give the state directory with --dir or CCTASK_DIR.")
 	}
 	return &dumpSource{ctx: ctx, a: a, s: s, path: filepath.Join(s.dir, storage.FileName)}, nil
-}
-
-// errReaderLeft says that nobody reads stdout any more, which is no failure.
-var errReaderLeft = errors.New("the reader of stdout has left")
-
-// dumpOut lets write write to a file, or to stdout without one. A regular file
-// comes to its name whole.
-func (a *app) dumpOut(path string, write func(io.Writer) error) error {
-	if path == "" || path == "-" {
-		return write(writerFunc(func(p []byte) (int, error) {
-			n, err := a.shown(a.Stdout).Write(p)
-			if errors.Is(err, syscall.EPIPE) {
-				err = errReaderLeft
-			}
-			return n, err
-		}))
-	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		f, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err != nil {
-			return badInput(fmt.Sprintf("-o: %v", err), "Give the path of a file.")
-		}
-		return notWritten(path, errors.Join(write(f), f.Close()))
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
-	if err != nil {
-		return badInput(fmt.Sprintf("-o: %v", err), "Give a path in a directory that you can write to.")
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return notWritten(path, err)
-}
-
-// notWritten gives an error of the file itself its next step.
-func notWritten(path string, err error) error {
-	var file *fs.PathError
-	if !errors.As(err, &file) || task.AsError(err).Code != task.CodeInternal {
-		return err
-	}
-	return &task.Error{Code: task.CodeNoSpace, Message: "write " + path, Err: file.Err, Hint: "Give a place that takes more with -o, or leave it out and read stdout."}
 }
 
 // meter tells on a terminal how far a long dump or restore is, unless the data

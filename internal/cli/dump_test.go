@@ -148,7 +148,7 @@ func TestDumpToAFile(t *testing.T) {
 	check(t, err)
 	info, err := os.Stat(path)
 	check(t, err)
-	if string(got) != want || info.Mode().Perm() != 0o600 {
+	if string(got) != want || info.Mode().Perm() != 0o644 {
 		t.Errorf("%d bytes, mode %o; want %d", len(got), info.Mode().Perm(), len(want))
 	}
 	pipe := filepath.Join(p.cmd.Dir, "pipe")

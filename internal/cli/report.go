@@ -57,7 +57,7 @@ func newReport(a *app) *cobra.Command {
 		})(cmd, args)
 	}
 	fl := cmd.Flags()
-	fl.StringVarP(&f.file, "file", "o", "", "write to `FILE`, which gets its name when it is whole and is readable by you alone; - is stdout")
+	fl.StringVarP(&f.file, "file", "o", "", outUsage)
 	f.register(cmd)
 	fl.Var(whole(&f.limit, 10_000, 1, math.MaxInt32), "limit", "most tasks, the newest; a `NUMBER`")
 	return cmd
@@ -76,7 +76,7 @@ func selection(cmd *cobra.Command) string {
 
 func (a *app) makeReport(ctx context.Context, svc engine.Service, filter task.Filter, f reportFlags, selected string) error {
 	r, size := report.New(time.Now()), 0
-	err := a.dumpOut(f.file, func(w io.Writer) error {
+	err := a.writeOut(f.file, "", func(w io.Writer) error {
 		more, err := a.collect(ctx, svc, filter, int(f.limit), r)
 		if err != nil {
 			return err

@@ -66,6 +66,7 @@ func TestScript(t *testing.T) {
 			"code": code, "keep": keep, "reach": reach, "phase": phase, "gate": gate, "pass": pass,
 			"for-each-bad": forEachBad, "hook-event": hookEvent, "written": written, "shown": shown, "capture": capture,
 			"for-each-change": forEachChange, "whole": whole, "for-each-verb": forEachVerb,
+			"for-each-target": forEachTarget,
 		},
 	})
 }
@@ -230,5 +231,19 @@ func forEachVerb(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		ts.Check(ts.Exec("cctask", "daemon", "status"))
 		ts.Check(ts.Exec("cctask", "daemon", "stop"))
+	}
+}
+
+// forEachTarget VERB wants -o to refuse each of cctask's own files, by any name.
+func forEachTarget(ts *testscript.TestScript, _ bool, args []string) {
+	for _, target := range []string{
+		"state/tasks.db", "state/env.key", "state/owner.lock", "state/owner.log", "state/start.lock", "state/http.token",
+		"state/new.html", "state/run/x", "elsewhere/new.html", "other/tasks.db", "other/new.html",
+		"home/link", "hard", "copy.db", "settings.toml",
+	} {
+		code(ts, false, append(append([]string{"2", "cctask"}, strings.Fields(args[0])...), "-o", target))
+		if said := ts.ReadFile("stderr"); !strings.Contains(said, "is a file of cctask's own") || !strings.Contains(said, "hint: Write to a file that may be replaced") {
+			ts.Fatalf("-o %s: %s", target, said)
+		}
 	}
 }

@@ -234,7 +234,7 @@ func TestInspect(t *testing.T) {
 	if l, held, err := Inspect(dir); err != nil || held || l.Version != "1.2.3" {
 		t.Errorf("released: %+v %v %v", l, held, err)
 	}
-	path := filepath.Join(dir, lockName)
+	path := filepath.Join(dir, LockName)
 	for _, garbage := range []string{"", "{}", `{"pid":1}` + "\ncrc32 00000000\n", strings.Repeat("\x00", 9000)} {
 		if err := os.WriteFile(path, []byte(garbage), 0o600); err != nil {
 			t.Fatal(err)

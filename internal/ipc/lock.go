@@ -31,8 +31,11 @@ const (
 	PhaseEmbedded = "embedded" // a front that holds the directory for itself, without a socket
 )
 
+// LockName is the file that makes a directory a state directory: its lock is the
+// ownership.
+const LockName = "owner.lock"
+
 const (
-	lockName  = "owner.lock"
 	startName = "start.lock"
 	// recordBlock pads the record, so that rewriting it never needs a new block.
 	recordBlock = 4096
@@ -91,7 +94,7 @@ func Inspect(dir string) (l Lock, held bool, err error) {
 
 // Holder is Inspect of a directory that this process works in already.
 func Holder(dir string) (l Lock, held bool, err error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	f, err := os.OpenFile(filepath.Join(dir, LockName), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Lock{}, false, nil
 	}
@@ -212,7 +215,7 @@ func lockOwner(ctx context.Context, dir string) (*os.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, predecessorWait)
 	defer cancel()
 	for {
-		f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+		f, err := os.OpenFile(filepath.Join(dir, LockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
 			return nil, statedir.Refused(err)
 		}

@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"cctask/engine/task"
+	"cctask/internal/ipc"
+	"cctask/storage"
+)
+
+const outUsage = "write to `FILE`, which comes to its name whole; a new one is readable by you alone; - is stdout"
+
+// errReaderLeft says that nobody reads stdout any more, which is no failure.
+var errReaderLeft = errors.New("the reader of stdout has left")
+
+// writeOut lets write write to the file of -o, or to stdout without one; source
+// is the database that is read meanwhile, if it is not the state directory's. A
+// regular file comes to its name whole.
+func (a *app) writeOut(path, source string, write func(io.Writer) error) error {
+	if path == "" || path == "-" {
+		return a.toStdout(source, write)
+	}
+	target, err := linked(path)
+	if err != nil {
+		return notWritten(path, err)
+	}
+	info, err := os.Stat(path)
+	if err == nil && a.reads(source, info) || storage.IsDatabase(target) || a.inStateDir(target) {
+		return ownFile("-o " + path)
+	}
+	// What has no name of its own, such as /dev/fd/3, is written to as it is.
+	if err == nil && (!info.Mode().IsRegular() || strings.HasPrefix(target, "/proc/")) {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+		if err == nil {
+			err = errors.Join(write(f), f.Close())
+		}
+		return notWritten(path, err)
+	}
+	return notWritten(path, replaceFile(target, write))
+}
+
+func (a *app) toStdout(source string, write func(io.Writer) error) error {
+	if out, is := a.Stdout.(*os.File); is {
+		if info, err := out.Stat(); err == nil && a.reads(source, info) {
+			return ownFile("the file of stdout")
+		}
+	}
+	return write(writerFunc(func(p []byte) (int, error) {
+		n, err := a.shown(a.Stdout).Write(p)
+		if errors.Is(err, syscall.EPIPE) {
+			err = errReaderLeft
+		}
+		return n, err
+	}))
+}
+
+// replaceFile writes a file whole or not at all, and keeps the mode of one that
+// is there. The link that leads to it is the caller's to follow.
+func replaceFile(target string, write func(io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(target), "."+filepath.Base(target)+"-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	err = write(f)
+	if info, statErr := os.Stat(target); err == nil && statErr == nil {
+		err = f.Chmod(info.Mode().Perm())
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), target)
+	}
+	return err
+}
+
+// linked follows the links at the end of a path, also to a file that is not
+// there yet, and gives the directory of that file as it is named for good.
+func linked(path string) (string, error) {
+	for range 40 {
+		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+		if err == nil {
+			dir, err = filepath.Abs(dir)
+		}
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(dir, filepath.Base(path))
+		to, err := os.Readlink(path)
+		switch {
+		case err != nil || strings.HasPrefix(path, "/proc/"):
+			return path, nil
+		case filepath.IsAbs(to):
+			path = to
+		default:
+			path = filepath.Join(dir, to)
+		}
+	}
+	return "", &fs.PathError{Op: "follow", Path: path, Err: syscall.ELOOP}
+}
+
+// reads tells whether a file is one that this command reads.
+func (a *app) reads(source string, target fs.FileInfo) bool {
+	read := []string{source}
+	if s, err := a.settings(); err == nil {
+		read = append(read, filepath.Join(s.dir, storage.FileName), s.config.path)
+	}
+	for _, path := range read {
+		if info, err := os.Stat(path); err == nil && os.SameFile(info, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// inStateDir tells whether a path lies in this or another state directory: an
+// owner would take what is written there for its own.
+func (a *app) inStateDir(path string) bool {
+	own, err := a.settings()
+	if err == nil {
+		own.dir, err = filepath.EvalSymlinks(own.dir)
+	}
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		if _, lockErr := os.Lstat(filepath.Join(dir, ipc.LockName)); lockErr == nil || err == nil && dir == own.dir {
+			return true
+		}
+		if dir == filepath.Dir(dir) {
+			return false
+		}
+	}
+}
+
+func ownFile(what string) error {
+	return badInput(what+" is a file of cctask's own, or lies among them", "Write to a file that may be replaced, outside of every state directory.")
+}
+
+// notWritten gives an error of the file itself its next step.
+func notWritten(path string, err error) error {
+	var file *fs.PathError
+	switch {
+	case !errors.As(err, &file) || task.AsError(err).Code != task.CodeInternal:
+		return err
+	case file.Op == "write" || file.Op == "sync":
+		return &task.Error{Code: task.CodeNoSpace, Message: "write " + path, Err: file.Err, Hint: "Give a place that takes more with -o, or leave it out and read stdout."}
+	}
+	return badInput(fmt.Sprintf("-o: %v", err), "Give a path in a directory that you can write to.")
+}
