@@ -20,7 +20,7 @@ func (e *Engine) Cancel(ctx context.Context, ref string) (task.Task, error) {
 	if err := e.MayChange(); err != nil {
 		return task.Task{}, err
 	}
-	id, err := e.store.Resolve(ref)
+	id, err := e.meant(ref, task.ToCancel)
 	if err != nil {
 		return task.Task{}, err
 	}
@@ -99,7 +99,11 @@ func (e *Engine) Remove(ctx context.Context, ref string, force bool) error {
 	if err := e.MayChange(); err != nil {
 		return err
 	}
-	t, err := e.Get(ctx, ref)
+	id, err := e.meant(ref, task.ToChange)
+	if err != nil {
+		return err
+	}
+	t, err := e.store.Task(id)
 	if err != nil {
 		return err
 	}
@@ -110,11 +114,11 @@ func (e *Engine) Remove(ctx context.Context, ref string, force bool) error {
 				Hint: "Cancel it first, or remove it with --force, which stops it.",
 			}
 		}
-		if _, err := e.Cancel(ctx, string(t.ID)); err != nil {
+		if _, err := e.Cancel(ctx, string(id)); err != nil {
 			return err
 		}
 	}
-	return e.remove(t.ID)
+	return e.remove(id)
 }
 
 // remove deletes an ended task. It looks again under the lock: a resume may
@@ -173,7 +177,7 @@ func newSession() string { return task.NewID(time.Now()).UUID() }
 
 // again queues another attempt of an ended task.
 func (e *Engine) again(a Again, next func(*task.Task, []task.Attempt) (task.Attempt, error)) (task.Task, error) {
-	id, err := e.store.Resolve(a.Ref)
+	id, err := e.meant(a.Ref, task.ToChange)
 	if err != nil {
 		return task.Task{}, err
 	}

@@ -12,11 +12,29 @@ import (
 
 // Get returns a task with its attempts, its answer and its live progress.
 func (e *Engine) Get(_ context.Context, ref string) (task.Task, error) {
-	id, err := e.store.Resolve(ref)
+	m, err := e.store.Resolve(ref)
 	if err != nil {
 		return task.Task{}, err
 	}
-	return e.get(id)
+	id, _, err := m.Choose(task.ToRead, time.Now())
+	if err != nil {
+		return task.Task{}, err
+	}
+	t, err := e.get(id)
+	if m.Count > 1 {
+		t.Match = &m
+	}
+	return t, err
+}
+
+// meant gives the id of the one task that a reference means.
+func (e *Engine) meant(ref string, use task.Use) (task.ID, error) {
+	m, err := e.store.Resolve(ref)
+	if err != nil {
+		return "", err
+	}
+	id, _, err := m.Choose(use, time.Now())
+	return id, err
 }
 
 func (e *Engine) get(id task.ID) (task.Task, error) {
@@ -82,7 +100,7 @@ func (e *Engine) version(id task.ID) uint64 {
 
 // Wait subscribes before it looks, so that no change falls between.
 func (e *Engine) Wait(ctx context.Context, ref string, seen uint64) (task.Task, error) {
-	id, err := e.store.Resolve(ref)
+	id, err := e.meant(ref, task.ToRead)
 	if err != nil {
 		return task.Task{}, err
 	}
@@ -130,7 +148,7 @@ func (e *Engine) awaitEvent(ctx context.Context, sub *Subscription, end bool) er
 // Output reads a live attempt's stream from its spool, which holds all of it,
 // and an ended one's from the store.
 func (e *Engine) Output(_ context.Context, q OutputQuery) (task.Output, error) {
-	id, err := e.store.Resolve(q.Ref)
+	id, err := e.meant(q.Ref, task.ToRead)
 	if err != nil {
 		return task.Output{}, err
 	}

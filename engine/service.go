@@ -11,7 +11,9 @@ import (
 // socket; one suite of tests runs on both.
 //
 // A ref is a task's id, a unique prefix or suffix of it (at least four
-// characters), a name, or `last`, the newest task. Every error is, or wraps, a *task.Error.
+// characters), a name, or `last`, the newest task. Where it fits several tasks,
+// those who read get the newest of the name, and nothing is changed
+// (task.Match). Every error is, or wraps, a *task.Error.
 type Service interface {
 	// Submit records a new task durably and returns it, queued.
 	Submit(ctx context.Context, s Submission) (task.Task, error)

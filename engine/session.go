@@ -11,7 +11,7 @@ import (
 // another one, or with a fork of it. claude finds a session from any directory,
 // so the working directory may differ; the other task's is the default.
 func (e *Engine) goOn(s *task.Spec, first *task.Attempt) error {
-	id, err := e.store.Resolve(s.ResumeTaskID)
+	id, err := e.meant(s.ResumeTaskID, task.ToChange) // another one's session would be written into
 	if err != nil {
 		return err
 	}

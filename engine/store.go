@@ -18,9 +18,8 @@ type Store interface {
 	Remove(id task.ID) error
 
 	Task(id task.ID) (task.Task, error) // task.ErrNotFound
-	// Resolve turns an id, a unique prefix or suffix, a name or `last` into an
-	// id. A name that several tasks carry means the newest of them.
-	Resolve(ref string) (task.ID, error) // task.ErrNotFound, task.ErrAmbiguous
+	// Resolve finds what an id, a prefix or suffix of one, a name or `last` fits.
+	Resolve(ref string) (task.Match, error) // task.ErrNotFound
 	// Taken tells of the submission that is recorded under a key; nil if none is.
 	Taken(key string, now time.Time) (*task.KeyTaken, error)
 	// Holder names the queued or live task that works in a session; "" if none does.

@@ -40,10 +40,12 @@ func (s *Server) check(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read task %s: %w", clip(a.TaskID, 100), err)
 	}
+	match := t.Match
 	if a.WaitSeconds > 0 {
 		if t, err = s.watch(ctx, r, t, seconds(a.WaitSeconds)); err != nil {
 			return nil, err
 		}
+		t.Match = match
 	}
 	return s.show(ctx, t, a.outputArgs)
 }
@@ -213,6 +215,25 @@ func brief(v task.View) task.View {
 	return v
 }
 
+// choose gives the id of the task that a call is to change. A call that is
+// repeated, because its answer was lost, must not meet another one.
+func (s *Server) choose(ctx context.Context, ref string, use task.Use) (id task.ID, note string, err error) {
+	if ref == task.NewestRef {
+		return "", "", &task.Error{Code: task.CodeAmbiguous, Message: "last may be another task when this call is repeated", Hint: "Give the task_id; list_active_tasks with include_finished shows it."}
+	}
+	if id, err = task.ParseID(ref); err == nil {
+		return id, "", nil
+	}
+	t, err := s.svc.Get(ctx, ref)
+	if err == nil {
+		id, note, err = t.Fits().Choose(use, time.Now())
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("find task %s: %w", clip(ref, 100), err)
+	}
+	return id, note, nil
+}
+
 type cleanupArgs struct {
 	TaskID     string `json:"task_id"`
 	KeepRecord bool   `json:"keep_record"`
@@ -223,10 +244,18 @@ func (s *Server) cleanup(ctx context.Context, r *request) (any, error) {
 	if err := cleanupInput.decode(r.args, &a); err != nil {
 		return nil, err
 	}
+	use := task.ToChange
+	if a.KeepRecord {
+		use = task.ToCancel
+	}
+	id, note, err := s.choose(ctx, a.TaskID, use)
+	if err != nil {
+		return nil, err
+	}
 	r.progress("stopping")
 	wait, cancel := context.WithTimeout(ctx, usualPatience)
 	defer cancel()
-	t, err := s.svc.Cancel(wait, a.TaskID)
+	t, err := s.svc.Cancel(wait, string(id))
 	switch {
 	case err != nil && wait.Err() != nil && ctx.Err() == nil:
 		// A full disk can keep an end from being recorded for any time.
@@ -238,14 +267,13 @@ func (s *Server) cleanup(ctx context.Context, r *request) (any, error) {
 		return nil, fmt.Errorf("stop task %s: %w", clip(a.TaskID, 100), err)
 	}
 	if !a.KeepRecord {
-		// By its id: the name may mean another task by now.
 		if err := s.svc.Remove(ctx, string(t.ID), true); err != nil {
 			return nil, fmt.Errorf("remove task %s: %w", t.ID, err)
 		}
 	}
 	removed := !a.KeepRecord
 	v := &taskResult{View: brief(task.NewView(t, time.Now())), Removed: &removed}
-	v.Next = "The task is stopped; its record, answer and output stay readable."
+	v.Note, v.Next = note, "The task is stopped; its record, answer and output stay readable."
 	if removed {
 		v.Next = "The task and everything that was kept of it are deleted."
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
@@ -27,6 +28,7 @@ const (
 	metaOffset = "cctask/offset"      // of its first byte
 	metaNext   = "cctask/next_offset" // where to go on; absent at the end of a stream that no longer grows
 	metaBytes  = "cctask/bytes"       // of the whole stream as of now
+	metaNote   = "cctask/note"        // the reference fits other tasks too
 )
 
 // addResources lists what can be read. mcp-go finds the handler by the URI; there
@@ -122,6 +124,15 @@ func (s *Server) stream(ctx context.Context, uri string, q engine.OutputQuery, q
 		return nil, err
 	}
 	q.Offset, q.Limit = offset, int(limit)
+	note := ""
+	if _, bad := task.ParseID(q.Ref); bad != nil {
+		var t task.Task
+		if t, err = s.svc.Get(ctx, q.Ref); err != nil {
+			return nil, fmt.Errorf("read task %s: %w", clip(q.Ref, 100), err)
+		}
+		q.Ref = string(t.ID)
+		_, note, _ = t.Fits().Choose(task.ToRead, time.Now())
+	}
 	out, err := s.svc.Output(ctx, q)
 	if err != nil {
 		return nil, fmt.Errorf("read %s of task %s: %w", q.Stream, clip(q.Ref, 100), err)
@@ -132,6 +143,9 @@ func (s *Server) stream(ctx context.Context, uri string, q engine.OutputQuery, q
 		data = whole
 	}
 	meta := map[string]any{metaOffset: out.Offset, metaBytes: out.Size}
+	if note != "" {
+		meta[metaNote] = note
+	}
 	if last {
 		return []mcpgo.ResourceContents{pieceOf(uri, data, meta)}, nil
 	}

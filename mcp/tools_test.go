@@ -424,12 +424,13 @@ func TestCleanupDoesNotWaitForEver(t *testing.T) {
 		f := newFake()
 		p := servePeer(t, f, New(Config{Service: stuck{f}, Defaults: defaults}))
 		start := time.Now()
-		p.tool("1", "cleanup_task", `{"task_id":"x"}`)
+		x := string(fakeID(1))
+		p.tool("1", "cleanup_task", `{"task_id":"`+x+`"}`)
 		r := (<-p.msgs).tool(t)
-		if text := r.Content[0].Text; !r.IsError || !strings.HasPrefix(text, "conflict: task x was told to stop, but its end is not recorded yet. Call cleanup_task again") || time.Since(start) != usualPatience {
+		if text := r.Content[0].Text; !r.IsError || !strings.HasPrefix(text, "conflict: task "+x+" was told to stop, but its end is not recorded yet. Call cleanup_task again") || time.Since(start) != usualPatience {
 			t.Errorf("after %v: %q", time.Since(start), text)
 		}
-		if f.called("Remove x") {
+		if f.called("Remove " + x) {
 			t.Error("a task that has not ended was removed")
 		}
 		p.in.Close()

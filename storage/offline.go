@@ -56,8 +56,8 @@ func (o *Offline) Page(q task.DumpQuery) (task.DumpPage, error) {
 }
 
 // Resolve is that of *DB.
-func (o *Offline) Resolve(ref string) (task.ID, error) {
-	return offline(o, func(db *DB) (task.ID, error) { return db.Resolve(ref) })
+func (o *Offline) Resolve(ref string) (task.Match, error) {
+	return offline(o, func(db *DB) (task.Match, error) { return db.Resolve(ref) })
 }
 
 // Stream is that of task.Source.

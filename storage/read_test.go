@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -54,10 +55,14 @@ func TestResolve(t *testing.T) {
 		string(a) + "0":              "-",
 		"01AAAA0000000000000000XXXX": "-",
 	} {
-		got, err := db.Resolve(ref)
+		m, err := db.Resolve(ref)
+		var got task.ID
+		if err == nil {
+			got, _, err = m.Choose(task.ToRead, time.Now())
+		}
 		switch want {
 		case "":
-			if !errors.Is(err, task.ErrAmbiguous) || !strings.Contains(err.Error(), string(a)+" (nightly)") || task.HintOf(err) == "" {
+			if !errors.Is(err, task.ErrAmbiguous) || !strings.Contains(err.Error(), string(a)+" (nightly, queued, ") || task.HintOf(err) == "" {
 				t.Errorf("Resolve(%q) = %q, %v, want several", ref, got, err)
 			}
 		case "-":
@@ -72,17 +77,54 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// What a reference fits is counted, so that nothing is changed by a name that
+// others bear, or that is a part of another's id.
+func TestResolveSeveral(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	a := withID(t, db, 0, "01AAAA0000000000000000KEEP", "nightly")
+	b := withID(t, db, 1, "01AAAB0000000000000000KEEP", "nightly")
+	c := withID(t, db, 2, "01CCCC0000000000000000EAST", "01AAAA")
+	withID(t, db, 3, "01DDDD00000000000000001AAA", string(a)) // of an older version
+	e := withID(t, db, 4, "0EASTE00000000000000003EEE", "")
+	advance(t, db, b, t0.Add(time.Hour), task.Starting, task.Running, task.Completed)
+	for ref, want := range map[string]task.Match{
+		"nightly": {ID: b, Count: 2, Live: 1, Tasks: []task.Candidate{{ID: a, Name: "nightly", Status: task.Queued}, {ID: b, Name: "nightly", Status: task.Completed}}},
+		"01AAAA":  {ID: c, Count: 2, Tasks: []task.Candidate{{ID: c, Name: "01AAAA", Status: task.Queued}, {ID: a, Name: "nightly", Status: task.Queued}}},
+		"0EAST":   {ID: e, Count: 2, Tasks: []task.Candidate{{ID: e, Status: task.Queued}, {ID: c, Name: "01AAAA", Status: task.Queued}}},
+		"last":    {ID: e, Count: 1},
+		string(a): {ID: a, Count: 1},
+	} {
+		got, err := db.Resolve(ref)
+		for i := range got.Tasks {
+			got.Tasks[i].CreatedAt = time.Time{}
+		}
+		if want.Ref = ref; ref == "last" {
+			want.Ref = string(e)
+		}
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("Resolve(%q): %v\n got %+v\nwant %+v", ref, err, got, want)
+		}
+	}
+	if err := db.Remove(a); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := db.Resolve(string(a)); !errors.Is(err, task.ErrNotFound) {
+		t.Errorf("the id of a removed task is another one's name: %+v, %v", m, err)
+	}
+}
+
 // last is the newest task, until a task has that name.
 func TestResolveLast(t *testing.T) {
 	t.Parallel()
 	db := storagetest.Open(t)
-	if id, err := db.Resolve("last"); !errors.Is(err, task.ErrNotFound) {
-		t.Errorf("without tasks: %q, %v", id, err)
+	if m, err := db.Resolve("last"); !errors.Is(err, task.ErrNotFound) {
+		t.Errorf("without tasks: %q, %v", m.ID, err)
 	}
 	named := withID(t, db, 0, "01AAAA0000000000000000KEEP", "last")
 	submit(t, db, 1)
-	if id, err := db.Resolve("last"); id != named || err != nil {
-		t.Errorf("with a name: %q, %v", id, err)
+	if m, err := db.Resolve("last"); m.ID != named || err != nil {
+		t.Errorf("with a name: %q, %v", m.ID, err)
 	}
 }
 

@@ -24,67 +24,93 @@ const (
 	nearby = 300
 )
 
-// Resolve finds a task by its id in any case, its name (the newest that has
-// it), at least four characters from the begin or the end of its id, or `last`,
-// the newest task. ErrNotFound, ErrAmbiguous.
-func (db *DB) Resolve(ref string) (task.ID, error) {
-	return read(db, func(tx *bolt.Tx) (task.ID, error) { return resolve(tx, ref) })
+// Resolve finds what ref fits: a task by its id in any case, else by its name,
+// by at least four characters from the begin or the end of its id, or `last`, the
+// newest task. Whoever only reads gets the newest of the name, else the one whose
+// id begins so, else the one whose id ends so. ErrNotFound.
+func (db *DB) Resolve(ref string) (task.Match, error) {
+	return read(db, func(tx *bolt.Tx) (task.Match, error) { return resolve(tx, ref) })
 }
 
-func resolve(tx *bolt.Tx, ref string) (task.ID, error) {
+func resolve(tx *bolt.Tx, ref string) (task.Match, error) {
 	tasks := tx.Bucket(bucketTasks)
-	part := strings.ToUpper(ref)
-	if len(part) == task.IDLength && tasks.Get([]byte(part)) != nil {
-		return task.ID(part), nil
+	if id, err := task.ParseID(ref); err == nil {
+		// What looks like a whole id never means another task, whatever its name.
+		if tasks.Get([]byte(id)) == nil {
+			return task.Match{}, unknown(tx, ref)
+		}
+		return task.Only(id), nil
 	}
-	name := keyName(ref, "")
-	if k, _ := lastBefore(tx.Bucket(bucketNames).Cursor(), name, keyName(ref, "\xff")); ref != "" && k != nil {
-		return task.ID(k[len(name):]), nil
+	found := bearers(tx, ref)
+	if k, _ := tasks.Cursor().Last(); ref == task.NewestRef && len(found) == 0 && k != nil {
+		return task.Only(task.ID(k)), nil
 	}
-	if ref == task.NewestRef {
-		if k, _ := tasks.Cursor().Last(); k != nil {
-			return task.ID(k), nil
+	m, named := task.Match{Ref: ref}, len(found)
+	if named > 0 {
+		m.ID = found[0]
+	}
+	if part := strings.ToUpper(ref); len(part) >= minPart && len(part) <= task.IDLength {
+		ends := withPrefix(tx.Bucket(bucketSuffixes), backwards(part))
+		for i, id := range ends {
+			ends[i] = task.ID(backwards(string(id)))
+		}
+		for _, list := range [][]task.ID{withPrefix(tasks, part), ends} {
+			if len(found) == 0 && len(list) == 1 {
+				m.ID = list[0]
+			}
+			for _, id := range list {
+				if !slices.Contains(found, id) {
+					found = append(found, id)
+				}
+			}
 		}
 	}
-	if len(part) < minPart || len(part) > task.IDLength {
-		return "", unknown(tx, ref)
-	}
-	found := withPrefix(tasks, part)
 	if len(found) == 0 {
-		found = withPrefix(tx.Bucket(bucketSuffixes), backwards(part))
-		for i, id := range found {
-			found[i] = task.ID(backwards(string(id)))
-		}
+		return m, unknown(tx, ref)
 	}
-	switch len(found) {
-	case 0:
-		return "", unknown(tx, ref)
-	case 1:
-		return found[0], nil
+	err := describe(tx, &m, found)
+	if m.Count > named {
+		m.Live = 0 // of a part not all that it fits were looked at
 	}
-	return "", ambiguous(tx, ref, found)
+	return m, err
 }
 
-// ambiguous lists the candidates, those with a name by it too.
-func ambiguous(tx *bolt.Tx, ref string, found []task.ID) error {
-	var names []string
-	for _, id := range found[:min(len(found), maxCandidates)] {
+// bearers are the tasks of a name, the newest first.
+func bearers(tx *bolt.Tx, name string) (found []task.ID) {
+	c, prefix := tx.Bucket(bucketNames).Cursor(), keyName(name, "")
+	for k, _ := lastBefore(c, prefix, keyName(name, "\xff")); name != "" && bytes.HasPrefix(k, prefix); k, _ = c.Prev() {
+		found = append(found, task.ID(k[len(prefix):]))
+	}
+	return found
+}
+
+// describe counts what was found and tells of the first of them, those that live
+// before the others. Only these records are read: a name may have thousands.
+func describe(tx *bolt.Tx, m *task.Match, found []task.ID) error {
+	m.Count = len(found)
+	if m.Count == 1 {
+		return nil
+	}
+	var live, ended []task.ID
+	for _, id := range found {
+		if slices.ContainsFunc(task.Statuses, func(s task.Status) bool {
+			return !s.Ended() && tx.Bucket(bucketByStatus).Get(keyByStatus(s, id)) != nil
+		}) {
+			live = append(live, id)
+		} else if len(ended) < maxCandidates {
+			ended = append(ended, id)
+		}
+	}
+	m.Live = len(live)
+	all := append(live, ended...)
+	for _, id := range all[:min(len(all), maxCandidates)] {
 		t, err := getTask(tx, id)
 		if err != nil {
 			return err
 		}
-		if t.Spec.Name != "" {
-			id += task.ID(" (" + t.Spec.Name + ")")
-		}
-		names = append(names, string(id))
+		m.Tasks = append(m.Tasks, task.Candidate{ID: id, Name: t.Spec.Name, Status: t.Status, CreatedAt: t.CreatedAt})
 	}
-	if len(found) > maxCandidates {
-		names = append(names, "and more")
-	}
-	return &task.Error{
-		Code: task.CodeAmbiguous, Message: fmt.Sprintf("%q fits several tasks: %s", ref, strings.Join(names, ", ")),
-		Hint: "Give more characters of the id: those at its end differ the soonest.",
-	}
+	return nil
 }
 
 // withPrefix gives one more than the candidates that are named, the last ones.

@@ -165,6 +165,7 @@ func (s Spec) Check() error {
 		{s.PermissionMode != "" && !contains(PermissionModes, s.PermissionMode), "permission_mode", fmt.Sprintf("%q is unknown", s.PermissionMode), "Use one of " + strings.Join(PermissionModes, ", ") + "."},
 		{s.Name != "" && !isWord(s.Name), "name", "is too long, has control characters, or begins or ends with a space", wordHint},
 		{s.Name == NewestRef, "name", fmt.Sprintf("%q means the newest task, whatever it is called", NewestRef), "Choose another name."},
+		{isID(s.Name), "name", fmt.Sprintf("%q could be the id of another task", s.Name), "Choose another name."},
 		{len(s.Labels) > MaxLabels, "labels", fmt.Sprintf("has %d entries", len(s.Labels)), fmt.Sprintf("Use at most %d labels.", MaxLabels)},
 		{slices.ContainsFunc(s.Labels, func(l string) bool { return !isWord(l) }), "labels", "has one that is empty or too long, has control characters, or begins or ends with a space", wordHint},
 		{s.MaxTurns < 0, "max_turns", "is negative", "0 means no limit."},
@@ -187,6 +188,11 @@ var wordHint = fmt.Sprintf("Use 1 to %d characters in one line.", MaxName)
 // isWord tells whether s can be shown and typed as a name.
 func isWord(s string) bool {
 	return s != "" && utf8.ValidString(s) && utf8.RuneCountInString(s) <= MaxName && strings.TrimSpace(s) == s && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+func isID(s string) bool {
+	_, err := ParseID(s)
+	return err == nil
 }
 
 // checkStrings refuses bytes that cannot stand in an argument of a process.

@@ -49,6 +49,7 @@ type Task struct {
 	QueuePosition int       `json:"queue_position,omitempty"`
 	Progress      *Progress `json:"progress,omitempty"`
 	Version       uint64    `json:"version,omitempty"` // grows with every visible change of a live task
+	Match         *Match    `json:"match,omitempty"`   // by Get only; nil: what was asked for fits no other task
 }
 
 // Place is where a queued task stands in the queue.
@@ -63,7 +64,7 @@ const MaxInlineResult = 256 << 10
 
 // Stored is the record without what the engine fills in.
 func (t Task) Stored() Task {
-	t.Attempts, t.Result, t.QueuePosition, t.Progress, t.Version = nil, nil, 0, nil, 0
+	t.Attempts, t.Result, t.QueuePosition, t.Progress, t.Version, t.Match = nil, nil, 0, nil, 0, nil
 	return t
 }
 

@@ -57,6 +57,7 @@ type View struct {
 	Stdout   *StreamView `json:"stdout,omitempty"`
 	Stderr   *StreamView `json:"stderr,omitempty"`
 
+	Note        string `json:"note,omitempty"`          // what was asked for fits other tasks too
 	PollAfterMS int    `json:"poll_after_ms,omitempty"` // a good time to ask again, of a task that has not ended
 	Next        string `json:"next,omitempty"`          // what to do now, for a model
 }
@@ -84,6 +85,7 @@ func NewView(t Task, now time.Time) View {
 		Command: command(t.Spec), Prompt: t.PromptHead, PromptBytes: t.PromptBytes,
 		Progress: t.Progress, PollAfterMS: pollAfter(t, now), Next: next(t),
 	}
+	_, v.Note, _ = t.Fits().Choose(ToRead, now)
 	if t.Status.Ended() && t.Status != Completed {
 		v.Error = t.Message
 		if v.Error == "" {

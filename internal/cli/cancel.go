@@ -15,12 +15,13 @@ func newCancel(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "cancel ID...", Short: "Stop tasks and wait until they are dead",
 		Long: `Stop queued or running tasks. The command returns when no process of theirs is alive.
-A task that has ended stays as it is. With --json one ID gives one object, several a list.`,
+A task that has ended stays as it is. Of several tasks of one name the one that has not
+ended is taken, if it is only one. With --json one ID gives one object, several a list.`,
 		Example:     `  cctask cancel 01JD3ZK4`,
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(1, -1, "the id of a task"),
 		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
-			tasks, err := lookup(ctx, svc, args)
+			tasks, err := a.lookup(ctx, svc, args, task.ToCancel)
 			if err != nil {
 				return err
 			}

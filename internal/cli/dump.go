@@ -98,7 +98,11 @@ func (a *app) dump(ctx context.Context, f dumpFlags, refs []string) error {
 	}
 	defer src.close()
 	for _, ref := range refs {
-		id, err := asked(src, func(s source) (task.ID, error) { return s.Resolve(ref) })
+		m, err := asked(src, func(s source) (task.Match, error) { return s.Resolve(ref) })
+		if err != nil {
+			return err
+		}
+		id, err := a.choose(m, task.ToRead)
 		if err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ const dumpTries = 5
 // source is who can be asked for a dump.
 type source interface {
 	task.Source
-	Resolve(ref string) (task.ID, error)
+	Resolve(ref string) (task.Match, error)
 }
 
 // dumpSource asks whoever can tell: the owner, the file while nobody holds it, a
@@ -119,7 +119,7 @@ type ownerSource struct {
 	c   *ipc.Client
 }
 
-func (o ownerSource) Resolve(ref string) (task.ID, error) { return o.c.Resolve(o.ctx, ref) }
+func (o ownerSource) Resolve(ref string) (task.Match, error) { return o.c.Resolve(o.ctx, ref) }
 
 func (o ownerSource) Page(q task.DumpQuery) (task.DumpPage, error) { return o.c.Page(o.ctx, q) }
 

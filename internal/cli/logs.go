@@ -38,11 +38,11 @@ func newLogs(a *app) *cobra.Command {
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(1, 1, "the id of a task"),
 		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
-			t, err := svc.Get(ctx, args[0])
+			tasks, err := a.lookup(ctx, svc, args, task.ToRead)
 			if err != nil {
 				return err
 			}
-			l := &logReader{app: a, svc: svc, logFlags: f, task: t}
+			l := &logReader{app: a, svc: svc, logFlags: f, task: tasks[0]}
 			err = l.run(ctx)
 			if f.follow && ctx.Err() != nil {
 				l.tellOffset()

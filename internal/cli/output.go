@@ -61,12 +61,20 @@ func (a *app) printJSON(v any) error {
 	return nil
 }
 
-// lookup finds all named tasks, each once, before anything is done to one.
-func lookup(ctx context.Context, svc engine.Service, refs []string) ([]task.Task, error) {
+// lookup finds all named tasks, each once, before anything is done to one. What
+// a name fits besides is said.
+func (a *app) lookup(ctx context.Context, svc engine.Service, refs []string, use task.Use) ([]task.Task, error) {
 	var tasks []task.Task
 	seen := map[task.ID]bool{}
 	for _, ref := range refs {
 		t, err := svc.Get(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		id, err := a.choose(t.Fits(), use)
+		if err == nil && id != t.ID {
+			t, err = svc.Get(ctx, string(id))
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -76,6 +84,15 @@ func lookup(ctx context.Context, svc engine.Service, refs []string) ([]task.Task
 		}
 	}
 	return tasks, nil
+}
+
+// choose takes the task that a reference means, and says that there are others.
+func (a *app) choose(m task.Match, use task.Use) (task.ID, error) {
+	id, note, err := m.Choose(use, time.Now())
+	if note != "" {
+		fmt.Fprintf(a.Stderr, "cctask: %s\n", claude.Visible(note))
+	}
+	return id, err
 }
 
 // copyStream writes a stream from q.Offset to its end as of now.

@@ -21,7 +21,7 @@ deleted only with --force, which cancels it first. With --json one ID gives one 
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(1, -1, "the id of a task"),
 		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
-			tasks, err := lookup(ctx, svc, args)
+			tasks, err := a.lookup(ctx, svc, args, task.ToChange)
 			if err != nil {
 				return err
 			}

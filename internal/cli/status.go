@@ -24,7 +24,7 @@ With --json one ID gives one object, several a list.`,
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(1, -1, "the id of a task"),
 		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
-			tasks, err := lookup(ctx, svc, args)
+			tasks, err := a.lookup(ctx, svc, args, task.ToRead)
 			if err != nil {
 				return err
 			}

@@ -142,7 +142,7 @@ func (f wholeFlag) Set(text string) error {
 var (
 	duration = human.Duration
 	clock    = human.Clock
-	ago      = human.Ago
+	ago      = task.Ago
 	plural   = human.Plural
 	cost     = human.Cost
 	oneLine  = human.OneLine

@@ -130,7 +130,7 @@ func (w *waiter) now(ctx context.Context, t task.Task) (task.Task, error) {
 // tasks are the named ones, or all that have not ended.
 func (w *waiter) tasks(ctx context.Context, refs []string) ([]task.Task, error) {
 	if len(refs) > 0 {
-		return lookup(ctx, w.svc, refs)
+		return w.lookup(ctx, w.svc, refs, task.ToRead)
 	}
 	var tasks []task.Task
 	f := task.Filter{Statuses: unended, Limit: maxListed}

@@ -35,22 +35,6 @@ func Clock(d time.Duration) string {
 	return Duration(d)
 }
 
-// Ago writes how long something is past.
-func Ago(t, now time.Time) string {
-	d := now.Sub(t)
-	switch {
-	case d < time.Second:
-		return "now"
-	case d < time.Minute:
-		return fmt.Sprintf("%ds ago", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm ago", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh ago", int(d.Hours()))
-	}
-	return fmt.Sprintf("%dd ago", int(d.Hours()/24))
-}
-
 // Plural writes how many there are of something.
 func Plural(n int, what string) string {
 	if n == 1 {

@@ -122,11 +122,11 @@ func (c *Client) Output(ctx context.Context, q engine.OutputQuery) (task.Output,
 
 // Cancel stops a task.
 func (c *Client) Cancel(ctx context.Context, ref string) (task.Task, error) {
-	id, err := c.resolve(ctx, ref)
+	id, err := c.meant(ctx, ref, task.ToCancel)
 	if err != nil {
 		return task.Task{}, err
 	}
-	return call[task.Task](ctx, c, http.MethodPost, "cancel", refRequest{Ref: id})
+	return call[task.Task](ctx, c, http.MethodPost, "cancel", refRequest{Ref: string(id)})
 }
 
 // Resume starts a new attempt in the last one's session.
@@ -140,22 +140,22 @@ func (c *Client) Retry(ctx context.Context, a engine.Again) (task.Task, error) {
 }
 
 func (c *Client) again(ctx context.Context, verb string, a engine.Again) (task.Task, error) {
-	id, err := c.resolve(ctx, a.Ref)
+	id, err := c.meant(ctx, a.Ref, task.ToChange)
 	if err != nil {
 		return task.Task{}, err
 	}
-	r := againRequest{Ref: id, Prompt: []byte(a.Prompt), Env: convert[[]byte](a.Env), Claude: a.Claude, Key: keyOr(a.Key)}
+	r := againRequest{Ref: string(id), Prompt: []byte(a.Prompt), Env: convert[[]byte](a.Env), Claude: a.Claude, Key: keyOr(a.Key)}
 	return call[task.Task](ctx, c, http.MethodPost, verb, r)
 }
 
 // Remove deletes a task.
 func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
-	id, err := c.resolve(ctx, ref)
+	id, err := c.meant(ctx, ref, task.ToChange)
 	if err != nil {
 		return err
 	}
 	lost, err := c.repeat(ctx, func(a *attachment) error {
-		return c.ask(ctx, a, http.MethodPost, "remove", refRequest{Ref: id, Force: force}, &none{})
+		return c.ask(ctx, a, http.MethodPost, "remove", refRequest{Ref: string(id), Force: force}, &none{})
 	})
 	// The owner died after it had removed the task and before it could say so.
 	if lost > 0 && errors.Is(err, task.ErrNotFound) {
@@ -164,14 +164,15 @@ func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
 	return err
 }
 
-// resolve turns a ref into an id before anything is changed: a name means the
-// newest of its tasks, which need not be the same one when a call is repeated.
-func (c *Client) resolve(ctx context.Context, ref string) (string, error) {
-	if id, err := task.ParseID(ref); err == nil {
-		return string(id), nil
+// meant turns a ref into an id before anything is changed: what it fits need not
+// be the same when a call is repeated.
+func (c *Client) meant(ctx context.Context, ref string, use task.Use) (task.ID, error) {
+	m, err := c.Resolve(ctx, ref)
+	if err != nil {
+		return "", err
 	}
-	t, err := c.Get(ctx, ref)
-	return string(t.ID), err
+	id, _, err := m.Choose(use, time.Now())
+	return id, err
 }
 
 // Ended reports the end of a run directory's attempt to the owner; it starts
@@ -184,10 +185,17 @@ func (c *Client) Ended(ctx context.Context, run string) error {
 	return err
 }
 
-// Resolve turns a ref into an id.
-func (c *Client) Resolve(ctx context.Context, ref string) (task.ID, error) {
+// Resolve finds what a ref fits; of a whole id it is the owner's to say whether
+// there is such a task.
+func (c *Client) Resolve(ctx context.Context, ref string) (task.Match, error) {
+	if id, err := task.ParseID(ref); err == nil {
+		return task.Only(id), nil
+	}
 	t, err := c.Get(ctx, ref)
-	return t.ID, err
+	if err != nil {
+		return task.Match{}, err
+	}
+	return t.Fits(), nil
 }
 
 // Page is that of task.Source.

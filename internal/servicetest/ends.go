@@ -253,7 +253,7 @@ func (s *suite) namesAndPrefixes() {
 		}
 	}
 	s.submit("[[text y]]")
-	if _, err := s.Get(s.ctx, id[:4]); !errors.Is(err, task.ErrAmbiguous) || !strings.Contains(err.Error(), id+" (nightly build)") {
+	if _, err := s.Get(s.ctx, id[:4]); !errors.Is(err, task.ErrAmbiguous) || !strings.Contains(err.Error(), id+" (nightly build, ") {
 		s.Errorf("a prefix of two: %v", err)
 	}
 	_, err = s.Get(s.ctx, "nihgtly build")
@@ -261,6 +261,43 @@ func (s *suite) namesAndPrefixes() {
 		s.Errorf("a mistyped name: %v, hint %q", err, task.HintOf(err))
 	}
 	s.end(t.ID)
+}
+
+// A name that several bear changes nothing, but for a cancel that can mean one
+// task alone.
+func (s *suite) nameOfSeveral() {
+	gate := fakeclaude.NewGate(s)
+	named := func(prompt string) task.ID {
+		b := s.submission(prompt)
+		b.Spec.Name = "build"
+		t, err := s.Submit(s.ctx, b)
+		s.must(err)
+		return t.ID
+	}
+	live, ended := named(gate.Directive()), named("[[error error_max_turns]]")
+	s.wants(s.end(ended), task.Failed, task.ReasonMaxTurns)
+	if t, err := s.Get(s.ctx, "build"); err != nil || t.ID != ended || t.Fits().Count != 2 || t.Fits().Live != 1 {
+		s.Errorf("Get: %s, %v, %+v", t.ID, err, t.Match)
+	}
+	on := s.submission("x")
+	on.Spec.ResumeTaskID = "build"
+	_, resume := s.Resume(s.ctx, engine.Again{Ref: "build", Env: s.env()})
+	_, retry := s.Retry(s.ctx, engine.Again{Ref: "build", Env: s.env()})
+	_, submit := s.Submit(s.ctx, on)
+	for i, err := range []error{resume, retry, submit, s.Remove(s.ctx, "build", true)} {
+		if !errors.Is(err, task.ErrAmbiguous) || !strings.Contains(err.Error(), string(live)) || !strings.Contains(err.Error(), string(ended)) {
+			s.Errorf("call %d: %v", i, err)
+		}
+	}
+	open, err := gate.Reached(s.ctx) // nobody has stopped it
+	s.must(err)
+	defer open()
+	if t, err := s.Cancel(s.ctx, "build"); err != nil || t.ID != live || t.Status != task.Cancelled {
+		s.Errorf("Cancel: %s is %s, %v; want %s", t.ID, t.Status, err, live)
+	}
+	if t, err := s.Cancel(s.ctx, "build"); !errors.Is(err, task.ErrAmbiguous) {
+		s.Errorf("Cancel where all have ended: %s, %v", t.ID, err)
+	}
 }
 
 func (s *suite) severalResults() {

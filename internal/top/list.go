@@ -120,7 +120,7 @@ func (m *model) doing(t task.Task) string {
 	case t.Status == task.Queued:
 		return fmt.Sprintf("%d in the queue", t.QueuePosition)
 	case t.Status == task.Completed:
-		return human.Ago(t.FinishedAt, m.now)
+		return task.Ago(t.FinishedAt, m.now)
 	case t.Status.Ended():
 		return human.OneLine(cmp.Or(t.Message, string(t.Reason)))
 	case p == nil:

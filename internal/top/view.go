@@ -254,7 +254,7 @@ func (m *model) facts(t task.Task) []string {
 	status := string(t.Status.Public())
 	words := []string{m.sgr(human.StatusColours[t.Status.Public()], status)}
 	if t.Status.Ended() {
-		words = append(words, human.Ago(t.FinishedAt, m.now))
+		words = append(words, task.Ago(t.FinishedAt, m.now))
 	}
 	if d := t.Elapsed(m.now); d > 0 {
 		words = append(words, human.Clock(d))
