@@ -45,7 +45,7 @@ func Run(ctx context.Context, args []string, env Env) int {
 		return runRunner(args[2])
 	}
 	a := &app{Env: env}
-	root := newRoot(a)
+	root := newRoot(a, commandOf(args))
 	root.SetArgs(args[1:])
 	err := root.ExecuteContext(ctx)
 	a.report(err)
@@ -53,7 +53,23 @@ func Run(ctx context.Context, args []string, env Env) int {
 }
 
 // Root is the tree of all verbs, for those who describe it.
-func Root() *cobra.Command { return newRoot(&app{Env: System()}) }
+func Root() *cobra.Command { return newRoot(&app{Env: System()}, "") }
+
+// commands make the verbs, by their names.
+var commands = map[string]func(*app) *cobra.Command{
+	"run": newRun, "start": newStart, "status": newStatus, "list": newList, "logs": newLogs, "wait": newWait,
+	"cancel": newCancel, "resume": newResume, "retry": newRetry, "rm": newRemove, "top": newTop, "dump": newDump,
+	"restore": newRestore, "report": newReport, "daemon": newDaemon, "mcp": newMCP, "version": newVersion,
+	"completion": newCompletion, "setup": newSetup, "_hook": newHook, "doctor": newDoctor,
+}
+
+// commandOf is the verb that args call, if that can be seen at once; else "".
+func commandOf(args []string) string {
+	if len(args) > 1 && commands[args[1]] != nil {
+		return args[1]
+	}
+	return ""
+}
 
 const rootLong = `cctask runs many Claude Code tasks at once, keeps every task, status change and byte
 of output, and survives the death of the terminal, the client and itself.`
@@ -63,8 +79,10 @@ const rootExample = `  cctask run "Explain what main.go does"
   cctask list
   cctask logs -f ID`
 
-func newRoot(a *app) *cobra.Command {
-	var asked bool
+// newRoot is the tree of all verbs, or of the one that is named: each call would
+// pay for the flags of twenty others.
+func newRoot(a *app, verb string) *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use: "cctask", Short: "Run Claude Code tasks in parallel", Long: rootLong, Example: rootExample,
 		Annotations:   exits(exitDone, exitFault, exitInput, exitEnded, exitTimeout, exitInterrupted),
@@ -76,7 +94,7 @@ func newRoot(a *app) *cobra.Command {
 			return unknownVerb(cmd, args[0])
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if asked {
+			if version {
 				return a.printVersion()
 			}
 			return cmd.Help()
@@ -84,7 +102,7 @@ func newRoot(a *app) *cobra.Command {
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.Flags().BoolVarP(&asked, "version", "v", false, "print the version")
+	root.Flags().BoolVarP(&version, "version", "v", false, "print the version")
 	root.SetIn(a.Stdin)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
@@ -93,13 +111,14 @@ func newRoot(a *app) *cobra.Command {
 	root.SetHelpCommand(newHelp())
 	root.SetFlagErrorFunc(flagError)
 	a.registerSettings(root)
-	for _, f := range []func(*app) *cobra.Command{
-		newRun, newStart, newStatus, newList, newLogs, newWait, newCancel, newResume, newRetry, newRemove,
-		newTop, newDump, newRestore, newReport, newDaemon, newMCP, newVersion, newCompletion, newSetup, newHook, newDoctor,
-	} {
-		root.AddCommand(f(a))
+	for name, make := range commands {
+		if verb == "" || verb == name {
+			root.AddCommand(make(a))
+		}
 	}
-	a.addCompletions(root)
+	if verb == "" { // a shell asks by a verb of cobra's
+		a.addCompletions(root)
+	}
 	return root
 }
 

@@ -139,7 +139,7 @@ func TestEverySettingHasItsFaces(t *testing.T) {
 	if rows := s.Explain(); len(rows) != shown || len(settingTable) != 11 || len(taskOptions) != 21 || len(policyRules) != 7 {
 		t.Errorf("%d rows, %d settings, %d options, %d rules", len(rows), len(settingTable), len(taskOptions), len(policyRules))
 	}
-	root := newRoot(&app{Env: envOf(nil)})
+	root := newRoot(&app{Env: envOf(nil)}, "")
 	daemon, _, _ := root.Find([]string{"daemon"})
 	for _, o := range settingTable {
 		flags := root.PersistentFlags()

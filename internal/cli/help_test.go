@@ -25,7 +25,7 @@ func verbs() map[string]*cobra.Command {
 			walk(c, name)
 		}
 	}
-	walk(newRoot(&app{Env: envOf(nil)}), "")
+	walk(newRoot(&app{Env: envOf(nil)}, ""), "")
 	return all
 }
 
@@ -37,7 +37,7 @@ var helps = filepath.Join("..", "..", "testdata", "help")
 func TestHelpGolden(t *testing.T) {
 	t.Parallel()
 	all := verbs()
-	all["cctask"] = newRoot(&app{Env: envOf(nil)})
+	all["cctask"] = newRoot(&app{Env: envOf(nil)}, "")
 	for name, cmd := range all {
 		var out strings.Builder
 		cmd.SetOut(&out)
@@ -116,6 +116,20 @@ func TestEveryVerb(t *testing.T) {
 		}
 		if _, err := os.Stat(filepath.Join("..", "..", "testdata", "script", name+".txtar")); err != nil {
 			t.Errorf("%s has no script: %v", name, err)
+		}
+	}
+}
+
+// A call makes its own verb alone: it must be the one that the whole tree has.
+func TestEachCallMakesItsVerb(t *testing.T) {
+	t.Parallel()
+	for name, make := range commands {
+		if got := make(&app{Env: envOf(nil)}).Name(); got != name {
+			t.Errorf("the verb %s is called %s", name, got)
+		}
+		root := newRoot(&app{Env: envOf(nil)}, commandOf([]string{"cctask", name}))
+		if n := len(root.Commands()); n != 1 {
+			t.Errorf("a call of %s makes %d verbs", name, n)
 		}
 	}
 }

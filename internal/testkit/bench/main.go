@@ -157,7 +157,7 @@ func (b *bench) close() {
 
 func (b *bench) command(name string, args ...string) *exec.Cmd {
 	c := exec.Command(name, args...)
-	c.Env, c.Dir = b.env, b.work
+	c.Env, c.Dir = append([]string{}, b.env...), b.work
 	return c
 }
 
