@@ -82,9 +82,7 @@ func judge(p *claude.Parser, t *task.Task, rec runner.Record, end claude.End) cl
 	return p.Judge(end)
 }
 
-// settle writes an outcome into the attempt's record. claude's cost is
-// cumulative over a session, so the attempt's is the difference to the total
-// that the session had before.
+// settle writes an outcome into the attempt's record.
 func (a *attempt) settle(n *task.Attempt, out *claude.Outcome, rec runner.Record, w *task.Write) {
 	n.Status, n.Reason, n.Message = task.Status(out.Status), task.FailureReason(out.Reason), out.Message
 	n.FinishedAt, n.Signal = w.At, rec.Signal
@@ -105,9 +103,19 @@ func (a *attempt) settle(n *task.Attempt, out *claude.Outcome, rec runner.Record
 		InputTokens: out.Usage.InputTokens, OutputTokens: out.Usage.OutputTokens,
 		CacheCreationTokens: out.Usage.CacheCreationTokens, CacheReadTokens: out.Usage.CacheReadTokens,
 	}
+	a.price(n, out, w)
+}
+
+// price says what an attempt cost. claude's total is cumulative over a session, so
+// it is the difference to the total that the session had before.
+func (a *attempt) price(n *task.Attempt, out *claude.Outcome, w *task.Write) {
 	if !out.CostKnown {
 		// Nothing was spent only if claude never came to its first event.
 		n.CostUncertain = out.SessionID != ""
+		return
+	}
+	if !claude.Supported(out.Version) {
+		n.CostUSD, n.CostUncertain = out.TotalCost, out.CostPartial || n.Resumes || n.ForkOf != ""
 		return
 	}
 	base, known, err := a.e.store.SessionCost(n.SessionID)

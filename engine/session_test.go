@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"cctask/engine"
@@ -109,5 +111,37 @@ func TestForkWhileTheSessionGoesOn(t *testing.T) {
 	open()
 	if got := w.end(fork, task.Completed); !got.CostUncertain || got.CostUSD != 0.5 {
 		t.Errorf("cost %v, uncertain %v", got.CostUSD, got.CostUncertain)
+	}
+}
+
+// An old claude counts what each process costs: the total of a resumed one is no
+// difference, and no base of another.
+func TestCostOfAnOldClaude(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	replay := func(version, cost string) string {
+		path := filepath.Join(t.TempDir(), "stream")
+		stream := `{"type":"system","subtype":"init","session_id":"s","claude_code_version":"` + version + `"}` + "\n" +
+			`{"type":"result","subtype":"error_max_turns","is_error":true,"total_cost_usd":` + cost + "}\n"
+		w.must(os.WriteFile(path, []byte(stream), 0o600))
+		return "[[replay " + path + "]]"
+	}
+	id := w.submit(replay("2.1.276", "0.1575"))
+	got := w.end(id, task.Failed)
+	if got.CostUSD != 0.1575 || got.CostUncertain {
+		t.Errorf("first: %v, uncertain %v", got.CostUSD, got.CostUncertain)
+	}
+	for _, c := range []struct {
+		version, cost string
+		want          float64
+	}{{"2.1.276", "0.175", 0.175}, {"2.1.277", "0.125", 0.125}, {"2.1.276", "0.25", 0.25}, {"2.1.277", "0.375", 0.25}} {
+		_, err := w.Resume(w.ctx, engine.Again{Ref: string(id), Prompt: replay(c.version, c.cost), Env: w.env()})
+		w.must(err)
+		got := w.end(id, task.Failed)
+		a := got.Attempts[len(got.Attempts)-1]
+		// The last one's base is known, from the third.
+		if a.CostUSD != c.want || a.CostUncertain != (a.N < 5) || !got.CostUncertain {
+			t.Errorf("attempt %d: %v, uncertain %v; want %v", a.N, a.CostUSD, a.CostUncertain, c.want)
+		}
 	}
 }

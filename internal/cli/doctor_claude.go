@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"cctask/engine/claude"
 	"cctask/engine/task"
 )
 
@@ -30,6 +31,9 @@ func (d *doctor) checkClaude(ctx context.Context) finding {
 	}
 	if !strings.Contains(text, "Claude Code") {
 		return problem("Set CCTASK_CLAUDE or --claude to the path of Claude Code.", "%s says %q, not the version of Claude Code", path, shorten(text, 80))
+	}
+	if !claude.Supported(text) {
+		return problem("Update Claude Code (`claude update`).", "%s: %s is older than %s, the oldest release that is supported: what a resumed task costs is not certain", path, text, claude.Oldest)
 	}
 	return ok("%s: %s", path, text)
 }
