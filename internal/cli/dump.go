@@ -24,6 +24,7 @@ import (
 
 type dumpFlags struct {
 	format, output, db, file string
+	bom                      bool
 	filterFlags
 	dump.Options
 }
@@ -38,7 +39,8 @@ file is read, and no owner is started. The environments of tasks are never writt
 
 JSON Lines (jsonl) is the format that restore reads: its last line has the type end, and
 without that line it is not whole. json is the same in one object, csv has a row for each
-task, markdown is for people.`,
+task, markdown is for people. A cell of csv that a spreadsheet would take for a formula
+(it begins with = + - @, a tab or a new line, and is no number) has a ' in front.`,
 		Example: "  cctask dump > tasks.jsonl\n  cctask dump --status failed --format markdown --output tail --redact -o failed.md\n" +
 			"  cctask dump | jq -r .type | sort | uniq -c\n  cctask dump --db /backup/tasks.db --format csv",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
@@ -64,6 +66,7 @@ task, markdown is for people.`,
 	f.register(cmd)
 	fl.StringVar(&f.output, "output", "full", "how `MUCH` of stdout and stderr: full, tail (the last 8 KiB of each), none")
 	fl.BoolVar(&f.Redact, "redact", false, "mask what looks like a key, a token or a password; lengths stay")
+	fl.BoolVar(&f.bom, "bom", false, "begin csv with a byte order mark, by which Excel knows that it is UTF-8")
 	fl.StringVar(&f.db, "db", "", "read this database `FILE`, a copy for one, instead of the state directory's")
 	fl.StringVarP(&f.file, "file", "o", "", outUsage)
 	return cmd
@@ -84,7 +87,9 @@ func (f *dumpFlags) check() error {
 	if !slices.Contains(dump.Formats, f.format) {
 		return badInput(fmt.Sprintf("--format: %q is unknown", f.format), "Use one of "+strings.Join(dump.Formats, ", ")+".")
 	}
-	f.Records = f.format == "csv"
+	if f.Records = f.format == "csv"; f.bom && !f.Records {
+		return badInput(fmt.Sprintf("--bom: %s has no byte order mark", f.format), "Leave --bom out, or use --format csv.")
+	}
 	f.Schema = storage.Schema()
 	var err error
 	f.Query.Filter, err = f.filter(time.Now(), nil)
@@ -114,6 +119,9 @@ func (a *app) dump(ctx context.Context, f dumpFlags, refs []string) error {
 		show := newMeter(a, w, "dumped", f.file == "" || f.file == "-")
 		defer show.clear()
 		out := bufio.NewWriterSize(show, 64<<10)
+		if f.bom {
+			_, _ = out.WriteString("\ufeff") // Flush repeats its error
+		}
 		write := dump.Writer(out, f.format)
 		end, err = dump.Run(ctx, src, f.Options, func(l dump.Line) error {
 			if l.Record != nil {

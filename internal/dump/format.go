@@ -5,9 +5,12 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"cctask/engine/task"
@@ -131,6 +134,19 @@ func stamp(t time.Time) string {
 	return t.Format(time.RFC3339Nano)
 }
 
+// inert is a cell that a spreadsheet does not run: one that would begin a formula
+// gets a ' in front, unless it is a number.
+func inert(cell string) string {
+	rest := strings.TrimLeftFunc(cell, unicode.IsSpace)
+	formula := rest != "" && strings.ContainsRune("=+-@＝＋－＠", []rune(rest)[0]) || cell != "" && strings.ContainsRune("\t\r\n", rune(cell[0]))
+	if !formula || number().MatchString(cell) {
+		return cell
+	}
+	return "'" + cell
+}
+
+var number = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$`) })
+
 // table writes a row for each task.
 func table(w *csv.Writer) func(Line) error {
 	return func(l Line) error {
@@ -140,7 +156,7 @@ func table(w *csv.Writer) func(Line) error {
 			case typeHeader:
 				row = append(row, c.name)
 			case typeTask:
-				row = append(row, c.of(l.Task))
+				row = append(row, inert(c.of(l.Task)))
 			}
 		}
 		if row == nil {

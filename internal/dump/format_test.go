@@ -88,8 +88,22 @@ func TestFormats(t *testing.T) {
 	if err := json.Unmarshal([]byte(run(t, Options{}, "json")), &doc); err != nil || len(doc.Tasks) != 2 || len(doc.Tasks[0].Data) != 5 || doc.End.Tasks != 2 {
 		t.Errorf("%+v, %v", doc, err)
 	}
-	if rows, err := csv.NewReader(strings.NewReader(run(t, Options{Records: true}, "csv"))).ReadAll(); err != nil || len(rows) != 3 || rows[1][1] != "=first, \"one\"" {
+	if rows, err := csv.NewReader(strings.NewReader(run(t, Options{Records: true}, "csv"))).ReadAll(); err != nil || len(rows) != 3 || rows[1][1] != "'=first, \"one\"" {
 		t.Errorf("%q, %v", rows, err)
+	}
+}
+
+// A spreadsheet runs no cell, whichever it reads as a formula; numbers stay numbers.
+func TestCellsAreNotRun(t *testing.T) {
+	for cell, want := range map[string]string{
+		"=1+1": "'=1+1", "+1+1": "'+1+1", "-2+3": "'-2+3", "@SUM(A1)": "'@SUM(A1)", "\t=1": "'\t=1", "\r=1": "'\r=1", "\n=1": "'\n=1",
+		" =1": "' =1", "\u00a0=1": "'\u00a0=1", "＝1": "'＝1", "＋a": "'＋a", "－a": "'－a", "＠a": "'＠a",
+		"-": "'-", "--model": "'--model", "+": "'+", "-0x1p3": "'-0x1p3", "-inf": "'-inf", "-1_000": "'-1_000", "'=x": "'=x",
+		"": "", "a=b": "a=b", "/p": "/p", "12": "12", "-12": "-12", "-0.5": "-0.5", "+3e-7": "+3e-7", "a\t=1": "a\t=1", "it's": "it's",
+	} {
+		if got := inert(cell); got != want {
+			t.Errorf("%q is written as %q, want %q", cell, got, want)
+		}
 	}
 }
 
