@@ -41,7 +41,7 @@ install: build ## Copy cctask to PREFIX (default: GOBIN, else ~/.local/bin)
 
 .PHONY: test
 test: claude foreign ## Run all tests; those on the real CLI and on foreign clients skip where npm cannot install them
-	go test $(GOFLAGS_TEST) -timeout 10m ./...
+	go test $(GOFLAGS_TEST) -timeout 30m ./...
 	@cat $(CACHE)/conformance.txt 2>/dev/null || true
 
 .PHONY: test-heavy

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -76,8 +77,10 @@ func TestRunDirectoryVanishes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	gate := fakeclaude.NewGate(t)
-	id := w.submit(gate.Directive() + "[[text x]]")
+	// Without a result: the owner may have the files open, and read on.
+	id := w.submit(gate.Directive() + "[[text x]][[no-result]]")
 	open := w.reached(gate)
+	w.until("running", func() bool { t, err := w.Get(w.ctx, string(id)); return err == nil && t.Status == task.Running })
 	w.must(os.RemoveAll(w.runDir(id, "1")))
 	open()
 	got := w.end(id, task.Interrupted)
@@ -198,21 +201,22 @@ func TestLaunchThatTheMachineRefuses(t *testing.T) {
 // An owner that leaves while the pool rests does not wait for it.
 func TestCloseWhileThePoolRests(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 1)
-	refused := make(chan struct{}, 10)
-	w.runs.start = func(context.Context, *runner.Run, []string) (runner.Record, error) {
-		refused <- struct{}{}
-		return runner.Record{}, runner.ErrNotStarted
-	}
-	id := w.submit("[[text a]]")
-	<-refused
-	w.Drain()
-	begin := time.Now()
-	w.Close()
-	if took := time.Since(begin); took > time.Second {
-		t.Errorf("Close took %v", took)
-	}
-	w.runs.start = nil
-	w.open()
-	w.end(id, task.Completed)
+	synctest.Test(t, func(t *testing.T) { // to wait would let the bubble's time go on
+		w := newWorld(t, 1)
+		w.runs.start = func(context.Context, *runner.Run, []string) (runner.Record, error) {
+			return runner.Record{}, runner.ErrNotStarted
+		}
+		id := w.submit("[[text a]]")
+		w.until("it was refused", func() bool {
+			t, err := w.Get(w.ctx, string(id))
+			return err == nil && t.Status == task.Queued && len(t.History) > 1
+		})
+		w.Drain()
+		begin := time.Now()
+		w.Close()
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("Close took %v", took)
+		}
+		w.open()
+	})
 }

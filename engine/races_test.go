@@ -5,7 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"cctask/engine"
 	"cctask/engine/runner"
@@ -109,9 +108,7 @@ func TestVersionIsNotNewerThanItsRecord(t *testing.T) {
 	}
 	close(goOn)
 	old := <-shown
-	ctx, cancel := context.WithTimeout(w.ctx, 5*time.Second)
-	defer cancel()
-	if got, err := w.Wait(ctx, string(id), old.Version); err != nil || old.Status == task.Queued && got.Status != task.Running {
+	if got, err := w.Wait(w.ctx, string(id), old.Version); err != nil || old.Status == task.Queued && got.Status != task.Running {
 		t.Errorf("shown as %s; then %s, %v", old.Status, got.Status, err)
 	}
 }

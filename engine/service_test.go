@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"cctask/engine"
 	"cctask/engine/runner"
@@ -55,7 +54,7 @@ func TestEngineIsAService(t *testing.T) {
 		e, db := openEngine(t, dir, engine.Config{Jobs: jobs})
 		t.Cleanup(func() {
 			// The test's own context has ended by now.
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			ctx, cancel := context.WithTimeout(context.Background(), hang)
 			defer cancel()
 			if err := e.CancelAll(ctx); err != nil {
 				t.Error(err)

@@ -88,6 +88,9 @@ func (l *launcher) Start(ctx context.Context, r *runner.Run, env []string) (runn
 	return l.Launcher.Start(ctx, r, env)
 }
 
+// hang bounds what takes long only if it hangs, however busy the machine is.
+const hang = 5 * time.Minute
+
 // world is a state directory with one owner after the other on it.
 type world struct {
 	*testing.T
@@ -101,7 +104,7 @@ type world struct {
 
 func newWorld(t *testing.T, jobs int) *world {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	w := &world{T: t, ctx: ctx, dir: t.TempDir(), home: t.TempDir(), claude: fakeclaude.Binary(t), runs: &launcher{}}
 	w.must(os.Chmod(w.dir, 0o700))
 	db, err := storage.Open(w.dir, storage.Options{})

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
@@ -25,17 +26,9 @@ func TestStatusIsAnsweredAtOnceBehindBlockedCalls(t *testing.T) {
 				p.tool(fmt.Sprint(i), "execute_cc_task", `{"prompt":"block"}`)
 			}
 			f.until(t, "all calls wait", func() bool { return f.waiting == n })
-			best := time.Hour
-			for i := 0; i < 10 && best >= 50*time.Millisecond; i++ {
-				start := time.Now()
-				p.tool(`"status"`, "check_task_status", fmt.Sprintf(`{"task_id":%q}`, fakeID(1)))
-				if m := p.next(); string(m.ID) != `"status"` || m.tool(t).view.Status != task.Running {
-					t.Fatalf("got %s", m.raw)
-				}
-				best = min(best, time.Since(start))
-			}
-			if best >= 50*time.Millisecond {
-				t.Errorf("a status call took %v behind %d blocked ones", best, n)
+			p.tool(`"status"`, "check_task_status", fmt.Sprintf(`{"task_id":%q}`, fakeID(1)))
+			if m := p.next(); string(m.ID) != `"status"` || m.tool(t).view.Status != task.Running {
+				t.Fatalf("got %s", m.raw)
 			}
 			for i := range n {
 				f.end(fakeID(i+1), task.Completed, "ok")
@@ -218,43 +211,47 @@ func TestDuplicateIDIsRefusedWhileTheFirstIsInWork(t *testing.T) {
 }
 
 func TestContextEndStopsWaitingCallsWithAnAnswer(t *testing.T) {
-	f := newFake()
-	p := newPeer(t, f)
-	p.tool(`1`, "execute_cc_task", `{"prompt":"x"}`)
-	f.until(t, "the call waits", func() bool { return f.waiting == 1 })
-	start := time.Now()
-	p.cancel()
-	if err := <-p.served; !errors.Is(err, context.Canceled) || time.Since(start) > 300*time.Millisecond {
-		t.Errorf("Serve returned %v after %v", err, time.Since(start))
-	}
-	if v := p.next().tool(t).view; v.Status != task.Running || v.TaskID != fakeID(1) {
-		t.Errorf("the last word was %+v", v)
-	}
-	if f.called("Cancel " + string(fakeID(1))) {
-		t.Error("the end of the server cancelled a task")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		p := newPeer(t, f)
+		p.tool(`1`, "execute_cc_task", `{"prompt":"x"}`)
+		f.until(t, "the call waits", func() bool { return f.waiting == 1 })
+		start := time.Now()
+		p.cancel()
+		if err := <-p.served; !errors.Is(err, context.Canceled) || time.Since(start) > 300*time.Millisecond {
+			t.Errorf("Serve returned %v after %v", err, time.Since(start))
+		}
+		if v := p.next().tool(t).view; v.Status != task.Running || v.TaskID != fakeID(1) {
+			t.Errorf("the last word was %+v", v)
+		}
+		if f.called("Cancel " + string(fakeID(1))) {
+			t.Error("the end of the server cancelled a task")
+		}
+	})
 }
 
 func TestEndOfInput(t *testing.T) {
-	f := newFake()
-	p := newPeer(t, f)
-	p.tool(`1`, "execute_cc_task", `{"prompt":"x"}`)
-	f.until(t, "the call waits", func() bool { return f.waiting == 1 })
-	_, _ = io.WriteString(p.in, `{"jsonrpc":"2.0","id":2,"method":"ping"}`) // no newline
-	start := time.Now()
-	p.in.Close()
-	if err := <-p.served; err != nil || time.Since(start) > 400*time.Millisecond {
-		t.Errorf("Serve returned %v after %v", err, time.Since(start))
-	}
-	if m := p.next(); string(m.ID) != "2" {
-		t.Errorf("the last line was lost: got %s", m.raw)
-	}
-	if v := p.next().tool(t).view; v.Status != task.Running {
-		t.Errorf("the waiting call said %+v", v)
-	}
-	if f.called("Cancel " + string(fakeID(1))) {
-		t.Error("the end of the input cancelled a task")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		p := newPeer(t, f)
+		p.tool(`1`, "execute_cc_task", `{"prompt":"x"}`)
+		f.until(t, "the call waits", func() bool { return f.waiting == 1 })
+		_, _ = io.WriteString(p.in, `{"jsonrpc":"2.0","id":2,"method":"ping"}`) // no newline
+		start := time.Now()
+		p.in.Close()
+		if err := <-p.served; err != nil || time.Since(start) > 400*time.Millisecond {
+			t.Errorf("Serve returned %v after %v", err, time.Since(start))
+		}
+		if m := p.next(); string(m.ID) != "2" {
+			t.Errorf("the last line was lost: got %s", m.raw)
+		}
+		if v := p.next().tool(t).view; v.Status != task.Running {
+			t.Errorf("the waiting call said %+v", v)
+		}
+		if f.called("Cancel " + string(fakeID(1))) {
+			t.Error("the end of the input cancelled a task")
+		}
+	})
 }
 
 // A call that the end cuts off before the Service has answered is told so, and
@@ -369,5 +366,23 @@ func TestPlainHTML(t *testing.T) {
 		if strings.ContainsAny(s, "<>&") && bytes.Contains(bytes.ReplaceAll(data, []byte(`\\`), nil), []byte(`\u003`)) {
 			t.Errorf("%q is escaped in %s", s, data)
 		}
+	}
+}
+
+// BenchmarkStatus is a status call alone, and behind calls that wait.
+func BenchmarkStatus(b *testing.B) {
+	for _, n := range []int{1, 60, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			f := newFake()
+			p := newPeer(b, f)
+			for i := range n {
+				p.tool(fmt.Sprint(i), "execute_cc_task", `{"prompt":"block"}`)
+			}
+			f.until(b, "all calls wait", func() bool { return f.waiting == n })
+			for b.Loop() {
+				p.tool(`"status"`, "check_task_status", fmt.Sprintf(`{"task_id":%q}`, fakeID(1)))
+				p.next()
+			}
+		})
 	}
 }

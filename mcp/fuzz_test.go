@@ -85,7 +85,7 @@ func FuzzLines(f *testing.F) {
 			_, _ = fmt.Fprintln(p.in, `{"jsonrpc":"2.0","id":"the last one","method":"ping"}`)
 		}()
 		due := requestsOf(input)
-		defer time.AfterFunc(20*time.Second, func() { panic(fmt.Sprintf("not answered: %v of %q", due, input)) }).Stop()
+		defer time.AfterFunc(hang, func() { panic(fmt.Sprintf("not answered: %v of %q", due, input)) }).Stop()
 		last := false
 		for m := range p.msgs {
 			if m.Method == "" {

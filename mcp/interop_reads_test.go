@@ -99,7 +99,7 @@ func driveUpdates(t *testing.T, f *fake, session *sdk.ClientSession, id task.ID,
 		t.Fatal(err)
 	}
 	// In the modern era Subscribe returns before the server has been asked.
-	for deadline := time.Now().Add(20 * time.Second); ; f.change(id, func(t *task.Task) { t.StdoutBytes++ }) {
+	for deadline := time.Now().Add(hang); ; f.change(id, func(t *task.Task) { t.StdoutBytes++ }) {
 		select {
 		case got := <-updated:
 			if got != uri {

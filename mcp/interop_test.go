@@ -113,7 +113,7 @@ func driveTools(t *testing.T, f *fake, session *sdk.ClientSession, progress <-ch
 		if !strings.HasPrefix(text, "starting") {
 			t.Errorf("progress %q", text)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(hang):
 		t.Error("no progress")
 	}
 

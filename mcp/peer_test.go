@@ -150,7 +150,7 @@ func (p *peer) next() message {
 		}
 		m.validate(p.t)
 		return m
-	case <-time.After(20 * time.Second):
+	case <-time.After(hang):
 		p.t.Fatal("no message")
 	}
 	return message{}

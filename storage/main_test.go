@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 // writeForEver takes tasks through their lives in several goroutines, and
 // prints what was acknowledged: "<id> <status>" after each Apply.
 func writeForEver(dir string) error {
-	db, err := storage.Open(dir, storage.Options{Timeout: 10 * time.Second})
+	db, err := storage.Open(dir, storage.Options{Timeout: 5 * time.Minute})
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -135,16 +137,37 @@ func TestGarbageIsPassedOver(t *testing.T) {
 	}
 }
 
-// A line must be read a fixed number of times, however deep it nests.
-func TestDeepNestingIsLinear(t *testing.T) {
-	t.Parallel()
-	const depth = 4000
-	line := []byte(`{"type":"user","message":` + strings.Repeat(`{"content":[`, depth) + `"` + strings.Repeat("x", 1<<20) + `"` + strings.Repeat("]}", depth) + "}")
-	start := time.Now()
-	parse(line)
-	Render(line)
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("a line of %d bytes took %v", len(line), took)
+// nested is a line of a MiB that nests deep.
+func nested(depth int) []byte {
+	return []byte(`{"type":"user","message":` + strings.Repeat(`{"content":[`, depth) + `"` + strings.Repeat("x", 1<<20) + `"` + strings.Repeat("]}", depth) + "}")
+}
+
+// A line must be copied a fixed number of times, however deep it nests.
+func TestDeepNestingIsLinear(t *testing.T) { // not parallel: it counts the allocations of all
+	copied := func(depth int) uint64 {
+		var before, after runtime.MemStats
+		line := nested(depth)
+		runtime.ReadMemStats(&before)
+		parse(line)
+		Render(line)
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	if flat, deep := copied(1), copied(4000); deep > 4*flat+1<<20 {
+		t.Errorf("a line of a MiB takes %d bytes, the same nested 4000 times %d", flat, deep)
+	}
+}
+
+// BenchmarkNested takes as long at each depth.
+func BenchmarkNested(b *testing.B) {
+	for _, depth := range []int{1, 4000} {
+		line := nested(depth)
+		b.Run(strconv.Itoa(depth), func(b *testing.B) {
+			for b.Loop() {
+				parse(line)
+				Render(line)
+			}
+		})
 	}
 }
 

@@ -90,7 +90,7 @@ func childLaunch(t *testing.T, args ...string) Launch {
 }
 
 // prepare makes a run that is removed, and whose tree is ended, with the test.
-func prepare(t *testing.T, l Launch, prompt string) *Run {
+func prepare(t testing.TB, l Launch, prompt string) *Run {
 	t.Helper()
 	return prepareIn(t, t.TempDir(), l, prompt)
 }
@@ -103,7 +103,7 @@ func runDir(base string) string {
 	return filepath.Join(base, fmt.Sprintf("T%d-%d.1", os.Getpid(), runs.Add(1)))
 }
 
-func prepareIn(t *testing.T, base string, l Launch, prompt string) *Run {
+func prepareIn(t testing.TB, base string, l Launch, prompt string) *Run {
 	t.Helper()
 	r, err := launcher.Prepare(runDir(base), l, []byte(prompt))
 	if err != nil {
@@ -113,12 +113,15 @@ func prepareIn(t *testing.T, base string, l Launch, prompt string) *Run {
 	return r
 }
 
-func end(t *testing.T, r *Run) {
+// patience bounds what takes long only if it hangs, however busy the machine is.
+const patience = 5 * time.Minute
+
+func end(t testing.TB, r *Run) {
 	t.Helper()
 	if err := r.Stop(StopCancel); err != nil {
 		t.Errorf("stop at the end of the test: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := r.Wait(ctx); err != nil {
 		t.Errorf("wait at the end of the test: %v", err)
@@ -129,7 +132,7 @@ func end(t *testing.T, r *Run) {
 	}
 }
 
-func start(t *testing.T, r *Run, env ...string) Record {
+func start(t testing.TB, r *Run, env ...string) Record {
 	t.Helper()
 	rec, err := launcher.Start(t.Context(), r, env)
 	if err != nil {
@@ -142,9 +145,9 @@ func start(t *testing.T, r *Run, env ...string) Record {
 }
 
 // ended waits for the end and returns the final record.
-func ended(t *testing.T, r *Run) Record {
+func ended(t testing.TB, r *Run) Record {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := r.Wait(ctx); err != nil {
 		t.Fatalf("wait: %v", err)
@@ -180,7 +183,7 @@ func read(t *testing.T, name string) string {
 // until polls a condition of another process that nothing signals.
 func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); !cond(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("timed out: %s", what)
 		}

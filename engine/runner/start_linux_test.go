@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -115,18 +114,12 @@ func TestMemory(t *testing.T) {
 	t.Logf("%d KiB private", kib)
 }
 
-func TestStartIsQuick(t *testing.T) {
-	t.Parallel()
-	best := time.Hour
-	for range 5 {
-		begin := time.Now()
-		r := prepare(t, Launch{Argv: []string{"/bin/true"}, WorkDir: "/"}, "p")
-		start(t, r)
-		best = min(best, time.Since(begin))
-		ended(t, r)
-	}
-	t.Logf("prepared and started in %v", best)
-	if best > 2*time.Second {
-		t.Errorf("it takes %v to prepare and start a run", best)
+func BenchmarkStart(b *testing.B) {
+	for b.Loop() {
+		r := prepare(b, Launch{Argv: []string{"/bin/true"}, WorkDir: "/"}, "p")
+		start(b, r)
+		b.StopTimer()
+		ended(b, r)
+		b.StartTimer()
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // httpClient speaks to a `cctask mcp --http`.
@@ -135,15 +134,11 @@ func TestMCPOverHTTP(t *testing.T) {
 	if line, err := events.ReadString('\n'); err != nil || line != "event: message\n" { // of its progress
 		t.Fatalf("the waiting call began with %q, %v", line, err)
 	}
-	began := time.Now()
 	check(t, cmd.Process.Signal(syscall.SIGTERM))
 	rest, err := io.ReadAll(log)
 	check(t, err)
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("ended with %v", err)
-	}
-	if d := time.Since(began); d > 3*time.Second { // 200 ms; the rest is for a loaded machine
-		t.Errorf("gone after %v", d)
 	}
 	live := regexp.MustCompile(`"status": ?"(queued|running)"`)
 	if told, err := io.ReadAll(events); err != nil || !live.Match(told) {

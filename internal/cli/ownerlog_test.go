@@ -54,7 +54,7 @@ func checkLogFiles(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(5 * time.Minute); ; {
 		files, err := filepath.Glob(filepath.Join(dir, "owner*.log"))
 		if err != nil {
 			t.Fatal(err)

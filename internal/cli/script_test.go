@@ -22,6 +22,9 @@ import (
 	"cctask/storage"
 )
 
+// hang bounds what takes long only if it hangs, however busy the machine is.
+const hang = 5 * time.Minute
+
 // The test binary is the command line and the claude of the scripts.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
@@ -145,7 +148,7 @@ func capture(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func shows(ts *testscript.TestScript, want string, args ...string) {
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(hang); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		ts.Check(ts.Exec("cctask", args...))
 		if strings.Contains(ts.ReadFile("stdout"), want) {
 			return
@@ -201,7 +204,7 @@ func hookEvent(ts *testscript.TestScript, _ bool, args []string) {
 
 // written FILE TEXT waits until a command in the background has written a text.
 func written(ts *testscript.TestScript, _ bool, args []string) {
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(hang); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if text, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && strings.Contains(string(text), args[1]) {
 			return
 		}

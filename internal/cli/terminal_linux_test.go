@@ -66,7 +66,7 @@ func onTerminal(t *testing.T, cmd *exec.Cmd, stdin bool) *terminal {
 func (x *terminal) until(pattern string) string {
 	x.t.Helper()
 	re := regexp.MustCompile(pattern)
-	late := time.After(30 * time.Second)
+	late := time.After(hang)
 	for {
 		if at := re.FindStringIndex(x.text); at != nil {
 			found := x.text[at[0]:at[1]]

@@ -62,7 +62,7 @@ func (m *mux) keys(keys ...string) { m.tmux(append([]string{"send-keys"}, keys..
 // until waits for a screen that ok likes.
 func (m *mux) until(what string, ok func(screen string) bool) string {
 	m.t.Helper()
-	for end := time.Now().Add(40 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(hang); ; time.Sleep(20 * time.Millisecond) {
 		screen := m.tmux("capture-pane", "-p")
 		if ok(screen) {
 			return screen

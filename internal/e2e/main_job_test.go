@@ -218,14 +218,10 @@ func TestFailuresAreClassified(t *testing.T) {
 				w.Env = append(w.Env, kv)
 			}
 		}
-		begin := time.Now()
 		r := w.CCTask("run", "--json", c.prompt)
 		v := cctest.Parse[task.View](t, r.Stdout)
 		if r.Code != 3 || v.Status != task.Failed || v.FailureReason != c.want || v.Next == "" {
 			t.Errorf("%s: exit %d, %s, %s: %s; next: %s", c.name, r.Code, v.Status, v.FailureReason, v.StatusMessage, v.Next)
-		}
-		if d := time.Since(begin); d > 30*time.Second {
-			t.Errorf("%s took %v", c.name, d)
 		}
 		w.Env = env
 	}

@@ -15,19 +15,21 @@ func TestMain(m *testing.M) { os.Exit(cctest.Main(m)) }
 type world struct{ *cctest.World }
 
 // newWorld gives a world with the real CLI and an API that plays scripts.
-func newWorld(t *testing.T, extra ...string) *world {
+func newWorld(t testing.TB, extra ...string) *world {
 	t.Helper()
-	t.Parallel()
+	if t, ok := t.(*testing.T); ok {
+		t.Parallel()
+	}
 	claude := realclaude.Require(t)
 	return newWorldWith(t, fakeapi.Start(t), claude, extra...)
 }
 
-func newWorldWith(t *testing.T, api *fakeapi.Server, claude string, extra ...string) *world {
+func newWorldWith(t testing.TB, api *fakeapi.Server, claude string, extra ...string) *world {
 	t.Helper()
 	return &world{cctest.New(t, api, claude, extra...)}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

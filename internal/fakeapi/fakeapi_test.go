@@ -194,7 +194,7 @@ func TestTimesCountsTriesOfOneTurn(t *testing.T) {
 func TestHoldsAndCounts(t *testing.T) {
 	t.Parallel()
 	api := fakeapi.Start(t)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	answers := make(chan string, 4)
 	for i := range 3 {

@@ -17,7 +17,7 @@ import (
 )
 
 // deadline is generous: a run costs a CPU-second, and the cores may be shared.
-const deadline = 2 * time.Minute
+const deadline = 5 * time.Minute
 
 // result is the last result event of a run.
 type result struct {

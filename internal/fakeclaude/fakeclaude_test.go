@@ -42,7 +42,7 @@ func (u user) log() string { return filepath.Join(u.dir, "log") }
 
 func (u user) command(prompt string, args ...string) (*exec.Cmd, *bytes.Buffer, *bytes.Buffer) {
 	u.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	u.t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, u.path, append([]string{"-p", "--output-format=stream-json", "--verbose"}, args...)...)
 	cmd.Dir, cmd.Stdin = u.dir, strings.NewReader(prompt)
@@ -170,7 +170,7 @@ func TestSessions(t *testing.T) {
 
 func reached(t *testing.T, g fakeclaude.Gate) (open func()) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	open, err := g.Reached(ctx)
 	if err != nil {

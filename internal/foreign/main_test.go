@@ -107,6 +107,7 @@ func require(t *testing.T) clients {
 // claude behind cctask.
 type machine struct {
 	*cctest.World
+	T *testing.T
 	clients
 	taps string // what passed between a client and a server, a file for each server
 }
@@ -114,7 +115,7 @@ type machine struct {
 func newMachine(t *testing.T, extra ...string) *machine {
 	t.Helper()
 	c := require(t)
-	return &machine{cctest.New(t, nil, fakeclaude.Binary(t), extra...), c, t.TempDir()}
+	return &machine{cctest.New(t, nil, fakeclaude.Binary(t), extra...), t, c, t.TempDir()}
 }
 
 // run starts a script of node's to its end.

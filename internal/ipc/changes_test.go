@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"cctask/engine/task"
 )
@@ -16,7 +15,7 @@ func TestChanges(t *testing.T) {
 	dir := stateDir(t)
 	f := serve(t, dir)
 	c := front(t, dir)
-	ctx := within(t, time.Minute)
+	ctx := within(t, hang)
 	ch := c.Changes()
 	next := func(wantEnded bool) {
 		t.Helper()

@@ -23,7 +23,7 @@ func TestEverythingCrossesTheSocket(t *testing.T) {
 	dir := stateDir(t)
 	f := serve(t, dir)
 	c := front(t, dir)
-	ctx := within(t, time.Minute)
+	ctx := within(t, hang)
 	s := engine.Submission{
 		Spec: task.Spec{WorkingDir: "/w", Claude: "/c", Name: "naïve <name>"}, Prompt: "a\x01\xff<&>\r\n🙂 end",
 		Env: []string{"A=\xfe", "B=<>"}, Key: "k1",
@@ -79,7 +79,7 @@ func TestPanicIsAnswered(t *testing.T) {
 	lines := make(chan string, 10)
 	serve(t, dir, func(o *Owner, _ *fake) { o.Log = func(line string) { lines <- line } })
 	c := front(t, dir)
-	if _, err := c.Get(within(t, time.Minute), "panic"); !errors.Is(err, task.ErrInternal) || !strings.Contains(err.Error(), "as asked") {
+	if _, err := c.Get(within(t, hang), "panic"); !errors.Is(err, task.ErrInternal) || !strings.Contains(err.Error(), "as asked") {
 		t.Errorf("%v", err)
 	}
 	if line := <-lines; !strings.Contains(line, "as asked") || !strings.Contains(line, "fake_test.go") {
@@ -159,7 +159,7 @@ func TestKilledOwnerIsInvisible(t *testing.T) {
 		t.Errorf("owners %v", o)
 	}
 	tk := submit(t, c, "die at removal")
-	if err := c.Remove(within(t, time.Minute), string(tk.ID), true); err != nil {
+	if err := c.Remove(within(t, hang), string(tk.ID), true); err != nil {
 		t.Errorf("remove: %v", err)
 	}
 }
@@ -175,12 +175,12 @@ func TestSilentOwnerIsReplaced(t *testing.T) {
 	suspend(t, first)
 	quiet := front(t, dir, func(c *Config) { c.AutoStart = false })
 	quiet.helloWait = patience
-	if _, err := quiet.Get(within(t, time.Minute), "x"); !errors.Is(err, task.ErrOwnerGone) || !strings.Contains(err.Error(), fmt.Sprint(first)) {
+	if _, err := quiet.Get(within(t, hang), "x"); !errors.Is(err, task.ErrOwnerGone) || !strings.Contains(err.Error(), fmt.Sprint(first)) {
 		t.Errorf("%v", err)
 	}
 	fresh := front(t, dir)
 	fresh.helloWait = patience
-	if got, err := fresh.Get(within(t, time.Minute), string(tk.ID)); err != nil || got.PromptHead != "kept" {
+	if got, err := fresh.Get(within(t, hang), string(tk.ID)); err != nil || got.PromptHead != "kept" {
 		t.Errorf("%+v %v", got, err)
 	}
 	// The first client's connection led to the dead one.
@@ -188,7 +188,7 @@ func TestSilentOwnerIsReplaced(t *testing.T) {
 		t.Error("the stopped owner lives")
 	}
 	// This one stops in the middle of a request.
-	if _, err := c.Get(within(t, time.Minute), "hang"); !errors.Is(err, task.ErrNotFound) {
+	if _, err := c.Get(within(t, hang), "hang"); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("%v", err)
 	}
 	if o := owners(t, dir); len(o) != 3 {
@@ -204,10 +204,10 @@ func TestSilentOwnerWithoutAutoStart(t *testing.T) {
 	hello(t, front(t, dir))
 	quiet := front(t, dir, func(c *Config) { c.AutoStart = false })
 	quiet.helloWait = 200 * time.Millisecond
-	if _, err := quiet.Get(within(t, time.Minute), "hang"); !errors.Is(err, task.ErrOwnerGone) || !strings.Contains(err.Error(), "does not answer") {
+	if _, err := quiet.Get(within(t, hang), "hang"); !errors.Is(err, task.ErrOwnerGone) || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("%v", err)
 	}
-	if err := quiet.Stop(within(t, time.Minute), false); err != nil {
+	if err := quiet.Stop(within(t, hang), false); err != nil {
 		t.Errorf("stop: %v", err)
 	}
 	if _, held, err := Inspect(dir); held || err != nil {
@@ -221,23 +221,23 @@ func TestStopHandsOver(t *testing.T) {
 	c := front(t, dir)
 	tk := submit(t, c, "goes on")
 	first := hello(t, c).PID
-	if err := front(t, dir).Stop(within(t, time.Minute), false); err != nil {
+	if err := front(t, dir).Stop(within(t, hang), false); err != nil {
 		t.Fatal(err)
 	}
 	if _, held, err := Inspect(dir); held || err != nil {
 		t.Errorf("held %v, %v", held, err)
 	}
-	got, err := c.Get(within(t, time.Minute), string(tk.ID))
+	got, err := c.Get(within(t, hang), string(tk.ID))
 	if err != nil || got.Status != task.Running {
 		t.Errorf("%+v %v", got, err)
 	}
 	if h := hello(t, c); h.PID == first {
 		t.Error("the old owner answers")
 	}
-	if err := c.Stop(within(t, time.Minute), true); err != nil {
+	if err := c.Stop(within(t, hang), true); err != nil {
 		t.Fatal(err)
 	}
-	if got, err = c.Get(within(t, time.Minute), string(tk.ID)); err != nil || got.Status != task.Cancelled {
+	if got, err = c.Get(within(t, hang), string(tk.ID)); err != nil || got.Status != task.Cancelled {
 		t.Errorf("%+v %v", got, err)
 	}
 }
@@ -257,7 +257,7 @@ func TestStopInTheMiddleOfARequest(t *testing.T) {
 		got <- err
 	}()
 	<-f.blocked
-	if err := front(t, dir).Stop(within(t, time.Minute), false); err != nil {
+	if err := front(t, dir).Stop(within(t, hang), false); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-got; err != nil {
@@ -284,7 +284,7 @@ func TestNewerFrontAsksForHandover(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 5 {
 		wg.Go(func() {
-			h, err := front(t, dir, func(c *Config) { c.Version = "1.10.0" }).Hello(within(t, time.Minute))
+			h, err := front(t, dir, func(c *Config) { c.Version = "1.10.0" }).Hello(within(t, hang))
 			if err != nil || h.Version != "1.10.0" {
 				t.Errorf("%+v %v", h, err)
 			}
@@ -294,7 +294,7 @@ func TestNewerFrontAsksForHandover(t *testing.T) {
 	if o := owners(t, dir); len(o) != 2 {
 		t.Errorf("owners %v", o)
 	}
-	if got, err := old.Get(within(t, time.Minute), string(tk.ID)); err != nil || got.PromptHead != "kept" {
+	if got, err := old.Get(within(t, hang), string(tk.ID)); err != nil || got.PromptHead != "kept" {
 		t.Errorf("%+v %v", got, err)
 	}
 }
@@ -330,7 +330,7 @@ func TestKeysAreFilledIn(t *testing.T) {
 	if a.ID == b.ID || f.subs[0].Key == "" || f.subs[0].Key == f.subs[1].Key {
 		t.Errorf("%q %q", f.subs[0].Key, f.subs[1].Key)
 	}
-	if _, err := c.Resume(within(t, time.Minute), engine.Again{Ref: string(a.ID)}); err != nil || f.again[0].Key == "" {
+	if _, err := c.Resume(within(t, hang), engine.Again{Ref: string(a.ID)}); err != nil || f.again[0].Key == "" {
 		t.Errorf("%+v %v", f.again, err)
 	}
 }

@@ -76,7 +76,7 @@ func starters(t *testing.T, rounds int) {
 		for i := range 20 {
 			wg.Go(func() {
 				c := front(t, dir)
-				tk, err := c.Submit(within(t, time.Minute), submission(fmt.Sprint(i)))
+				tk, err := c.Submit(within(t, hang), submission(fmt.Sprint(i)))
 				if err != nil || tk.PromptHead != fmt.Sprint(i) {
 					t.Errorf("%d: %q, %v", i, tk.PromptHead, err)
 				}
@@ -285,7 +285,7 @@ func TestKilledOwnersSocketIsStale(t *testing.T) {
 	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	got, err := front(t, dir).Get(within(t, time.Minute), string(tk.ID))
+	got, err := front(t, dir).Get(within(t, hang), string(tk.ID))
 	if err != nil || got.PromptHead != "kept" {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -336,7 +336,7 @@ func TestOwnerThatStartsIsWaitedFor(t *testing.T) {
 	// One that gives up before the owner has its lock starts it all the same.
 	_, _ = front(t, dir, hasty).Get(context.Background(), "x")
 	quiet := front(t, dir, func(c *Config) { c.AutoStart = false })
-	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(hang); ; time.Sleep(time.Millisecond) {
 		if l, held, err := Inspect(dir); err == nil && held && l.Phase == PhaseStarting {
 			break
 		}
@@ -374,19 +374,19 @@ func TestWhyAnOwnerDoesNotStart(t *testing.T) {
 	t.Parallel()
 	dir := stateDir(t)
 	configure(t, dir, daemonConfig{Fail: string(task.CodeCorrupt)})
-	_, err := front(t, dir).Get(within(t, time.Minute), "x")
+	_, err := front(t, dir).Get(within(t, hang), "x")
 	if !errors.Is(err, task.ErrCorrupt) || task.HintOf(err) != "Do not ask." {
 		t.Errorf("%v", err)
 	}
 	configure(t, dir, daemonConfig{Kills: -1})
-	if _, err := front(t, dir).Get(within(t, time.Minute), "x"); !errors.Is(err, task.ErrOwnerGone) || !errors.Is(err, errSilent) || !strings.Contains(task.HintOf(err), LogName) {
+	if _, err := front(t, dir).Get(within(t, hang), "x"); !errors.Is(err, task.ErrOwnerGone) || !errors.Is(err, errSilent) || !strings.Contains(task.HintOf(err), LogName) {
 		t.Errorf("%v", err)
 	}
 	if n := kills(dir); n != 1+maxSilent {
 		t.Errorf("%d owners were started, want %d", n, 1+maxSilent)
 	}
 	c := front(t, dir, func(c *Config) { c.Exe = "/nonexistent/cctask" })
-	if _, err := c.Get(within(t, time.Minute), "x"); !errors.Is(err, task.ErrOwnerGone) {
+	if _, err := c.Get(within(t, hang), "x"); !errors.Is(err, task.ErrOwnerGone) {
 		t.Errorf("%v", err)
 	}
 }
@@ -397,7 +397,7 @@ func TestKilledWhileItStarts(t *testing.T) {
 	for _, n := range []int{1, 3, 9} {
 		dir := stateDir(t)
 		configure(t, dir, daemonConfig{Kills: n})
-		if _, err := front(t, dir).Submit(within(t, time.Minute), submission("x")); err != nil {
+		if _, err := front(t, dir).Submit(within(t, hang), submission("x")); err != nil {
 			t.Errorf("%d killed: %v", n, err)
 		}
 		if got := kills(dir); got != n {

@@ -27,7 +27,7 @@ func TestThousandWaits(t *testing.T) {
 		f.apply(logged{Task: task.Task{ID: ids[i], Status: task.Running}})
 		f.mu.Unlock()
 	}
-	ctx := within(t, time.Minute)
+	ctx := within(t, hang)
 	var wg sync.WaitGroup
 	for _, id := range ids {
 		wg.Go(func() {
@@ -63,7 +63,7 @@ func TestWaitForAChange(t *testing.T) {
 	dir := stateDir(t)
 	f := serve(t, dir)
 	c := front(t, dir)
-	ctx := within(t, time.Minute)
+	ctx := within(t, hang)
 	tk := submit(t, c, "x")
 	tk, err := c.Wait(ctx, string(tk.ID), 0)
 	if err != nil || tk.Version == 0 {
@@ -117,15 +117,11 @@ func TestWaitHonoursItsContext(t *testing.T) {
 		}()
 	}
 	until(t, "all wait", func() bool { return f.gets.Load() >= 10 })
-	began := time.Now()
-	cancel()
+	cancel() // else they wait for ever
 	for range cap(errs) {
 		if err := <-errs; !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-	}
-	if d := time.Since(began); d > time.Second {
-		t.Errorf("took %v", d)
 	}
 	// Nobody waits any more, so the stream does not keep the owner from leaving.
 	until(t, "the stream has ended", func() bool {
@@ -138,7 +134,7 @@ func TestWaitHonoursItsContext(t *testing.T) {
 		until(t, "it waits", func() bool { return f.follows.Load() == 2 })
 		f.end(task.ID(id), task.Failed)
 	}()
-	if tk, err := c.Wait(within(t, time.Minute), id, engine.UntilEnd); err != nil || tk.Status != task.Failed {
+	if tk, err := c.Wait(within(t, hang), id, engine.UntilEnd); err != nil || tk.Status != task.Failed {
 		t.Errorf("%+v %v", tk, err)
 	}
 }
@@ -148,7 +144,7 @@ func TestWaitsOutliveOwners(t *testing.T) {
 	dir := stateDir(t)
 	c := front(t, dir)
 	c.helloWait, c.silence = 300*time.Millisecond, 500*time.Millisecond
-	ctx := within(t, time.Minute)
+	ctx := within(t, hang)
 	var ids []task.ID
 	var wg sync.WaitGroup
 	for i := range 20 {
@@ -192,7 +188,7 @@ func TestWaitReplacesASilentOwner(t *testing.T) {
 	tk := submit(t, c, "x")
 	got := make(chan error, 1)
 	go func() {
-		_, err := c.Wait(within(t, time.Minute), string(tk.ID), engine.UntilEnd)
+		_, err := c.Wait(within(t, hang), string(tk.ID), engine.UntilEnd)
 		got <- err
 	}()
 	first := hello(t, c).PID
@@ -201,7 +197,7 @@ func TestWaitReplacesASilentOwner(t *testing.T) {
 		l, held, err := Inspect(dir)
 		return err == nil && held && l.PID != first && l.Phase == PhaseServing
 	})
-	if err := c.Ended(within(t, time.Minute), "finish "+string(tk.ID)); err != nil {
+	if err := c.Ended(within(t, hang), "finish "+string(tk.ID)); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-got; err != nil {
@@ -295,7 +291,7 @@ func churn(t *testing.T, dir string, d time.Duration, gap func(round int) time.D
 		for i, c := range clients {
 			wg.Go(func() {
 				prompt := fmt.Sprintf("%d/%d", round, i)
-				if _, err := c.Submit(within(t, time.Minute), submission(prompt)); err != nil {
+				if _, err := c.Submit(within(t, hang), submission(prompt)); err != nil {
 					t.Errorf("%s: %v", prompt, err)
 				}
 			})

@@ -16,7 +16,7 @@ func TestErrorsCrossTheSocket(t *testing.T) {
 	dir := stateDir(t)
 	serve(t, dir)
 	c := front(t, dir, func(c *Config) { c.StartWait = 50 * time.Millisecond })
-	ctx := within(t, time.Minute)
+	ctx := within(t, hang)
 	src, err := os.ReadFile("../../engine/task/errors.go")
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func TestErrorsCrossTheSocket(t *testing.T) {
 func TestDumpPages(t *testing.T) {
 	t.Parallel()
 	c := front(t, stateDir(t))
-	ctx := within(t, time.Minute)
+	ctx := within(t, hang)
 	p, err := c.Page(ctx, task.DumpQuery{After: "A", IDs: []task.ID{"B"}})
 	if err != nil || len(p.Tasks) != 1 || p.Tasks[0].Task.ID != "B" || string(p.Tasks[0].Small[0].Data) != "\xff\x00" || p.After != "A" {
 		t.Errorf("%+v, %v", p, err)

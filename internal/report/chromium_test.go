@@ -48,7 +48,7 @@ type message struct {
 }
 
 // patience bounds every answer of the browser.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 func newTab(t *testing.T) *tab {
 	t.Helper()

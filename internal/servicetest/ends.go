@@ -1,6 +1,7 @@
 package servicetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -81,15 +82,28 @@ func zombie(pid int) bool {
 	return err == nil && strings.HasPrefix(rest, "Z")
 }
 
+// deadline gives more time until claude has said something within it: how long
+// it takes to begin is a matter of the machine.
 func (s *suite) deadline() {
-	b := s.submission("[[text before]][[hang]]")
-	b.Spec.TimeoutSeconds = 0.5
-	t, err := s.Submit(s.ctx, b)
-	s.must(err)
-	t = s.end(t.ID)
-	s.wants(t, task.Timeout, task.ReasonDeadline)
-	if got := string(s.all(t.ID, task.Stdout)); !strings.Contains(got, "before") {
-		s.Errorf("the partial output is lost: %q", got)
+	for limit, said := 0.5, false; !said; limit *= 2 {
+		gate := fakeclaude.NewGate(s.T)
+		b := s.submission("[[text before]]" + gate.Directive())
+		b.Spec.TimeoutSeconds = limit
+		t, err := s.Submit(s.ctx, b)
+		s.must(err)
+		ctx, stop := context.WithCancel(s.ctx)
+		reached := make(chan bool, 1)
+		go func() {
+			_, err := gate.Reached(ctx)
+			reached <- err == nil
+		}()
+		t = s.end(t.ID)
+		stop()
+		s.wants(t, task.Timeout, task.ReasonDeadline)
+		said = <-reached
+		if got := string(s.all(t.ID, task.Stdout)); said && !strings.Contains(got, "before") {
+			s.Errorf("the partial output is lost: %q", got)
+		}
 	}
 }
 

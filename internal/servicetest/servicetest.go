@@ -25,7 +25,8 @@ import (
 // Open gives a fresh service with that many jobs; it ends with the test.
 type Open func(t *testing.T, jobs int) engine.Service
 
-const patience = time.Minute
+// patience bounds what takes long only if it hangs, however busy the machine is.
+const patience = 5 * time.Minute
 
 // suite is one test's service with a project and a fake claude.
 type suite struct {
