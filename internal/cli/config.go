@@ -24,6 +24,7 @@ import (
 // anywhere is refused as a whole.
 type config struct {
 	path     string // "": there is no place for one
+	there    bool   // the file could be read
 	homed    func(path string) string
 	settings map[string]value
 	defaults map[string]any
@@ -50,14 +51,42 @@ func (a *app) config() (config, error) {
 	if c.path == "" {
 		return c, nil
 	}
-	data, err := os.ReadFile(c.path)
-	switch missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR); {
-	case missing && c.path == usual:
+	data, err := readPlain(c.path)
+	if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) && c.path == usual {
 		return c, nil
-	case err != nil:
-		return c, badInput(fmt.Sprintf("the settings file: %v", err), "Name a file that can be read with --config or CCTASK_CONFIG, or leave both out.")
+	}
+	if c.there = err == nil; !c.there {
+		return c, &task.Error{
+			Code: task.CodeInvalid, Message: fmt.Sprintf("the settings file %s (%s)", c.path, cmp.Or(named.from, "its usual place")), Err: err,
+			Hint: "Name a plain file that can be read with --config or CCTASK_CONFIG, or leave both out.",
+		}
 	}
 	return c, c.read(data)
+}
+
+// maxConfig bounds the settings file.
+const maxConfig = 1 << 20
+
+// readPlain reads a file that others can read again by its name, now and later:
+// the owner and its successors do. A pipe would hang them all, and what the shell
+// names /dev/fd/63 is another file for each process, or none.
+func readPlain(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular(), strings.HasPrefix(path, "/dev/"), strings.HasPrefix(path, "/proc/"):
+		return nil, errors.New("is not a plain file")
+	case info.Size() > maxConfig:
+		return nil, fmt.Errorf("has %d bytes, more than 1 MiB", info.Size())
+	}
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(path)
+	}
+	if failed := (*fs.PathError)(nil); errors.As(err, &failed) {
+		err = failed.Err // the caller names the path
+	}
+	return data, err
 }
 
 // read takes the values from the one parser and their places from the other.

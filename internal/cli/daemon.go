@@ -84,9 +84,6 @@ func (a *app) daemon(ctx context.Context, detached bool) error {
 	if detached {
 		log = logger(newOwnerLog(s.dir), s.owner.LogLevel)
 	}
-	if broken != nil {
-		log.Error().Err(broken).Msg("new tasks are refused")
-	}
 	log.Info().Int("pid", os.Getpid()).Str("dir", s.dir).Str("version", version()).Msg("owner starts")
 	o, err := a.open(ctx, s, ipc.PhaseStarting, log)
 	if err != nil {

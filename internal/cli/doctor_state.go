@@ -124,6 +124,9 @@ func (d *doctor) checkOwner(ctx context.Context) finding {
 		return f
 	}
 	d.tasks = ownersTasks{client, ctx}
+	if h.Notice != "" {
+		return problem("", "%s", h.Notice)
+	}
 	if h.Version != version() {
 		return note("The next task that is started makes it hand over; running tasks go on.",
 			"process %d has version %s, this is %s", h.PID, h.Version, version())

@@ -28,9 +28,10 @@ var (
 // A daemon serves it over the socket, an --embedded front calls it.
 type owner struct {
 	*engine.Engine
-	dir  string
-	lock *ipc.Owner
-	db   *storage.DB
+	dir    string
+	lock   *ipc.Owner
+	db     *storage.DB
+	policy ownerPolicy
 }
 
 // relaunch tells a runner how to start this owner again.
@@ -55,15 +56,19 @@ func (a *app) open(ctx context.Context, s settings, phase string, log zerolog.Lo
 	if err != nil {
 		return nil, err
 	}
-	o := &owner{dir: s.dir, lock: lock}
-	if err := o.start(s, phase, log, a.policy); err != nil {
+	o := &owner{dir: s.dir, lock: lock, policy: ownerPolicy{read: a.config}}
+	lock.Notice = o.policy.notice
+	if err := o.start(s, phase, log); err != nil {
 		return nil, errors.Join(err, o.close())
 	}
 	return o, nil
 }
 
-func (o *owner) start(s settings, phase string, log zerolog.Logger, policy func() (task.Policy, error)) error {
-	var err error
+func (o *owner) start(s settings, phase string, log zerolog.Logger) error {
+	_, err := o.policy.now()
+	if err != nil {
+		log.Error().Err(err).Msg("new tasks are refused")
+	}
 	o.db, err = storage.Open(s.dir, storage.Options{App: version()})
 	if err != nil {
 		return err
@@ -71,7 +76,7 @@ func (o *owner) start(s settings, phase string, log zerolog.Logger, policy func(
 	cfg := engine.Config{
 		Dir: s.dir, Jobs: s.owner.Jobs, Log: log, Spare: spareOwner(s.dir),
 		Keep:   task.KeepPolicy{Age: s.owner.KeepAge, Count: s.owner.KeepCount, Size: s.owner.KeepSize},
-		Policy: policy,
+		Policy: o.policy.now,
 	}
 	if phase != ipc.PhaseEmbedded {
 		exe, err := os.Executable()
@@ -84,12 +89,6 @@ func (o *owner) start(s settings, phase string, log zerolog.Logger, policy func(
 	}
 	o.Engine, err = engine.New(cfg, o.db, &runner.Launcher{})
 	return err
-}
-
-// policy is what the settings file says now: an edit counts at once.
-func (a *app) policy() (task.Policy, error) {
-	c, err := a.config()
-	return c.policy, err
 }
 
 // close lets go in the reverse order: whoever gets the lock next finds the

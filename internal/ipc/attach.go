@@ -46,10 +46,17 @@ func (c *Client) detach(a *attachment) {
 	a.close()
 }
 
-// warn tells once that the running owner has other settings than were asked for.
+// warn tells once what the owner has to say, and that it has other settings than
+// were asked for.
 func (c *Client) warn(h Hello) {
 	d := c.cfg.Settings.differences(h.Settings, c.cfg.Explicit)
-	if d != "" && c.warned.CompareAndSwap(false, true) {
+	if h.Notice == "" && d == "" || !c.warned.CompareAndSwap(false, true) {
+		return
+	}
+	if h.Notice != "" {
+		c.cfg.Warn(h.Notice)
+	}
+	if d != "" {
 		c.cfg.Warn(fmt.Sprintf("the running owner (process %d) has %s; to change it: `cctask daemon stop`, then the same command again (running tasks go on)", h.PID, d))
 	}
 }

@@ -60,7 +60,11 @@ func newServer(o *Owner, b Backend) *server {
 
 func (s *server) hello() Hello {
 	st := s.b.Stats()
-	return Hello{Lock: s.o.Record(), Live: st.Live, Queued: st.Queued, Uptime: time.Since(s.began)}
+	h := Hello{Lock: s.o.Record(), Live: st.Live, Queued: st.Queued, Uptime: time.Since(s.began)}
+	if s.o.Notice != nil {
+		h.Notice = s.o.Notice()
+	}
+	return h
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -173,6 +173,8 @@ type Owner struct {
 	Idle time.Duration
 	// Log takes lines for the owner's log; nil: none.
 	Log func(line string)
+	// Notice is what every front is told when it comes; nil or "": nothing.
+	Notice func() string
 
 	dir   string
 	bound os.FileInfo // of the socket; set before anything is served

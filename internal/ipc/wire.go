@@ -30,6 +30,7 @@ type Hello struct {
 	Live   int           `json:"live"`
 	Queued int           `json:"queued"`
 	Uptime time.Duration `json:"uptime"` // nanoseconds
+	Notice string        `json:"notice,omitempty"`
 }
 
 type none struct{}

@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"sync"
+
+	"cctask/engine/task"
+)
+
+// ownerPolicy is the policy of an owner: what its settings file says now, so that
+// an edit counts at once. The file is that of the command which started the owner,
+// and everybody's tasks go through it: once it is gone, what was read last holds.
+type ownerPolicy struct {
+	read func() (config, error)
+
+	mu   sync.Mutex
+	last config // the last that could be read; its path is "" before
+	gone bool   // it cannot be read any more
+}
+
+func (p *ownerPolicy) now() (task.Policy, error) {
+	c, err := p.read()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// A missing file at the usual place is no error, and lifts no policy either.
+	if p.gone = p.last.there && !c.there; p.gone {
+		return p.last.policy, nil
+	}
+	if err != nil {
+		return task.Policy{}, &task.Error{
+			Code: task.CodeInvalid, Message: "the owner has no policy", Err: err,
+			Hint: p.cure(c.path),
+		}
+	}
+	p.last = c
+	return c.policy, nil
+}
+
+// notice is what fronts are told while the file is of no use.
+func (p *ownerPolicy) notice() string {
+	_, err := p.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case err != nil:
+		return fmt.Sprintf("new tasks are refused: %v. %s", err, task.HintOf(err))
+	case p.gone:
+		return fmt.Sprintf("the settings file %s cannot be read any more: its policy holds as it was read last. %s", p.last.path, p.cure(p.last.path))
+	}
+	return ""
+}
+
+func (p *ownerPolicy) cure(path string) string {
+	return fmt.Sprintf("The command that started the owner (process %d) named %s: put it right, or end that owner with `cctask daemon stop`. "+
+		"The next command then starts one with its own settings, and running tasks go on.", os.Getpid(), path)
+}
