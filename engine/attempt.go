@@ -18,11 +18,13 @@ import (
 // removal of its run directory. Its goroutine takes the steps; others may
 // only stop it, look at its progress and read its output.
 type attempt struct {
-	e    *Engine
-	id   task.ID
-	n    int
-	spec *task.Spec // as it was launched; nil when adopted
-	env  []string   // kept for a fresh start after a lost session; nil when adopted
+	e  *Engine
+	id task.ID
+	// absent is set once the task has waited in vain for its claude.
+	absent error
+	n      int
+	spec   *task.Spec // as it was launched; nil when adopted
+	env    []string   // kept for a fresh start after a lost session; nil when adopted
 
 	before  <-chan struct{} // closed when the attempt before has started
 	started chan struct{}   // closed when this one has, or never will
@@ -35,8 +37,12 @@ type attempt struct {
 	progressAt time.Time
 }
 
-// errGone says that the task left the queue another way.
-var errGone = errors.New("task left the queue")
+var (
+	// errGone says that the task left the queue another way.
+	errGone = errors.New("task left the queue")
+	// errHeld says that it stays in it, since its claude is not there.
+	errHeld = errors.New("task waits for its claude")
+)
 
 // run takes an attempt through its steps. Each step is durable before the next
 // begins; recover repairs a crash between any two.
@@ -53,7 +59,7 @@ func (a *attempt) start() bool {
 	t, rec, err := a.claim()
 	if err != nil {
 		<-a.before
-		if !errors.Is(err, errGone) && a.e.ctx.Err() == nil {
+		if !errors.Is(err, errGone) && !errors.Is(err, errHeld) && a.e.ctx.Err() == nil {
 			a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("claim")
 		}
 		return false
@@ -74,6 +80,9 @@ func (a *attempt) claim() (task.Task, task.Attempt, error) {
 	t, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
 		if t.Status != task.Queued {
 			return errGone
+		}
+		if err := a.mayClaim(t); err != nil {
+			return err
 		}
 		a.e.claim(t.ID)
 		var err error
@@ -110,9 +119,12 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Record, error) {
 	if err != nil {
 		return runner.Record{}, &runner.SpawnError{Op: "read the environment", Err: err.Error()}
 	}
-	// The same checks as at submission: what vanished since is told apart from
+	if a.absent != nil {
+		return runner.Record{}, a.absent
+	}
+	// The same check as at submission: what vanished since is told apart from
 	// a fault of the launch.
-	if err := errors.Join(checkDir("working_dir", t.Spec.WorkingDir), checkClaude(t.Spec.Claude)); err != nil {
+	if err := checkDir("working_dir", t.Spec.WorkingDir); err != nil {
 		return runner.Record{}, &runner.SpawnError{Op: "look before the launch", Err: err.Error()}
 	}
 	p, err := e.policy()
@@ -216,46 +228,6 @@ func (a *attempt) attach(r *runner.Run) {
 	}
 }
 
-// notStarted ends or requeues an attempt whose claude never ran.
-func (a *attempt) notStarted(cause error) {
-	var spawn *runner.SpawnError
-	// Too few processes are the machine's lack, and not the task's fault.
-	spawned := errors.As(cause, &spawn) && spawn.Op != "fork"
-	again := !spawned && (spawn != nil || errors.Is(cause, runner.ErrNotStarted))
-	if again {
-		a.e.stall()
-		a.e.log.Warn().Err(cause).Str("task", string(a.id)).Msg("not started; queued again")
-	}
-	_, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
-		rec, err := a.e.store.Attempt(t.ID, a.n)
-		if err != nil {
-			return err
-		}
-		w.Attempts = []task.Attempt{rec}
-		end := &w.Attempts[0]
-		switch {
-		case t.CancelRequested || errors.Is(cause, errCancelled):
-			end.Status, end.Reason, end.Message = task.Cancelled, task.ReasonCancelled, "cancelled before it started"
-		case errors.Is(cause, task.ErrPolicy):
-			end.Status, end.Reason, end.Message = task.Failed, task.ReasonPolicy, cause.Error()
-		case spawned:
-			end.Status, end.Reason, end.Message = task.Failed, task.ReasonSpawnFailed, spawn.Error()
-		case again:
-			end.Status, end.Message = task.Queued, "waits for the machine: "+cause.Error()
-		default:
-			end.Status, end.Reason, end.Message = task.Failed, task.ReasonSpawnFailed, cause.Error()
-		}
-		t.Reason, t.Message = end.Reason, end.Message
-		if end.Status != task.Queued {
-			end.FinishedAt, w.DropEnv = w.At, true
-		}
-		return t.Become(end.Status, w.At, end.Message)
-	})
-	if err != nil {
-		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("record a failed launch")
-	}
-}
-
 // running is step 4. The environment goes in the same commit, unless the task may
 // start by itself again.
 func (a *attempt) running(at time.Time) error {
@@ -283,9 +255,9 @@ func (a *attempt) running(at time.Time) error {
 		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("record a started task")
 		return err
 	}
-	a.e.mu.Lock()
-	a.e.failures = 0
-	a.e.mu.Unlock()
+	if a.spec != nil {
+		a.e.over(a.spec.Claude)
+	}
 	return nil
 }
 

@@ -63,7 +63,7 @@ func BenchmarkQueue(b *testing.B) {
 
 // waits makes a queued task of a filled one.
 func waits(t *task.Task, spec task.Spec) task.Write {
-	q := task.Task{ID: t.ID, Seq: t.Seq, Attempt: 1, CreatedAt: t.CreatedAt, Spec: spec, SessionID: t.SessionID}
+	q := task.Task{ID: t.ID, Seq: t.Seq, Attempt: 1, CreatedAt: t.CreatedAt, Spec: spec, SessionID: t.SessionID, PromptBytes: 1, PromptHead: "x"}
 	if err := q.Become(task.Queued, t.CreatedAt, ""); err != nil {
 		panic(err)
 	}

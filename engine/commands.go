@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -248,8 +249,5 @@ func (e *Engine) mayRunAgain(t *task.Task, a Again) error {
 	if err := checkDir("working_dir", t.Spec.WorkingDir); err != nil {
 		return err
 	}
-	if a.Claude != "" {
-		return checkClaude(a.Claude)
-	}
-	return checkClaude(t.Spec.Claude)
+	return checkClaude(cmp.Or(a.Claude, t.Spec.Claude), a.Env)
 }

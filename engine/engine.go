@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -28,8 +29,11 @@ type Config struct {
 	// none. Opaque here; nil: a runner starts none.
 	Owner json.RawMessage
 	Grace time.Duration // between SIGTERM and SIGKILL; 0: 5 s
-	Spare runner.Spare  // processes that no sweep may touch
-	Log   zerolog.Logger
+	// Patience is how long a task waits at the head of the queue for a claude
+	// that is not there any more; 0: two minutes.
+	Patience time.Duration
+	Spare    runner.Spare // processes that no sweep may touch
+	Log      zerolog.Logger
 }
 
 // Launcher starts runners; *runner.Launcher implements it.
@@ -64,7 +68,7 @@ type Engine struct {
 	versions map[task.ID]uint64
 	seq      uint64
 	draining bool
-	failures int // launches in a row that failed for a reason of the machine's
+	holds    map[obstacle]*hold // what keeps tasks waiting since a launch failed
 }
 
 var _ Service = (*Engine)(nil)
@@ -74,9 +78,10 @@ func New(cfg Config, store Store, l Launcher) (*Engine, error) {
 	if cfg.Jobs <= 0 {
 		cfg.Jobs = DefaultJobs()
 	}
+	cfg.Patience = cmp.Or(cfg.Patience, 2*time.Minute)
 	e := &Engine{
 		cfg: cfg, store: store, runs: l, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
-		wake: make(chan struct{}, 1), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{},
+		wake: make(chan struct{}, 1), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{},
 		sched: newSchedule(limits{jobs: cfg.Jobs, startups: max(2, runtime.NumCPU())}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
@@ -181,7 +186,7 @@ func (e *Engine) change(id task.ID, f func(t *task.Task, w *task.Write) error) (
 func (e *Engine) changed(t *task.Task) {
 	e.mu.Lock()
 	if t.Status == task.Queued {
-		e.sched.add(&waiter{id: t.ID, seq: t.Seq})
+		e.sched.add(waiterOf(t))
 	} else {
 		e.sched.remove(t.ID)
 	}

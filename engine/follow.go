@@ -88,7 +88,7 @@ func (a *attempt) followOnce() error {
 		case <-tick.C:
 			if err := f.look(); err != nil {
 				a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("read or seal the output; trying again")
-				tick.Reset(stallTime) // the log must not fill a full disk
+				tick.Reset(machinePauses.first) // the log must not fill a full disk
 			} else {
 				tick.Reset(followEvery)
 			}

@@ -10,14 +10,6 @@ import (
 // bound by the processor, so only as many as there are cores may start at once.
 const gateTime = 2 * time.Second
 
-// The pool rests after a launch that failed for a reason of the machine's (disk
-// full, no more processes) before it tries again: for stallTime, and twice as
-// long after each further one, since each try is two lines of a task's history.
-const (
-	stallTime = 2 * time.Second
-	stallMax  = time.Minute
-)
-
 // dispatch starts what choose picks, whenever something has changed or a time has come.
 func (e *Engine) dispatch() {
 	// Each attempt waits with its running status for the one before, so that
@@ -82,21 +74,9 @@ func (e *Engine) release(a *attempt) {
 	e.poke()
 }
 
-// machine is what holds up every task after a launch that failed for a reason of
-// the machine's: the next one would meet the same.
-var machine = obstacle{kind: task.WaitStartingUp}
-
-// stall lets nothing start for a while after such a launch.
-func (e *Engine) stall() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	now := time.Now()
-	if e.sched.closes(machine, now) {
-		return // launches that failed together are one failure
-	}
-	wait := min(stallTime<<min(e.failures, 10), stallMax)
-	e.failures++
-	e.sched.close(machine, closure{until: now.Add(wait)})
+// waiterOf is a queued task as the scheduler knows it.
+func waiterOf(t *task.Task) *waiter {
+	return &waiter{id: t.ID, seq: t.Seq, class: class{claude: t.Spec.Claude}}
 }
 
 // claim takes the task off the queue, where a retry may have put it again since

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +67,7 @@ func (e *Engine) fill(t task.Task) task.Task {
 	a := e.live[t.ID]
 	if t.Status == task.Queued {
 		t.QueuePosition = e.sched.position(t.ID)
+		t.Message = cmp.Or(e.heldBy(t.Spec.Claude), t.Message)
 	}
 	e.mu.Unlock()
 	if a != nil && t.Status.Live() {

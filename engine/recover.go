@@ -122,7 +122,7 @@ func factsOf(t *task.Task, fr *foundRun) facts {
 		switch fr.rec.State {
 		case runner.StateIntent, runner.StateRunning:
 			f.intent = true
-		case runner.StateEnded, runner.StateSpawnFailed:
+		case runner.StateEnded:
 			f.intent, f.final = true, true
 		}
 	}

@@ -121,7 +121,7 @@ func check(s Submission) error {
 			return err
 		}
 	}
-	return checkClaude(s.Spec.Claude)
+	return checkClaude(s.Spec.Claude, s.Env)
 }
 
 func checkDir(field, dir string) error {
@@ -134,18 +134,6 @@ func checkDir(field, dir string) error {
 	}
 	if err := unix.Access(dir, unix.R_OK|unix.X_OK); err != nil {
 		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s: %s cannot be read: %v", field, dir, err), Hint: "Change its mode, or name a directory that you can read."}
-	}
-	return nil
-}
-
-func checkClaude(path string) error {
-	const hint = "Install Claude Code (npm install -g @anthropic-ai/claude-code), or set CCTASK_CLAUDE to its path."
-	fi, err := os.Stat(path)
-	if err != nil {
-		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("claude: %v", err), Hint: hint}
-	}
-	if !fi.Mode().IsRegular() || unix.Access(path, unix.X_OK) != nil {
-		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("claude: %s is not an executable file", path), Hint: hint}
 	}
 	return nil
 }

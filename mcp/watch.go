@@ -101,6 +101,9 @@ func progressText(t task.Task, now time.Time) string {
 		if v.QueuePosition > 0 {
 			text += fmt.Sprintf(" · position %d", v.QueuePosition)
 		}
+		if v.StatusMessage != "" {
+			text += " · " + clip(v.StatusMessage, 200)
+		}
 		return text
 	}
 	parts := []string{"starting"}

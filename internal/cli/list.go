@@ -154,9 +154,29 @@ func (a *app) printList(ctx context.Context, svc engine.Service, l lister) error
 		if _, err := io.WriteString(a.Stdout, text); err != nil {
 			return fmt.Errorf("print the list: %w", err)
 		}
+		fmt.Fprint(a.Stderr, waiting(page.Tasks))
 	}
 	if page.NextCursor != "" {
 		fmt.Fprintf(a.Stderr, "More: --cursor %s\n", page.NextCursor)
 	}
 	return nil
+}
+
+// waiting says once each for what the queued tasks wait beside their turn.
+func waiting(tasks []task.Task) string {
+	counts := map[string]int{}
+	var whys []string
+	for _, t := range tasks {
+		if t.Status != task.Queued || !says(t) {
+			continue
+		}
+		if counts[t.Message]++; counts[t.Message] == 1 {
+			whys = append(whys, t.Message)
+		}
+	}
+	var b strings.Builder
+	for _, why := range whys {
+		fmt.Fprintf(&b, "%s: %s\n", plural(counts[why], "queued task"), oneLine(why))
+	}
+	return b.String()
 }

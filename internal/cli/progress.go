@@ -80,6 +80,9 @@ func (p *progress) line(now time.Time) string {
 	switch {
 	case t.Status == task.Queued && t.QueuePosition > 0:
 		parts = append(parts, fmt.Sprintf("%d in the queue", t.QueuePosition))
+		if says(t) {
+			parts = append(parts, oneLine(t.Message))
+		}
 	case t.Status.Live() && !t.StartedAt.IsZero():
 		parts[0] += " " + clock(now.Sub(t.StartedAt))
 	}

@@ -118,7 +118,7 @@ func (m *model) doing(t task.Task) string {
 	case t.CancelRequested && !t.Status.Ended():
 		return "being cancelled"
 	case t.Status == task.Queued:
-		return fmt.Sprintf("%d in the queue", t.QueuePosition)
+		return human.OneLine(fmt.Sprintf("%d in the queue%s", t.QueuePosition, because(t)))
 	case t.Status == task.Completed:
 		return task.Ago(t.FinishedAt, m.now)
 	case t.Status.Ended():
@@ -127,6 +127,14 @@ func (m *model) doing(t task.Task) string {
 		return "starting"
 	}
 	return human.OneLine(cmp.Or(p.Retrying, p.LastTool, p.LastText))
+}
+
+// because is what a queued task waits for beside its turn.
+func because(t task.Task) string {
+	if t.Message == "" {
+		return ""
+	}
+	return ", " + t.Message
 }
 
 // name is what a person calls a task.

@@ -142,7 +142,7 @@ func (l *logPane) empty(t task.Task) string {
 	case l.err != nil:
 		return human.OneLine(l.err.Error())
 	case t.Status == task.Queued:
-		return fmt.Sprintf("waiting, %d in the queue", t.QueuePosition)
+		return fmt.Sprintf("waiting, %d in the queue%s", t.QueuePosition, because(t))
 	case !l.read:
 		return "reading the log …"
 	case t.Status.Ended():

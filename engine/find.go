@@ -1,0 +1,116 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"cctask/engine/task"
+)
+
+func checkClaude(file string, env []string) error {
+	err := findClaude(file, func() ([]string, error) { return env, nil })
+	if err == nil {
+		return nil
+	}
+	return &task.Error{
+		Code: task.CodeInvalid, Message: "claude: " + err.Error(),
+		Hint: "Install Claude Code (npm install -g @anthropic-ai/claude-code), or set CCTASK_CLAUDE to its path.",
+	}
+}
+
+// findClaude tells what keeps the system from starting a file, as far as a look
+// at it can tell. env is asked for where the file leaves it to PATH.
+func findClaude(file string, env func() ([]string, error)) error {
+	fi, err := os.Stat(file)
+	switch {
+	case err != nil:
+		return plain(file, err)
+	case !fi.Mode().IsRegular() || unix.Access(file, unix.X_OK) != nil:
+		return fmt.Errorf("%s is not an executable file", file)
+	case fi.Size() == 0:
+		return fmt.Errorf("%s is empty", file)
+	}
+	head, err := readHead(file)
+	if err != nil {
+		return nil // one may execute what one may not read
+	}
+	line, script := strings.CutPrefix(head, "#!")
+	if !script {
+		if strings.ContainsRune(head, 0) {
+			return nil // a binary
+		}
+		return fmt.Errorf("%s is a script without a first line that names its interpreter, such as #!/bin/sh", file)
+	}
+	line, _, _ = strings.Cut(line, "\n")
+	return findInterpreter(file, strings.Fields(line), env)
+}
+
+// readHead gives as much of a file as the system looks at to tell how to start it.
+func readHead(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	head := make([]byte, 256)
+	n, err := io.ReadFull(f, head)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return string(bytes.Clone(head[:n])), err
+}
+
+// findInterpreter looks for the words of a script's first line: a path, or a
+// name that env looks up.
+func findInterpreter(script string, words []string, env func() ([]string, error)) error {
+	if len(words) == 0 || !path.IsAbs(words[0]) {
+		return nil // the system may know better
+	}
+	if _, err := os.Stat(words[0]); err != nil {
+		return fmt.Errorf("%s needs %w", script, plain(words[0], err))
+	}
+	name := words[1:]
+	if len(name) > 1 && name[0] == "-S" {
+		name = name[1:]
+	}
+	if path.Base(words[0]) != "env" || len(name) == 0 || strings.ContainsAny(name[0], "-=/") {
+		return nil
+	}
+	vars, err := env()
+	if err != nil {
+		return nil // the launch will tell
+	}
+	dirs := ""
+	for _, v := range vars {
+		if value, ok := strings.CutPrefix(v, "PATH="); ok {
+			dirs = value
+		}
+	}
+	for _, dir := range filepath.SplitList(dirs) {
+		if !path.IsAbs(dir) || unix.Access(filepath.Join(dir, name[0]), unix.X_OK) == nil {
+			return nil
+		}
+	}
+	if dirs == "" {
+		return nil // env has a PATH of its own then
+	}
+	return fmt.Errorf("%s needs %s, which is nowhere on PATH (%s)", script, name[0], dirs)
+}
+
+// plain is an error of a file without the name of the system call.
+func plain(file string, err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		err = errno
+	}
+	return fmt.Errorf("%s: %w", file, err)
+}
