@@ -132,13 +132,13 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Record, error) {
 		// The person will repair it; until then nothing starts.
 		return runner.Record{}, fmt.Errorf("%w: %w", runner.ErrNotStarted, err)
 	}
-	if t.Spec, err = bounded(t.Spec, p); err != nil {
+	argv, err := e.argv(&t, rec, p)
+	if err != nil {
 		return runner.Record{}, err
 	}
 	a.spec = &t.Spec
 	r, err := a.prepare(rec.N, runner.Launch{
-		Argv:    append([]string{t.Spec.Claude}, claude.Args(options(t.Spec, rec, p.ExtraArgs))...),
-		WorkDir: t.Spec.WorkingDir, Deadline: t.Spec.Timeout(), Grace: e.cfg.Grace,
+		Argv: argv, WorkDir: t.Spec.WorkingDir, Deadline: t.Spec.Timeout(), Grace: e.cfg.Grace,
 		MaxOutput: t.Spec.OutputLimit(), Owner: e.cfg.Owner,
 	}, claude.Stdin(prompt, t.Spec.Literal))
 	if err != nil {

@@ -203,6 +203,9 @@ func (e *Engine) again(a Again, next func(*task.Task, []task.Attempt) (task.Atte
 		if err := e.rebound(t); err != nil {
 			return err
 		}
+		if _, err := left(*t, all); err != nil {
+			return err
+		}
 		rec, err := next(t, all)
 		if err == nil {
 			err = e.sessionFree(rec.SessionID, id)

@@ -182,7 +182,8 @@ func (a *attempt) notStarted(cause error) {
 		switch {
 		case t.CancelRequested || errors.Is(cause, errCancelled):
 			end.Status, end.Reason, end.Message = task.Cancelled, task.ReasonCancelled, "cancelled before it started"
-		case errors.Is(cause, task.ErrPolicy):
+		// A policy that came since may leave less than was used.
+		case errors.Is(cause, task.ErrPolicy), errors.Is(cause, task.ErrConflict):
 			end.Status, end.Reason, end.Message = task.Failed, task.ReasonPolicy, cause.Error()
 		case waits != "":
 			end.Status, end.Message = task.Queued, waits

@@ -77,7 +77,8 @@ func judge(p *claude.Parser, t *task.Task, rec runner.Record, end claude.End) cl
 		return claude.Outcome{Status: string(task.Failed), Reason: string(task.ReasonSpawnFailed), Message: spawn.Error()}
 	}
 	end.ExitCode, end.Signal, end.Stopped = rec.ExitCode, rec.Signal, rec.Stopped
-	end.WantStructured, end.MaxTurns, end.Deadline = len(t.Spec.JSONSchema) > 0, t.Spec.MaxTurns, t.Spec.Timeout()
+	end.WantStructured, end.Deadline = len(t.Spec.JSONSchema) > 0, t.Spec.Timeout()
+	end.MaxTurns, end.MaxBudgetUSD = t.Spec.MaxTurns, t.Spec.MaxBudgetUSD
 	end.Root = os.Geteuid() == 0
 	return p.Judge(end)
 }
@@ -98,7 +99,7 @@ func (a *attempt) settle(n *task.Attempt, out *claude.Outcome, rec runner.Record
 	if !n.StartedAt.IsZero() {
 		n.DurationMS = max(0, n.FinishedAt.Sub(n.StartedAt).Milliseconds())
 	}
-	n.ClaudeVersion, n.Model, n.NumTurns = out.Version, out.Model, out.Turns
+	n.ClaudeVersion, n.Model, n.NumTurns, n.Requests = out.Version, out.Model, out.Turns, out.Requests
 	n.Usage = task.Usage{
 		InputTokens: out.Usage.InputTokens, OutputTokens: out.Usage.OutputTokens,
 		CacheCreationTokens: out.Usage.CacheCreationTokens, CacheReadTokens: out.Usage.CacheReadTokens,

@@ -142,6 +142,11 @@ func (a *attempt) resumeItself(t *task.Task, w *task.Write, all []task.Attempt) 
 		t.Message = end.Message
 		return nil
 	}
+	if _, err := left(*t, append(all[:len(all)-1:len(all)-1], *end)); err != nil {
+		end.Message += "; it does not go on by itself: " + err.Error()
+		t.Message = end.Message
+		return nil
+	}
 	t.Seq = a.e.takeSeq()
 	rec := task.Attempt{Kind: task.Auto, SessionID: end.SessionID, Resumes: true, PromptN: t.Attempt + 1}
 	w.Prompt = &task.Blob{ID: t.ID, Attempt: rec.PromptN, Data: []byte(continuePrompt)}

@@ -39,6 +39,7 @@ type End struct {
 
 	WantStructured bool          // a JSON schema was given
 	MaxTurns       int           // for the message; 0: none
+	MaxBudgetUSD   float64       // for the message; 0: none
 	Deadline       time.Duration // for the message; 0: none
 	Root           bool          // claude ran as root
 }
@@ -55,6 +56,7 @@ type Outcome struct {
 	Result    []byte
 	HasResult bool
 
+	Requests   int   // answers of the model in the main conversation: what --max-turns counts
 	Turns      int   // sum over the run's result events, and messages since the last one
 	Usage      Usage // sum over the run's result events
 	DurationMS int64 // sum over the run's result events, in milliseconds
@@ -79,7 +81,7 @@ type Outcome struct {
 // witnesses. It may be called again as more is known.
 func (p *Parser) Judge(e End) Outcome {
 	o := Outcome{
-		Turns: p.turns + p.messages, Usage: p.usage, DurationMS: p.durationMS,
+		Requests: p.requests, Turns: p.turns + p.messages, Usage: p.usage, DurationMS: p.durationMS,
 		TotalCost: p.totalCost, CostKnown: p.costKnown, CostPartial: p.costKnown && p.messages > 0,
 		OnlyInit:  p.progress.Events == p.inits && p.progress.Skipped == 0,
 		SessionID: p.progress.SessionID, Version: p.progress.Version, Model: p.progress.Model,
@@ -191,6 +193,10 @@ func (p *Parser) judgeError(o *Outcome, e End, ev *event, text string) {
 	case "max_turns":
 		if e.MaxTurns > 0 {
 			text = fmt.Sprintf("reached the limit of %d turns", e.MaxTurns)
+		}
+	case "max_budget":
+		if e.MaxBudgetUSD > 0 {
+			text = fmt.Sprintf("reached the budget of $%v", e.MaxBudgetUSD)
 		}
 	case "usage_limit":
 		o.RetryAt = p.resetAt

@@ -58,6 +58,7 @@ type Parser struct {
 	progress Progress
 	inits    int    // init events
 	messages int    // of the model in the main conversation since the last result
+	requests int    // the same over the whole run
 	message  string // id of the newest of them: its blocks come as events of their own
 
 	last        *event // the last result event
@@ -232,6 +233,7 @@ func (p *Parser) assistant(ev *event, m message) {
 	if !m.synthetic() && (p.messages == 0 || m.ID != p.message) {
 		p.message = m.ID
 		p.messages++
+		p.requests++
 	}
 	p.progress.Turns = p.turns + p.messages
 }

@@ -1,6 +1,9 @@
 package task
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Task is the record of a task: what lists load. Output, answer, prompts and
 // environment lie apart.
@@ -114,12 +117,18 @@ type Attempt struct {
 	CostUSD       float64 `json:"cost_usd"`
 	CostUncertain bool    `json:"cost_uncertain,omitempty"`
 	NumTurns      int     `json:"num_turns"`
-	DurationMS    int64   `json:"duration_ms"`
-	Usage         Usage   `json:"usage"`
-	StdoutBytes   int64   `json:"stdout_bytes"`
-	StderrBytes   int64   `json:"stderr_bytes"`
-	ResultBytes   int64   `json:"result_bytes"`
+	// Requests are the answers of the model: what max_turns counts. num_turns is claude's
+	// own number, in which tools that run side by side are several.
+	Requests    int   `json:"requests,omitempty"`
+	DurationMS  int64 `json:"duration_ms"`
+	Usage       Usage `json:"usage"`
+	StdoutBytes int64 `json:"stdout_bytes"`
+	StderrBytes int64 `json:"stderr_bytes"`
+	ResultBytes int64 `json:"result_bytes"`
 }
+
+// RoundUSD drops what floating point adds to a sum of costs: 0.014000000000000002.
+func RoundUSD(usd float64) float64 { return math.Round(usd*1e6) / 1e6 }
 
 // Usage counts tokens, as claude's result event reports them.
 type Usage struct {

@@ -70,6 +70,7 @@ func Run(t *testing.T, open Open) {
 		{"NoSessionToGoOnWith", 1, (*suite).noSessionToGoOnWith},
 		{"ResumesItself", 1, (*suite).resumesItself},
 		{"ResumesItselfNoMoreThanAllowed", 1, (*suite).resumesItselfNoMoreThanAllowed},
+		{"BoundsAreTheTasks", 1, (*suite).boundsAreTheTasks},
 		{"AgainIsIdempotent", 1, (*suite).againIsIdempotent},
 		{"CompletedIsFinal", 1, (*suite).completedIsFinal},
 		{"Remove", 1, (*suite).remove},

@@ -225,3 +225,46 @@ func (s *suite) resumesItselfNoMoreThanAllowed() {
 	s.must(err)
 	s.wants(s.end(t.ID), task.Completed, "")
 }
+
+// boundsAreTheTasks: what earlier attempts took of max_turns and max_budget_usd
+// is not there for the next one.
+func (s *suite) boundsAreTheTasks() {
+	b := s.submission("[[text one]][[tool Bash]][[tool Bash]][[cost 0.1]][[turns 9]][[error x]]")
+	b.Spec.MaxTurns, b.Spec.MaxBudgetUSD = 5, 0.3
+	t, err := s.Submit(s.ctx, b)
+	s.must(err)
+	s.end(t.ID)
+	told := func(want string) {
+		s.Helper()
+		if got := s.args(); !strings.Contains(got, want) {
+			s.Errorf("claude was started with %s, want %s", got, want)
+		}
+	}
+	told("--max-turns=5 --max-budget-usd=0.3")
+	again := engine.Again{Ref: string(t.ID), Prompt: "[[text two]][[cost 0.2]][[error x]]", Env: s.env()}
+	_, err = s.Resume(s.ctx, again)
+	s.must(err)
+	s.end(t.ID)
+	told("--max-turns=2 --max-budget-usd=0.2")
+	refused := func(option string) {
+		s.Helper()
+		_, resume := s.Resume(s.ctx, again)
+		_, retry := s.Retry(s.ctx, again)
+		for _, err := range []error{resume, retry} {
+			if !errors.Is(err, task.ErrConflict) || !strings.Contains(err.Error(), "used up its "+option) || !strings.Contains(task.HintOf(err), "resume_task_id "+string(t.ID)) {
+				s.Errorf("%v, hint %q", err, task.HintOf(err))
+			}
+		}
+	}
+	refused("max_budget_usd of 0.3")
+	b = s.submission("[[text one]][[kill 9]]")
+	b.Spec.MaxTurns, b.Spec.OnInterrupt = 1, task.OnInterruptResume
+	t, err = s.Submit(s.ctx, b)
+	s.must(err)
+	again.Ref = string(t.ID)
+	t = s.end(t.ID)
+	if s.wants(t, task.Interrupted, task.ReasonInterrupted); len(t.Attempts) != 1 || !strings.Contains(t.Message, "does not go on by itself") {
+		s.Errorf("%d attempts: %s", len(t.Attempts), t.Message)
+	}
+	refused("max_turns of 1")
+}

@@ -1,0 +1,49 @@
+package engine
+
+import (
+	"fmt"
+
+	"cctask/engine/claude"
+	"cctask/engine/task"
+)
+
+// left is a task's specification with what its earlier attempts left of max_turns
+// and max_budget_usd: each run of claude counts its own from nothing. It is
+// refused where nothing is left.
+func left(t task.Task, earlier []task.Attempt) (task.Spec, error) {
+	s := t.Spec
+	spent := func(option string, bound any) error {
+		return &task.Error{
+			Code: task.CodeConflict, Message: fmt.Sprintf("task %s has used up its %s of %v", t.ID, option, bound),
+			Hint: fmt.Sprintf("Start a new task with resume_task_id %s: it goes on in the same session with bounds of its own.", t.ID),
+		}
+	}
+	if s.MaxTurns > 0 {
+		for _, a := range earlier {
+			s.MaxTurns -= a.Requests
+		}
+		if s.MaxTurns <= 0 {
+			return s, spent("max_turns", t.Spec.MaxTurns)
+		}
+	}
+	if s.MaxBudgetUSD > 0 {
+		if s.MaxBudgetUSD = task.RoundUSD(s.MaxBudgetUSD - t.CostUSD); s.MaxBudgetUSD <= 0 {
+			return s, spent("max_budget_usd", t.Spec.MaxBudgetUSD)
+		}
+	}
+	return s, nil
+}
+
+// argv is claude's command line for an attempt, after the policy of this moment
+// was applied to the task.
+func (e *Engine) argv(t *task.Task, rec task.Attempt, p task.Policy) ([]string, error) {
+	all, err := e.store.Attempts(t.ID)
+	if err != nil {
+		return nil, fmt.Errorf("read the earlier attempts: %w", err)
+	}
+	if t.Spec, err = bounded(t.Spec, p); err != nil {
+		return nil, err
+	}
+	s, err := left(*t, all)
+	return append([]string{s.Claude}, claude.Args(options(s, rec, p.ExtraArgs))...), err
+}
