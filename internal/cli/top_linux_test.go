@@ -186,6 +186,10 @@ func TestTopScreens(t *testing.T) {
 		return strings.Contains(screen, " 0 B/s") && strings.Contains(screen, "● Bash") && strings.Contains(screen, "q quit")
 	}
 	golden(t, "80x24", m.until("all of it", still), ids)
+	// The selected row has a name that is cut; all of the row is highlighted.
+	if lit := m.tmux("capture-pane", "-e", "-p"); !regexp.MustCompile(`\x1b\[[0-9;]*7m(\x1b\[[34]9m)*› [^\x1b]*…[^\x1b]*0 B`).MatchString(lit) {
+		t.Errorf("the highlight ends within the row: %q", lit)
+	}
 	m.tmux("resize-window", "-x", "200", "-y", "60")
 	golden(t, "200x60", m.until("the log beside the list", func(s string) bool { return strings.Contains(s, "│") && still(s) }), ids)
 	m.tmux("resize-window", "-x", "80", "-y", "24")
@@ -200,6 +204,7 @@ func TestTopScreens(t *testing.T) {
 	m.shows(`› failed +evil`)
 	m.keys("Enter", "Enter")
 	m.shows(`── evil (.*\n)+✘ `)
+	golden(t, "whole-log", m.shows(`(?s)^[^›]*Enter back[^›]*$`), ids)
 	m.keys("Enter", "Escape")
 	m.shows(`running +flaky-test`)
 	m.keys("g", "c")

@@ -27,15 +27,7 @@ var columns = []column{
 	{"TASK", 0, func(_ *model, t task.Task) string { return name(t) }},
 	{"TURN", -4, func(_ *model, t task.Task) string { return number(turns(t)) }},
 	{"LAST TOOL", 0, func(m *model, t task.Task) string { return m.doing(t) }},
-	{"TIME", -6, func(m *model, t task.Task) string {
-		switch d := t.Elapsed(m.now); {
-		case t.Status.Live():
-			return human.Clock(d)
-		case d > 0:
-			return human.Duration(d)
-		}
-		return ""
-	}},
+	{"TIME", -6, func(m *model, t task.Task) string { return m.elapsed(t) }},
 	{"COST", -8, func(_ *model, t task.Task) string {
 		if usd := spent(t); usd > 0 {
 			return human.Cost(usd)
@@ -135,6 +127,17 @@ func because(t task.Task) string {
 		return ""
 	}
 	return ", " + t.Message
+}
+
+// elapsed is how long a task has run, without what would change ten times a second.
+func (m *model) elapsed(t task.Task) string {
+	switch d := t.Elapsed(m.now); {
+	case t.Status.Live():
+		return human.Clock(d)
+	case d > 0:
+		return human.Duration(d)
+	}
+	return ""
 }
 
 // name is what a person calls a task.

@@ -416,6 +416,58 @@ func TestWithoutColour(t *testing.T) {
 	}
 }
 
+// TestHighlightCoversTheRow, also behind cells that were cut.
+func TestHighlightCoversTheRow(t *testing.T) {
+	t.Parallel()
+	for _, width := range []int{60, 80, 200} {
+		s := open(t, width, 24, newTask(1, task.Running, strings.Repeat("long ", 30)))
+		s.svc.tasks[0].Progress.LastTool = strings.Repeat("tool ", 30)
+		s.refresh()
+		for line := range strings.SplitSeq(s.View().Content, "\n") {
+			if _, row, ok := strings.Cut(line, "\x1b[7m›"); ok {
+				if lit, _, _ := strings.Cut(row, "\x1b"); !strings.Contains(lit, "$0.2500") || strings.Count(lit, "…") < 2 {
+					t.Errorf("at %d only this is highlighted: %q", width, lit)
+				}
+			}
+		}
+	}
+}
+
+// TestTimesAgree: the panel says what the row says.
+func TestTimesAgree(t *testing.T) {
+	t.Parallel()
+	quick := newTask(1, task.Completed, "one")
+	quick.DurationMS = 364
+	s := open(t, 80, 24, quick)
+	if n := strings.Count(s.text(), "364ms"); n != 2 {
+		t.Errorf("364ms stands %d times:\n%s", n, s.text())
+	}
+}
+
+// TestCostOfThoseInSight: where there are more tasks than top looks at, the sum
+// says so, as far as there is room.
+func TestCostOfThoseInSight(t *testing.T) {
+	t.Parallel()
+	for width, want := range map[int]string{80: "$1.5000+  0 B/s", 120: "$1.5000 in the newest 6  0 B/s"} {
+		s := several(t, width, 24)
+		s.lacks("$1.5000+", "newest")
+		s.more["ended"] = true
+		s.shows("[all 6+]", "ended 2+", want)
+	}
+}
+
+// TestFooterOfTheWholeLog offers the way back.
+func TestFooterOfTheWholeLog(t *testing.T) {
+	t.Parallel()
+	s := several(t, 80, 24)
+	s.shows("Enter log")
+	s.press("enter")
+	s.shows("Enter back")
+	s.lacks("Enter log")
+	s.press("enter")
+	s.shows("Enter log")
+}
+
 // TestQuiet: a screen on which nothing changes is not drawn anew.
 func TestQuiet(t *testing.T) {
 	t.Parallel()

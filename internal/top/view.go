@@ -118,7 +118,10 @@ func (m *model) cut(text string, width int) string {
 	if width > 0 {
 		b.WriteString("…")
 	}
-	return b.String() + "\x1b[0m"
+	if strings.Contains(b.String(), "\x1b") { // else it would end the look of what it stands in
+		b.WriteString("\x1b[0m")
+	}
+	return b.String()
 }
 
 // single takes from emoji what joins and varies them: terminals do not agree on
@@ -155,15 +158,13 @@ func (m *model) spread(left, right string, width int) string {
 // header tells how many tasks there are, and what they cost and print.
 func (m *model) header() string {
 	left := m.sgr(bold, " cctask ")
+	more := m.more["running"] || m.more["queued"] || m.more["ended"]
 	for i, g := range groups {
-		n, more := 0, m.more[g.name]
+		n, more := 0, m.more[g.name] || i == 0 && more
 		for _, t := range m.tasks {
 			if g.has(t.Status) {
 				n++
 			}
-		}
-		if i == 0 {
-			more = m.more["running"] || m.more["queued"] || m.more["ended"]
 		}
 		text := fmt.Sprintf(" %s %d%s ", g.name, n, map[bool]string{true: "+"}[more])
 		if i == m.group {
@@ -185,7 +186,14 @@ func (m *model) header() string {
 			rate += r.rate(m.now)
 		}
 	}
-	return m.spread(left, fmt.Sprintf("%s  %s/s ", human.Cost(usd), human.Bytes(rate)), m.width)
+	cost, speed := human.Cost(usd), fmt.Sprintf("  %s/s ", human.Bytes(rate))
+	if more {
+		wide := fmt.Sprintf("%s in the newest %d", cost, len(m.tasks))
+		if cost += "+"; m.method.StringWidth(left+wide+speed) <= m.width {
+			cost = wide
+		}
+	}
+	return m.spread(left, cost+speed, m.width)
 }
 
 // footer is the last line: a question, what came of a key, or the keys.
@@ -204,8 +212,11 @@ func (m *model) footer() string {
 	}
 	var hints []string
 	for _, k := range keys {
-		if k.short != "" {
-			hints = append(hints, m.sgr(bold, k.key)+" "+k.short)
+		if short := k.short; short != "" {
+			if m.full && k.key == "Enter" {
+				short = "back"
+			}
+			hints = append(hints, m.sgr(bold, k.key)+" "+short)
 		}
 	}
 	return " " + strings.Join(hints, "  ")
@@ -216,6 +227,7 @@ func (m *model) helpPage(height int) []string {
 	for _, k := range keys {
 		lines = append(lines, "  "+m.sgr(cyan, m.cell(k.key, 12))+k.long)
 	}
+	lines = append(lines, "", "  + behind a number: there are more tasks than are looked at here; `cctask list --all` has them.")
 	return lines[:min(len(lines), height)]
 }
 
@@ -256,8 +268,8 @@ func (m *model) facts(t task.Task) []string {
 	if t.Status.Ended() {
 		words = append(words, task.Ago(t.FinishedAt, m.now))
 	}
-	if d := t.Elapsed(m.now); d > 0 {
-		words = append(words, human.Clock(d))
+	if d := m.elapsed(t); d != "" {
+		words = append(words, d)
 	}
 	if t.Attempt > 1 {
 		words = append(words, fmt.Sprintf("attempt %d", t.Attempt))
