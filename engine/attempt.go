@@ -140,6 +140,7 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Record, error) {
 	r, err := a.prepare(rec.N, runner.Launch{
 		Argv: argv, WorkDir: t.Spec.WorkingDir, Deadline: t.Spec.Timeout(), Grace: e.cfg.Grace,
 		MaxOutput: t.Spec.OutputLimit(), Owner: e.cfg.Owner,
+		Umask: t.Limits.Umask, NoFile: t.Limits.NoFile, Nice: t.Limits.Nice,
 	}, claude.Stdin(prompt, t.Spec.Literal))
 	if err != nil {
 		return runner.Record{}, fmt.Errorf("%w: make the run directory: %w", runner.ErrNotStarted, err)

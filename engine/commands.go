@@ -217,7 +217,7 @@ func (e *Engine) again(a Again, next func(*task.Task, []task.Attempt) (task.Atte
 		if rec.PromptN == t.Attempt+1 {
 			w.Prompt = &task.Blob{ID: id, Attempt: rec.PromptN, Data: []byte(a.Prompt)}
 		}
-		t.Seq, w.Env = seq, environment(a.Env)
+		t.Seq, t.Limits, w.Env = seq, a.Limits, environment(a.Env)
 		if a.Claude != "" {
 			t.Spec.Claude = a.Claude
 		}

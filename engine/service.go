@@ -48,18 +48,20 @@ type Submission struct {
 	Prompt string    `json:"prompt"`
 	// Env is the environment for claude: the client's. It is kept encrypted
 	// and only as long as the task may start by itself.
-	Env []string `json:"env"`
+	Env    []string    `json:"env"`
+	Limits task.Limits `json:"limits"`
 	// Key makes a repeated submission return the first one's task.
 	Key string `json:"key"`
 }
 
 // Again asks for another attempt of a task that has ended.
 type Again struct {
-	Ref    string   `json:"ref"`
-	Prompt string   `json:"prompt,omitempty"` // Resume only; "" is a standard one
-	Env    []string `json:"env"`
-	Claude string   `json:"claude,omitempty"` // a newly resolved path; "" keeps the task's
-	Key    string   `json:"key"`              // makes a repeated request a no-op
+	Ref    string      `json:"ref"`
+	Prompt string      `json:"prompt,omitempty"` // Resume only; "" is a standard one
+	Env    []string    `json:"env"`
+	Limits task.Limits `json:"limits"`
+	Claude string      `json:"claude,omitempty"` // a newly resolved path; "" keeps the task's
+	Key    string      `json:"key"`              // makes a repeated request a no-op
 }
 
 // OutputQuery selects a piece of a stream.

@@ -52,7 +52,7 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 	id := task.NewID(now)
 	t := task.Task{
 		ID: id, Spec: spec, PromptBytes: len(s.Prompt), PromptHead: task.Head(s.Prompt),
-		Seq: seq, Attempt: 1, CreatedAt: now, SessionID: cmp.Or(first.SessionID, id.UUID()),
+		Seq: seq, Attempt: 1, Limits: s.Limits, CreatedAt: now, SessionID: cmp.Or(first.SessionID, id.UUID()),
 	}
 	first.SessionID, first.CreatedAt = t.SessionID, now
 	if err := t.Become(task.Queued, now, "submitted"); err != nil {

@@ -39,8 +39,9 @@ type Config struct {
 type Client struct {
 	WorkingDir string   // absolute; where relative paths count from; "": paths must be absolute
 	Nowhere    string   // why WorkingDir is ""
-	Env        []string // for claude
-	Claude     string   // absolute path of the claude binary
+	Env        []string // for claude, as are Limits
+	Limits     task.Limits
+	Claude     string // absolute path of the claude binary
 	// Defaults are options for arguments that are left out.
 	Defaults map[string]any
 }

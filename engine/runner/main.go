@@ -166,19 +166,45 @@ func (r *runner) start() error {
 }
 
 func (r *runner) exec() (int, error) {
-	inherited := unix.Umask(0o077)
-	mask := inherited
-	if r.launch.Umask != 0 {
-		mask = r.launch.Umask
-	}
-	unix.Umask(mask)
-	defer unix.Umask(0o077)
+	defer r.launch.takeOn()()
 	return syscall.ForkExec(r.launch.Argv[0], r.launch.Argv, &syscall.ProcAttr{
 		Dir:   r.launch.WorkDir,
 		Env:   os.Environ(),
 		Files: []uintptr{r.stdin.Fd(), r.stdout.Fd(), r.stderr.Fd()},
 		Sys:   claudeAttr(),
 	})
+}
+
+// takeOn gives this thread, which forks, what claude is to inherit. What may not
+// be had stays as the owner has it.
+func (l Launch) takeOn() (back func()) {
+	mask := unix.Umask(0o077)
+	if l.Umask != nil {
+		mask = *l.Umask
+	}
+	unix.Umask(mask)
+	var files syscall.Rlimit
+	limited := l.NoFile > 0 && syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files) == nil
+	if limited {
+		want := syscall.Rlimit{Cur: l.NoFile, Max: max(files.Max, l.NoFile)}
+		if syscall.Setrlimit(syscall.RLIMIT_NOFILE, &want) != nil {
+			want = syscall.Rlimit{Cur: min(l.NoFile, files.Max), Max: files.Max}
+			_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &want)
+		}
+	}
+	nice, err := Niceness()
+	if l.Nice != nil {
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, *l.Nice)
+	}
+	return func() {
+		unix.Umask(0o077)
+		if limited {
+			_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files)
+		}
+		if l.Nice != nil && err == nil {
+			_ = unix.Setpriority(unix.PRIO_PROCESS, 0, nice)
+		}
+	}
 }
 
 // diagnose finds what a failed exec does not tell: the working directory and

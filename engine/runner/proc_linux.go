@@ -28,6 +28,12 @@ func claudeAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }
 
+// Niceness is this thread's; what the system call gives is never negative.
+func Niceness() (int, error) {
+	n, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	return 20 - n, err
+}
+
 func datasync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
 
 func becomeSubreaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }

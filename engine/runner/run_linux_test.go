@@ -86,13 +86,20 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-func TestUmaskOfClaude(t *testing.T) {
+func TestLimitsOfClaude(t *testing.T) {
 	t.Parallel()
-	l := childLaunch(t, "umask")
-	l.Umask = 0o027
-	r, _ := run(t, l, "")
-	if got := read(t, r.Stdout()); got != "027\n" {
-		t.Errorf("umask %q", got)
+	own, err := Niceness()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mask := range []int{0o027, 0} {
+		l := childLaunch(t, "limits")
+		nice := min(own+3, 19)
+		l.Umask, l.NoFile, l.Nice = &mask, 77, &nice
+		r, _ := run(t, l, "")
+		if got, want := read(t, r.Stdout()), fmt.Sprintf("%03o 77 %d\n", mask, nice); got != want {
+			t.Errorf("umask, open files and niceness are %q, want %q", got, want)
+		}
 	}
 }
 

@@ -37,7 +37,9 @@ type Launch struct {
 	Deadline  time.Duration   // counted from the exec; 0: none
 	Grace     time.Duration   // between SIGTERM and SIGKILL; 0: 5 s
 	MaxOutput int64           // bytes a stream; 0: no limit
-	Umask     int             // claude's file mode mask; 0: the one of the process that launches
+	Umask     *int            // claude's file mode mask; nil: the one of the process that launches
+	NoFile    uint64          // claude's soft limit of open files, where it may be had; 0: the same
+	Nice      *int            // claude's niceness, where it may be had; nil: the same
 	Owner     json.RawMessage // opaque: how to start an owner again, for Hooks.Report
 }
 

@@ -47,6 +47,9 @@ func closeLeaked(last int) error {
 	return nil
 }
 
+// Niceness is this process's.
+func Niceness() (int, error) { return unix.Getpriority(unix.PRIO_PROCESS, 0) }
+
 func startTime(int) uint64 { return 0 }
 
 func (r *runner) sweep() {

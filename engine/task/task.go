@@ -19,6 +19,7 @@ type Task struct {
 
 	Seq     uint64 `json:"seq"`     // the place in the queue, taken at each entry into queued
 	Attempt int    `json:"attempt"` // the number of the current or last attempt, from 1
+	Limits  Limits `json:"limits,omitzero"`
 
 	CreatedAt  time.Time `json:"created_at"`
 	QueuedAt   time.Time `json:"queued_at"`

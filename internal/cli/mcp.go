@@ -49,6 +49,7 @@ const frontMemory = 48 << 20
 
 func (a *app) mcp(ctx context.Context, f httpFlags) error {
 	debug.SetMemoryLimit(frontMemory)
+	callerLimits() // before there are files that the limit of its look could refuse
 	s, err := a.settings()
 	if err != nil {
 		return err
@@ -82,7 +83,7 @@ func (a *app) remoteDefaults() (mcp.Client, error) {
 		return mcp.Client{}, err
 	}
 	claude, err := a.findClaude(s.claude)
-	return mcp.Client{Env: a.Environ(), Claude: claude, Defaults: s.config.defaults, Nowhere: "over HTTP this server does not know your directory"}, err
+	return mcp.Client{Env: a.Environ(), Limits: callerLimits(), Claude: claude, Defaults: s.config.defaults, Nowhere: "over HTTP this server does not know your directory"}, err
 }
 
 // defaults is what this front knows about its client.

@@ -49,7 +49,7 @@ func (a *app) again(ctx context.Context, asJSON bool, call againCall, again engi
 	if err != nil {
 		return err
 	}
-	again.Env, again.Claude = a.Environ(), claude
+	again.Env, again.Limits, again.Claude = a.Environ(), callerLimits(), claude
 	return a.recordAndTell(ctx, asJSON,
 		func(ctx context.Context, svc engine.Service) (task.Task, error) { return call(svc, ctx, again) },
 		func(t task.Task) string {

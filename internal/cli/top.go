@@ -49,7 +49,7 @@ func (a *app) top(ctx context.Context, svc engine.Service, _ []string) error {
 	changes, leave := changesOf(svc)
 	defer leave()
 	err = top.Run(ctx, top.Config{
-		Service: svc, Changes: changes, Again: engine.Again{Env: a.Environ(), Claude: claude},
+		Service: svc, Changes: changes, Again: engine.Again{Env: a.Environ(), Limits: callerLimits(), Claude: claude},
 		In: a.Stdin, Out: a.Stdout, Env: a.Environ(), Colour: a.coloured(a.Stdout),
 	})
 	if errors.Is(err, context.Canceled) {

@@ -92,7 +92,7 @@ func (c *Client) Submit(ctx context.Context, s engine.Submission) (task.Task, er
 	if err := s.Spec.Check(); err != nil {
 		return task.Task{}, err
 	}
-	r := submitRequest{Spec: s.Spec, Prompt: []byte(s.Prompt), Env: convert[[]byte](s.Env), Key: keyOr(s.Key)}
+	r := submitRequest{Spec: s.Spec, Prompt: []byte(s.Prompt), Env: convert[[]byte](s.Env), Limits: s.Limits, Key: keyOr(s.Key)}
 	return call[task.Task](ctx, c, http.MethodPost, "submit", r)
 }
 
@@ -144,7 +144,7 @@ func (c *Client) again(ctx context.Context, verb string, a engine.Again) (task.T
 	if err != nil {
 		return task.Task{}, err
 	}
-	r := againRequest{Ref: string(id), Prompt: []byte(a.Prompt), Env: convert[[]byte](a.Env), Claude: a.Claude, Key: keyOr(a.Key)}
+	r := againRequest{Ref: string(id), Prompt: []byte(a.Prompt), Env: convert[[]byte](a.Env), Limits: a.Limits, Claude: a.Claude, Key: keyOr(a.Key)}
 	return call[task.Task](ctx, c, http.MethodPost, verb, r)
 }
 

@@ -26,7 +26,7 @@ func TestEverythingCrossesTheSocket(t *testing.T) {
 	ctx := within(t, hang)
 	s := engine.Submission{
 		Spec: task.Spec{WorkingDir: "/w", Claude: "/c", Name: "naïve <name>"}, Prompt: "a\x01\xff<&>\r\n🙂 end",
-		Env: []string{"A=\xfe", "B=<>"}, Key: "k1",
+		Env: []string{"A=\xfe", "B=<>"}, Limits: task.Limits{Umask: new(int), NoFile: 300, Nice: new(int)}, Key: "k1",
 	}
 	tk, err := c.Submit(ctx, s)
 	if err != nil {
@@ -43,7 +43,7 @@ func TestEverythingCrossesTheSocket(t *testing.T) {
 	if err != nil || len(p.Tasks) != 1 || p.NextCursor != "cl" {
 		t.Errorf("%+v %v", p, err)
 	}
-	a := engine.Again{Ref: string(tk.ID), Prompt: "go\xff", Env: []string{"X=\xff"}, Claude: "/c2", Key: "k2"}
+	a := engine.Again{Ref: string(tk.ID), Prompt: "go\xff", Env: []string{"X=\xff"}, Limits: task.Limits{NoFile: 1 << 40}, Claude: "/c2", Key: "k2"}
 	if _, err := c.Resume(ctx, a); err != nil {
 		t.Error(err)
 	}

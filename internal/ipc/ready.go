@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,6 +91,11 @@ func Detach() (leave bool, err error) {
 	// Descriptors of the front's shell must not live on in owner, runners and
 	// tasks.
 	closeOnExec()
+	// The owner serves many: what it inherits is not to be this one front's. To be
+	// less nice is not for everybody. The thread that is made so is the one that forks.
+	runtime.LockOSThread()
+	unix.Umask(0o077)
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 0)
 	cmd := exec.Command(exe)
 	cmd.Args = slices.Replace(slices.Clone(os.Args), at, at+1, detachedFlag)
 	cmd.Env = append([]string{}, ownerEnv(os.Environ())...)

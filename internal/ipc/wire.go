@@ -59,26 +59,28 @@ type endedRequest struct {
 // submitRequest carries prompt and environment as bytes: JSON strings would
 // change what is not UTF-8, and blow up what needs escapes.
 type submitRequest struct {
-	Spec   task.Spec `json:"spec"`
-	Prompt []byte    `json:"prompt"`
-	Env    [][]byte  `json:"env"`
-	Key    string    `json:"key"`
+	Spec   task.Spec   `json:"spec"`
+	Prompt []byte      `json:"prompt"`
+	Env    [][]byte    `json:"env"`
+	Limits task.Limits `json:"limits"`
+	Key    string      `json:"key"`
 }
 
 type againRequest struct {
-	Ref    string   `json:"ref"`
-	Prompt []byte   `json:"prompt,omitempty"`
-	Env    [][]byte `json:"env"`
-	Claude string   `json:"claude,omitempty"`
-	Key    string   `json:"key"`
+	Ref    string      `json:"ref"`
+	Prompt []byte      `json:"prompt,omitempty"`
+	Env    [][]byte    `json:"env"`
+	Limits task.Limits `json:"limits"`
+	Claude string      `json:"claude,omitempty"`
+	Key    string      `json:"key"`
 }
 
 func (r submitRequest) submission() engine.Submission {
-	return engine.Submission{Spec: r.Spec, Prompt: string(r.Prompt), Env: convert[string](r.Env), Key: r.Key}
+	return engine.Submission{Spec: r.Spec, Prompt: string(r.Prompt), Env: convert[string](r.Env), Limits: r.Limits, Key: r.Key}
 }
 
 func (r againRequest) again() engine.Again {
-	return engine.Again{Ref: r.Ref, Prompt: string(r.Prompt), Env: convert[string](r.Env), Claude: r.Claude, Key: r.Key}
+	return engine.Again{Ref: r.Ref, Prompt: string(r.Prompt), Env: convert[string](r.Env), Limits: r.Limits, Claude: r.Claude, Key: r.Key}
 }
 
 // convert turns strings into bytes or back; nil stays nil.
