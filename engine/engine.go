@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -33,6 +32,9 @@ type Config struct {
 	// that is not there any more; 0: two minutes.
 	Patience time.Duration
 	Spare    runner.Spare // processes that no sweep may touch
+	// ReadOnly is why the store can only be read, and with it all that the engine
+	// answers: it starts nothing and changes nothing. nil: the store can be written.
+	ReadOnly error
 	Log      zerolog.Logger
 }
 
@@ -59,8 +61,9 @@ type Engine struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	wake   chan struct{} // tells the dispatcher that something has changed
-	// still: the database is a restored copy, in which nothing may change.
-	still bool
+	// still is why nothing may change: the database is a restored copy, or can
+	// only be read. nil: it may.
+	still error
 
 	mu       sync.Mutex
 	sched    *schedule
@@ -85,11 +88,13 @@ func New(cfg Config, store Store, l Launcher) (*Engine, error) {
 		sched: newSchedule(limits{jobs: cfg.Jobs, startups: max(2, runtime.NumCPU())}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	if err := os.MkdirAll(e.runDir(), 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory of run directories: %w", err)
-	}
-	var err error
-	if e.still, err = store.Restored(); err == nil && !e.still {
+	restored, err := store.Restored()
+	switch {
+	case cfg.ReadOnly != nil:
+		e.still = cfg.ReadOnly
+	case restored:
+		e.still = restoredError(cfg.Dir)
+	case err == nil:
 		err = e.recover()
 	}
 	if err != nil {
@@ -97,7 +102,7 @@ func New(cfg Config, store Store, l Launcher) (*Engine, error) {
 		e.wg.Wait()
 		return nil, err
 	}
-	if e.still {
+	if e.still != nil {
 		return e, nil
 	}
 	e.wg.Go(e.dispatch)
@@ -114,15 +119,15 @@ func (e *Engine) Close() {
 	e.wg.Wait()
 }
 
-// MayChange refuses a change of a restored copy: its tasks may live on where
-// they were dumped, and its queued ones are not to run a second time.
-func (e *Engine) MayChange() error {
-	if !e.still {
-		return nil
-	}
+// MayChange refuses a change where there may be none.
+func (e *Engine) MayChange() error { return e.still }
+
+// restoredError is about a restored copy: its tasks may live on where they were
+// dumped, and its queued ones are not to run a second time.
+func restoredError(dir string) error {
 	return &task.Error{
-		Code: task.CodeConflict, Message: fmt.Sprintf("the database in %s was restored from a dump: it can only be read", e.cfg.Dir),
-		Hint: fmt.Sprintf("`cctask restore --activate --dir %q` makes it one like any other; then its queued tasks start.", e.cfg.Dir),
+		Code: task.CodeConflict, Message: fmt.Sprintf("the database in %s was restored from a dump: it can only be read", dir),
+		Hint: fmt.Sprintf("`cctask restore --activate --dir %q` makes it one like any other; then its queued tasks start.", dir),
 	}
 }
 

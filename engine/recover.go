@@ -17,6 +17,9 @@ import (
 // again. What takes time (sweeps, the sealing of large outputs) goes on in the
 // background; when it returns, every task has a status that can be shown.
 func (e *Engine) recover() error {
+	if err := os.MkdirAll(e.runDir(), 0o700); err != nil {
+		return fmt.Errorf("make the directory of run directories: %w", err)
+	}
 	var err error
 	if e.seq, err = e.store.LastSeq(); err != nil {
 		return fmt.Errorf("read the last queue sequence: %w", err)

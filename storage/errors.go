@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -60,6 +61,11 @@ func translate(path string, err error) error {
 		return &task.Error{
 			Code: task.CodeNoSpace, Message: "write to " + path, Err: err,
 			Hint: "Free some space on its disk (`cctask rm` makes room inside the database), then try again.",
+		}
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return &task.Error{
+			Code: task.CodeInvalid, Message: "use " + path, Err: err,
+			Hint: "See who may do what there, or name another one: its directory with --dir, or the file with --db.",
 		}
 	default:
 		return err

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/rs/zerolog"
@@ -12,6 +14,8 @@ import (
 	"cctask/engine/claude"
 	"cctask/engine/task"
 	"cctask/internal/ipc"
+	"cctask/internal/statedir"
+	"cctask/storage"
 )
 
 // service is the engine as a verb reaches it.
@@ -28,11 +32,48 @@ func (a *app) connect(ctx context.Context) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
+	if why := readOnly(s.dir); why != nil {
+		return a.readFile(s, why)
+	}
 	if s.embedded {
 		return a.embed(ctx, s)
 	}
 	client := a.client(s, true)
 	return &service{Service: client, close: func() { client.Close() }}, nil
+}
+
+// readOnly tells why the tasks of a state directory can only be read; nil: they
+// cannot be read either, or there is an owner who can write, as behind a mount.
+func readOnly(dir string) error {
+	why := statedir.ReadOnly(dir)
+	if _, err := os.Stat(filepath.Join(dir, storage.FileName)); why == nil || err != nil {
+		return nil
+	}
+	if _, held, err := ipc.Inspect(dir); err == nil && held {
+		return nil
+	}
+	return why
+}
+
+// readFile answers from the database file, without an owner.
+func (a *app) readFile(s settings, why error) (*service, error) {
+	db, err := storage.OpenReadOnly(filepath.Join(s.dir, storage.FileName), storage.DefaultTimeout)
+	if err != nil {
+		return nil, err
+	}
+	e, err := engine.New(engine.Config{Dir: s.dir, ReadOnly: why}, db, nil)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	a.tellReadOnly(why)
+	return &service{Service: e, embedded: true, close: func() {
+		e.Close()
+		_ = db.Close() // nothing was written that could be lost
+	}}, nil
+}
+
+func (a *app) tellReadOnly(why error) {
+	fmt.Fprintf(a.Stderr, "cctask: %s; reading its file, without an owner\n", claude.Visible(why.Error()))
 }
 
 func (a *app) client(s settings, autoStart bool) *ipc.Client {

@@ -100,10 +100,12 @@ type doctor struct {
 	fix, quiet bool
 	findings   []finding
 
-	s     settings
-	lock  ipc.Lock
-	held  bool // somebody has the state directory
-	tasks tasks
+	s    settings
+	lock ipc.Lock
+	held bool // somebody has the state directory
+	// copied: it can only be read. No owner can be there, and modes are not to mend.
+	copied bool
+	tasks  tasks
 }
 
 // tasks is what the checks ask of a database, with an owner or without.
@@ -124,7 +126,9 @@ func (d *doctor) examine(ctx context.Context) {
 	err := d.settings()
 	d.step("settings", func() finding { return checkSettings(d.s, err) })
 	if err == nil && d.directory() {
-		d.step("owner", func() finding { return d.checkOwner(ctx) })
+		if !d.copied {
+			d.step("owner", func() finding { return d.checkOwner(ctx) })
+		}
 		if client, is := d.tasks.(ownersTasks); is {
 			defer client.Close()
 		}
@@ -159,6 +163,9 @@ func (d *doctor) directory() bool {
 		return f
 	})
 	closed := d.findings[len(d.findings)-1].State != stateProblem
+	if d.copied = readOnly(d.s.dir) != nil; d.copied {
+		return true
+	}
 	if there {
 		d.step("modes", func() finding { return checkModes(d.s.dir) })
 	}

@@ -36,6 +36,11 @@ const (
 
 // checkDirectory tells also whether there is one.
 func checkDirectory(dir string) (f finding, there bool) {
+	if why := statedir.ReadOnly(dir); why != nil {
+		f = failed(why)
+		f.Text += "; list, status, logs, dump and report read it"
+		return f, true
+	}
 	err := statedir.Check(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return note("", "%s is not there yet; the first task makes it", dir), false

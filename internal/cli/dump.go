@@ -152,7 +152,12 @@ func (a *app) dumpSource(ctx context.Context, db string) (*dumpSource, error) {
 	if !recorded(s.dir) {
 		return nil, badInput(fmt.Sprintf("nothing was ever recorded in %s", s.dir), "Give the state directory with --dir or CCTASK_DIR.")
 	}
-	return &dumpSource{ctx: ctx, a: a, s: s, path: filepath.Join(s.dir, storage.FileName)}, nil
+	src := &dumpSource{ctx: ctx, a: a, s: s, path: filepath.Join(s.dir, storage.FileName)}
+	if why := readOnly(s.dir); why != nil {
+		a.tellReadOnly(why)
+		src.lone = true
+	}
+	return src, nil
 }
 
 // meter tells on a terminal how far a long dump or restore is, unless the data

@@ -83,7 +83,7 @@ func httpToken(dir string) (token, file string, err error) {
 	fi, err := os.Lstat(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := makeToken(file); err != nil {
-			return "", "", fmt.Errorf("make %s: %w", file, err)
+			return "", "", statedir.Refused(err)
 		}
 		fi, err = os.Lstat(file)
 	}

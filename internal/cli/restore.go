@@ -103,6 +103,9 @@ func (a *app) activate(ctx context.Context, path string) error {
 	if _, err := os.Stat(path); err != nil {
 		return badInput(fmt.Sprintf("there is no database to activate: %v", err), "Restore a dump first, or name the database with --db.")
 	}
+	if why := readOnly(filepath.Dir(path)); why != nil {
+		return why
+	}
 	o := storage.Options{App: version()}
 	n, err := storage.Activate(path, o, a.Environ())
 	if errors.Is(err, task.ErrLocked) && filepath.Base(path) == storage.FileName {

@@ -42,6 +42,29 @@ func Check(dir string) error {
 	return nil
 }
 
+// ReadOnly tells why nothing can be written in a directory that can be read: a
+// disk that is mounted so, or another user's backup. nil: it can, or cannot even
+// be read.
+func ReadOnly(dir string) error {
+	fi, err := os.Stat(dir)
+	const read, write, search = 4, 2, 1
+	if err != nil || !fi.IsDir() || syscall.Access(dir, read|search) != nil {
+		return nil
+	}
+	why := "it belongs to another user"
+	if st, ok := fi.Sys().(*syscall.Stat_t); !ok || int(st.Uid) == os.Geteuid() {
+		err := syscall.Access(dir, write)
+		if err == nil {
+			return nil
+		}
+		why = err.Error()
+	}
+	return &task.Error{
+		Code: task.CodeInvalid, Message: fmt.Sprintf("the state directory %s can only be read: %s", dir, why),
+		Hint: fmt.Sprintf("Name another one with --dir or CCTASK_DIR, such as a copy of your own: cp -r %q COPY && chmod -R go= COPY", dir),
+	}
+}
+
 // Make makes a private directory that survives a power cut, or checks the one
 // that is there.
 func Make(dir string) error {
