@@ -252,5 +252,5 @@ func (e *Engine) mayRunAgain(t *task.Task, a Again) error {
 	if err := checkDir("working_dir", t.Spec.WorkingDir); err != nil {
 		return err
 	}
-	return checkClaude(cmp.Or(a.Claude, t.Spec.Claude), a.Env)
+	return CheckClaude(cmp.Or(a.Claude, t.Spec.Claude), a.Env)
 }

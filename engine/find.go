@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -16,14 +17,15 @@ import (
 	"cctask/engine/task"
 )
 
-func checkClaude(file string, env []string) error {
+// CheckClaude refuses a claude that cannot be started with this environment.
+func CheckClaude(file string, env []string) error {
 	err := findClaude(file, func() ([]string, error) { return env, nil })
 	if err == nil {
 		return nil
 	}
 	return &task.Error{
 		Code: task.CodeInvalid, Message: "claude: " + err.Error(),
-		Hint: "Install Claude Code (npm install -g @anthropic-ai/claude-code), or set CCTASK_CLAUDE to its path.",
+		Hint: cmp.Or(task.HintOf(err), "Install Claude Code (npm install -g @anthropic-ai/claude-code), or set CCTASK_CLAUDE to its path."),
 	}
 }
 
@@ -76,7 +78,7 @@ func findInterpreter(script string, words []string, env func() ([]string, error)
 		return nil // the system may know better
 	}
 	if _, err := os.Stat(words[0]); err != nil {
-		return fmt.Errorf("%s needs %w", script, plain(words[0], err))
+		return needs(script, words[0], plain(words[0], err).Error())
 	}
 	name := words[1:]
 	if len(name) > 1 && name[0] == "-S" {
@@ -103,7 +105,14 @@ func findInterpreter(script string, words []string, env func() ([]string, error)
 	if dirs == "" {
 		return nil // env has a PATH of its own then
 	}
-	return fmt.Errorf("%s needs %s, which is nowhere on PATH (%s)", script, name[0], dirs)
+	return needs(script, name[0], fmt.Sprintf("%s, which is nowhere on PATH (%s)", name[0], dirs))
+}
+
+func needs(script, interpreter, what string) error {
+	return &task.Error{
+		Code: task.CodeInvalid, Message: fmt.Sprintf("%s needs %s", script, what),
+		Hint: fmt.Sprintf("Install %s where that script looks for it, or set CCTASK_CLAUDE to a claude that can run.", path.Base(interpreter)),
+	}
 }
 
 // plain is an error of a file without the name of the system call.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -121,7 +122,12 @@ func check(s Submission) error {
 			return err
 		}
 	}
-	return checkClaude(s.Spec.Claude, s.Env)
+	for _, c := range s.Spec.MCPConfig {
+		if err := checkMCPConfig(c); err != nil {
+			return err
+		}
+	}
+	return CheckClaude(s.Spec.Claude, s.Env)
 }
 
 func checkDir(field, dir string) error {
@@ -134,6 +140,28 @@ func checkDir(field, dir string) error {
 	}
 	if err := unix.Access(dir, unix.R_OK|unix.X_OK); err != nil {
 		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s: %s cannot be read: %v", field, dir, err), Hint: "Change its mode, or name a directory that you can read."}
+	}
+	return nil
+}
+
+// checkMCPConfig looks at what claude would refuse in its first second.
+func checkMCPConfig(config string) error {
+	text, what := []byte(config), "it"
+	if !task.IsInline(config) {
+		fi, err := os.Stat(config)
+		if err == nil && !fi.Mode().IsRegular() {
+			err = fmt.Errorf("%s is not a plain file", config) // a pipe of the caller is another one here
+		}
+		if err == nil {
+			text, err = os.ReadFile(config)
+		}
+		if err != nil {
+			return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("mcp_config: %v", err), Hint: "Name a file that can be read, or give the JSON itself."}
+		}
+		what = config
+	}
+	if !json.Valid(bytes.TrimPrefix(text, []byte("\ufeff"))) {
+		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("mcp_config: %s is not JSON", what), Hint: `Write it like {"mcpServers": {"NAME": {"command": "..."}}}.`}
 	}
 	return nil
 }

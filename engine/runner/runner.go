@@ -23,6 +23,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -129,4 +130,4 @@ type SpawnError struct {
 	Err  string // e.g. "no such file or directory"
 }
 
-func (e *SpawnError) Error() string { return e.Op + " " + e.Path + ": " + e.Err }
+func (e *SpawnError) Error() string { return strings.TrimSpace(e.Op+" "+e.Path) + ": " + e.Err }

@@ -53,7 +53,7 @@ var hints = map[FailureReason]string{
 	ReasonMaxTurns:         "The task has used up its max_turns: a new task with resume_task_id goes on in its session, with a bound of its own.",
 	ReasonMaxBudget:        "The task has used up its max_budget_usd: a new task with resume_task_id goes on in its session, with a bound of its own.",
 	ReasonStructuredOutput: "The answer did not fit the JSON schema: loosen the schema or say the format in the prompt, then retry.",
-	ReasonPermissionRoot:   "Run as another user, start with skip_permissions false, or set IS_SANDBOX=1 if this is a sandbox.",
+	ReasonPermissionRoot:   "Run as another user, start with skip_permissions false (in a shell: --skip-permissions=false), or set IS_SANDBOX=1 if this is a sandbox.",
 	ReasonSpawnFailed:      "claude could not be started: check that its path and the working directory still exist, then retry.",
 	ReasonPolicy:           "The policy of this machine forbids it by now: start a new task within the rule that the message names.",
 	ReasonDeadline:         "The deadline passed: resume to go on in the same session, or start a new task with a longer timeout.",

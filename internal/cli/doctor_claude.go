@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"cctask/engine"
 	"cctask/engine/claude"
 	"cctask/engine/task"
 )
@@ -20,6 +21,9 @@ const versionTime = 30 * time.Second
 func (d *doctor) checkClaude(ctx context.Context) finding {
 	path, err := d.a.findClaude(d.s.claude)
 	if err != nil {
+		return failed(err)
+	}
+	if err := engine.CheckClaude(path, d.a.Environ()); err != nil {
 		return failed(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, versionTime)
