@@ -11,7 +11,8 @@ FOREIGN        := $(CACHE)/foreign/$(shell cksum <testdata/foreign/package-lock.
 NODE_VERSION   := 24.21.0
 NODE           := $(CACHE)/node/$(NODE_VERSION).installed
 BIN            := $(CURDIR)/bin/cctask
-PREFIX         ?= $(if $(GOBIN),$(GOBIN),$(HOME)/.local/bin)
+# Where cctask goes: PREFIX/bin, else GOBIN, else ~/.local/bin; below DESTDIR for those who make packages.
+BINDIR         ?= $(if $(PREFIX),$(PREFIX)/bin,$(or $(GOBIN),$(HOME)/.local/bin))
 # The race detector needs a C compiler; without one the tests run without it.
 RACE           := $(if $(shell command -v $${CC:-gcc} 2>/dev/null),-race)
 GOFLAGS_TEST   := $(RACE) -shuffle=on
@@ -34,10 +35,10 @@ build: ## Build bin/cctask
 	CGO_ENABLED=0 go build -trimpath -o $(BIN) .
 
 .PHONY: install
-install: build ## Copy cctask to PREFIX (default: GOBIN, else ~/.local/bin)
-	install -d $(PREFIX)
-	install -m 0755 $(BIN) $(PREFIX)/cctask
-	@echo "installed $(PREFIX)/cctask"
+install: build ## Copy cctask to PREFIX/bin (default: GOBIN, else ~/.local/bin); DESTDIR is put before
+	install -d "$(DESTDIR)$(BINDIR)"
+	install -m 0755 $(BIN) "$(DESTDIR)$(BINDIR)/cctask"
+	@echo "installed $(DESTDIR)$(BINDIR)/cctask"
 
 .PHONY: test
 test: claude foreign ## Run all tests; those on the real CLI and on foreign clients skip where npm cannot install them

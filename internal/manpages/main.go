@@ -32,7 +32,8 @@ func write(dir string) error {
 	root := cli.Root()
 	root.DisableAutoGenTag = true // the same tree gives the same pages
 	withExitCodes(root)
-	if err := doc.GenManTree(root, &doc.GenManHeader{Title: "CCTASK", Section: "1", Source: "cctask", Manual: "cctask"}, dir); err != nil {
+	// Without a title each page gets the name of its verb.
+	if err := doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: "cctask", Manual: "cctask"}, dir); err != nil {
 		return fmt.Errorf("write the pages: %w", err)
 	}
 	return nil

@@ -28,7 +28,8 @@ func TestEveryVerbHasAPage(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		for _, section := range []string{".SH NAME", ".SH SYNOPSIS", ".SH EXAMPLE", "Exit codes"} {
+		title := ".TH \"" + strings.ToUpper(strings.ReplaceAll(cmd.CommandPath(), " ", "-")) + "\" \"1\""
+		for _, section := range []string{title, ".SH NAME", ".SH SYNOPSIS", ".SH EXAMPLE", "Exit codes"} {
 			if !bytes.Contains(page, []byte(section)) {
 				t.Errorf("%s: no %q", cmd.CommandPath(), section)
 			}
