@@ -252,14 +252,18 @@ func (t *tally) next(done <-chan int) int {
 	}
 }
 
-// end counts a task that has ended; one that failed is told next.
+// end counts a task that has ended, or was removed, and tells it as wait does;
+// stdout is the ids'.
 func (t *tally) end(one task.Task) {
 	t.ended++
 	t.cost += one.CostUSD
 	delete(t.live, one.ID)
 	if one.Status != task.Completed {
 		t.failed++
-		t.clear()
+	}
+	t.clear()
+	if one.Status.Ended() {
+		fmt.Fprintln(t.w, summary(one))
 	}
 }
 

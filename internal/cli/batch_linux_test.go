@@ -20,7 +20,9 @@ func TestEachOnATerminal(t *testing.T) {
 	args := []string{"start", "--jobs=1", "--wait", "--idempotency-key=k", "--each", file}
 	x := onTerminal(t, front(t, args...), true)
 	x.until(`\r\n\w{26}\r\n\w{26}\r\n`)
+	x.until(`\w{26} failed \d+ms \$0\.0100\r\n`)
 	x.until(`cctask: task \w+: failed: .*out of luck`)
+	x.until(`\w{26} completed \S+ \$0\.0100\r\n`)
 	x.until(`2 of 3 tasks done, 1 running, 1 failed, \$0\.\d+`)
 	x.press(ctrlC)
 	x.until(`interrupted; 1 task goes on`)

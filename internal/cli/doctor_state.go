@@ -165,8 +165,11 @@ func (d *doctor) checkDatabase() finding {
 // of the file itself.
 func (d *doctor) checkCopy(path string, bytes int64) finding {
 	const stop = "`cctask daemon stop` and then `cctask doctor` checks it; running tasks go on."
-	if bytes > copiedAtMost || free(d.s.dir) < uint64(bytes)+leastSpace {
+	if bytes > copiedAtMost {
 		return note(stop, "not checked: an owner has it open, and it is too large to copy (%s)", bytesText(bytes))
+	}
+	if left := free(d.s.dir); left < uint64(bytes)+leastSpace {
+		return note(stop, "not checked: an owner has it open, and the disk is too full for a copy of %s (%s free)", bytesText(bytes), bytesText(int64(left)))
 	}
 	temp, err := os.MkdirTemp(d.s.dir, copyPrefix)
 	if err != nil {

@@ -62,7 +62,7 @@ func (a *app) each(f *taskFlags, args []string) (*each, error) {
 		err = e.csv(data, prompt)
 	case ext == ".csv":
 		err = badInput("a CSV file needs a prompt with its columns", `Give one, such as "Review {{.file}}".`)
-	case ext == ".jsonl" || ext == ".ndjson" || ext == ".json" || bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")):
+	case ext == ".jsonl" || ext == ".ndjson" || ext == ".json" || bytes.HasPrefix(bytes.TrimSpace(firstTask(data)), []byte("{")):
 		err = e.lines(data, e.specification)
 	default:
 		err = e.lines(data, func(n int, line string) error { return e.add(n, line, "", nil) })
@@ -104,13 +104,36 @@ func (e *each) lines(data []byte, add func(n int, line string) error) error {
 	lines := bufio.NewScanner(bytes.NewReader(data))
 	lines.Buffer(nil, maxEach+1)
 	for n := 1; lines.Scan(); n++ {
-		if line := lines.Text(); strings.TrimSpace(line) != "" {
-			if err := add(n, line); err != nil {
-				return err
-			}
+		line := lines.Text()
+		if isComment(line) {
+			continue
+		}
+		if at := strings.Index(line, `\#`); at >= 0 && strings.TrimSpace(line[:at]) == "" {
+			line = line[:at] + line[at+1:]
+		}
+		if err := add(n, line); err != nil {
+			return err
 		}
 	}
 	return lines.Err()
+}
+
+// isComment tells lines that are for people, blank ones too.
+func isComment(line string) bool {
+	line = strings.TrimSpace(line)
+	return line == "" || line[0] == '#'
+}
+
+// firstTask is a file from its first line on that is no comment.
+func firstTask(data []byte) []byte {
+	for len(data) > 0 {
+		line, rest, _ := bytes.Cut(data, []byte("\n"))
+		if !isComment(string(line)) {
+			break
+		}
+		data = rest
+	}
+	return data
 }
 
 // specification reads a line of JSON: prompt, idempotency_key, and the options

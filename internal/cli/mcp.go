@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -64,6 +65,9 @@ func (a *app) mcp(ctx context.Context, f httpFlags) error {
 		KeepAge: s.owner.KeepAge,
 	}
 	if f.addr == "" {
+		if isTerminal(a.Stdin) {
+			fmt.Fprintln(a.Stderr, "cctask mcp is a server for MCP clients: it reads JSON-RPC here, which nobody types. `cctask setup` registers it, `cctask --help` shows what is for people; Ctrl-D ends it.")
+		}
 		err = mcp.New(c).Serve(ctx, a.Stdin, a.Stdout)
 	} else {
 		c.Defaults = a.remoteDefaults

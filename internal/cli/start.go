@@ -21,7 +21,8 @@ With --wait the command stays until the task has ended; so it does with --embedd
 nobody else would run it. Ctrl-C leaves then, and the task goes on.
 
 --each FILE starts a task for each line of a file, - for stdin, and prints their ids in
-the order of the lines. The file holds a prompt in each line; or, if it is called .jsonl
+the order of the lines. The file holds a prompt in each line, but in none that begins with
+#, unless \# is written; or, if it is called .jsonl
 or begins with {, JSON objects with prompt, idempotency_key and the options by their
 names in the MCP tools; or, with a PROMPT, a CSV with a header row, and PROMPT is the
 template: {{.name}} stands for the column of that name. Flags are defaults for all.

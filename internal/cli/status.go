@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -69,6 +70,12 @@ func block(t task.Task, now time.Time) string {
 	fact("prompt", prompt)
 	fact("directory", t.Spec.WorkingDir)
 	fact("model", t.Spec.Model)
+	fact("labels", strings.Join(t.Spec.Labels, ", "))
+	fact("mode", mode(t.Spec))
+	fact("tools", tools(t.Spec))
+	if t.Spec.TimeoutSeconds > 0 {
+		fact("timeout", duration(t.Spec.Timeout()))
+	}
 	times(fact, t, now)
 	if t.ExitCode != nil {
 		fact("exit code", strconv.Itoa(*t.ExitCode))
@@ -92,6 +99,25 @@ func block(t task.Task, now time.Time) string {
 		fmt.Fprintf(&b, "\n%s\n", claude.Visible(strings.TrimRight(*t.Result, "\n")))
 	}
 	return b.String()
+}
+
+// mode is what claude may do without being asked.
+func mode(s task.Spec) string {
+	if s.SkipsPermissions() {
+		return "permissions are skipped"
+	}
+	return cmp.Or(s.PermissionMode, "default")
+}
+
+func tools(s task.Spec) string {
+	var parts []string
+	if len(s.AllowedTools) > 0 {
+		parts = append(parts, "allowed "+strings.Join(s.AllowedTools, ", "))
+	}
+	if len(s.DisallowedTools) > 0 {
+		parts = append(parts, "disallowed "+strings.Join(s.DisallowedTools, ", "))
+	}
+	return strings.Join(parts, "; ")
 }
 
 func times(fact func(name, value string), t task.Task, now time.Time) {

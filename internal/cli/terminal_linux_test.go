@@ -204,6 +204,17 @@ func TestSignalsLeaveTheTask(t *testing.T) {
 	}
 }
 
+// A person who starts the server by hand learns what it is.
+func TestServerOnATerminal(t *testing.T) {
+	t.Parallel()
+	x := onTerminal(t, newPerson(t).command("mcp"), true)
+	x.until("cctask mcp is a server for MCP clients: .* Ctrl-D ends it")
+	x.press(ctrlD)
+	if code := x.code(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // TestListInColour: on a terminal the status has a colour, unless NO_COLOR is set.
 func TestListInColour(t *testing.T) {
 	t.Parallel()
