@@ -84,7 +84,7 @@ func findInterpreter(script string, words []string, env func() ([]string, error)
 	if len(name) > 1 && name[0] == "-S" {
 		name = name[1:]
 	}
-	if path.Base(words[0]) != "env" || len(name) == 0 || strings.ContainsAny(name[0], "-=/") {
+	if path.Base(words[0]) != "env" || len(name) == 0 || strings.HasPrefix(name[0], "-") || strings.ContainsAny(name[0], "=/") {
 		return nil
 	}
 	vars, err := env()
