@@ -127,7 +127,7 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Record, error) {
 	if err := checkDir("working_dir", t.Spec.WorkingDir); err != nil {
 		return runner.Record{}, &runner.SpawnError{Op: "look before the launch", Err: err.Error()}
 	}
-	p, err := e.policy()
+	p, err := e.Policy()
 	if err != nil {
 		// The person will repair it; until then nothing starts.
 		return runner.Record{}, fmt.Errorf("%w: %w", runner.ErrNotStarted, err)

@@ -9,34 +9,48 @@ import (
 )
 
 // Allow checks a submission with everything that can be looked at now, and
-// gives its specification as the policy lets it run.
-func Allow(s Submission, p task.Policy) (task.Spec, error) {
+// gives its specification as the owner's policy and the front's let it run.
+func Allow(s Submission, owner task.Policy) (task.Spec, error) {
 	if err := check(s); err != nil {
 		return s.Spec, err
 	}
-	return bounded(s.Spec, p)
+	spec, _, err := bounded(s.Spec, owner, s.Policy)
+	return spec, err
 }
 
-// bounded applies a policy. Where directories are bounded, claude gets them
-// with their links resolved: a link that is turned after this look leads nowhere.
-func bounded(s task.Spec, p task.Policy) (task.Spec, error) {
+// bounded applies the policy of the owner and that of the front, and gives what
+// both allow. Where directories are bounded, claude gets them with their links
+// resolved: a link that is turned after this look leads nowhere.
+func bounded(s task.Spec, owner, front task.Policy) (task.Spec, task.Policy, error) {
+	resolve(&owner)
+	resolve(&front)
+	p, err := owner.And(front)
+	if err != nil {
+		return s, p, err
+	}
 	if len(p.AllowedDirs) > 0 {
-		s.AddDirs, p.AllowedDirs = slices.Clone(s.AddDirs), slices.Clone(p.AllowedDirs)
-		for i, dir := range p.AllowedDirs {
-			// One that is not there holds nothing that is.
-			if real, err := filepath.EvalSymlinks(dir); err == nil {
-				p.AllowedDirs[i] = real
-			}
-		}
+		s.AddDirs = slices.Clone(s.AddDirs)
 		for _, dir := range append([]*string{&s.WorkingDir}, pointers(s.AddDirs)...) {
 			real, err := filepath.EvalSymlinks(*dir)
 			if err != nil {
-				return s, &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s cannot be resolved", *dir), Err: err, Hint: "Name a directory that exists."}
+				return s, p, &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s cannot be resolved", *dir), Err: err, Hint: "Name a directory that exists."}
 			}
 			*dir = real
 		}
 	}
-	return p.Apply(s)
+	s, err = p.Apply(s)
+	return s, p, err
+}
+
+// resolve writes the directories of a policy without links.
+func resolve(p *task.Policy) {
+	p.AllowedDirs = slices.Clone(p.AllowedDirs)
+	for i, dir := range p.AllowedDirs {
+		// One that is not there holds nothing that is.
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			p.AllowedDirs[i] = real
+		}
+	}
 }
 
 func pointers(list []string) []*string {
@@ -47,18 +61,23 @@ func pointers(list []string) []*string {
 	return out
 }
 
-// rebound applies the policy of this moment to a task that was recorded under
-// another one.
-func (e *Engine) rebound(t *task.Task) error {
-	p, err := e.policy()
-	if err == nil {
-		t.Spec, err = bounded(t.Spec, p)
+// rebound applies the policies of this moment to a task that was recorded under
+// others: the owner's, and those of the fronts that submitted it and ask now.
+func (e *Engine) rebound(t *task.Task, front task.Policy) error {
+	p, err := e.Policy()
+	if err != nil {
+		return err
+	}
+	resolve(&t.Policy)
+	resolve(&front)
+	if t.Policy, err = t.Policy.And(front); err == nil {
+		t.Spec, _, err = bounded(t.Spec, p, t.Policy)
 	}
 	return err
 }
 
-// policy is the one of this moment.
-func (e *Engine) policy() (task.Policy, error) {
+// Policy is the owner's of this moment.
+func (e *Engine) Policy() (task.Policy, error) {
 	if e.cfg.Policy == nil {
 		return task.Policy{}, nil
 	}

@@ -52,6 +52,8 @@ type Submission struct {
 	Limits task.Limits `json:"limits"`
 	// Key makes a repeated submission return the first one's task.
 	Key string `json:"key"`
+	// Policy is the front's own: it bounds the task together with the owner's.
+	Policy task.Policy `json:"policy,omitzero"`
 }
 
 // Again asks for another attempt of a task that has ended.
@@ -62,6 +64,8 @@ type Again struct {
 	Limits task.Limits `json:"limits"`
 	Claude string      `json:"claude,omitempty"` // a newly resolved path; "" keeps the task's
 	Key    string      `json:"key"`              // makes a repeated request a no-op
+	// Policy is the front's own, which bounds this attempt and those after it.
+	Policy task.Policy `json:"policy,omitzero"`
 }
 
 // OutputQuery selects a piece of a stream.

@@ -37,7 +37,7 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 			return task.Task{}, fmt.Errorf("resume_task_id: %w", err)
 		}
 	}
-	p, err := e.policy()
+	p, err := e.Policy()
 	if err != nil {
 		return task.Task{}, err
 	}
@@ -52,7 +52,7 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 	now := time.Now()
 	id := task.NewID(now)
 	t := task.Task{
-		ID: id, Spec: spec, PromptBytes: len(s.Prompt), PromptHead: task.Head(s.Prompt),
+		ID: id, Spec: spec, Policy: s.Policy, PromptBytes: len(s.Prompt), PromptHead: task.Head(s.Prompt),
 		Seq: seq, Attempt: 1, Limits: s.Limits, CreatedAt: now, SessionID: cmp.Or(first.SessionID, id.UUID()),
 	}
 	first.SessionID, first.CreatedAt = t.SessionID, now

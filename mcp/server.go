@@ -44,6 +44,8 @@ type Client struct {
 	Claude     string // absolute path of the claude binary
 	// Defaults are options for arguments that are left out.
 	Defaults map[string]any
+	// Policy is the front's own, which bounds a task together with the owner's.
+	Policy task.Policy
 }
 
 // Server is the MCP server. It may serve several clients at once.

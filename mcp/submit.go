@@ -73,7 +73,7 @@ func (s *Server) submission(r *request, a *runArgs) (engine.Submission, error) {
 		// So that a call repeated over an owner's death starts nothing twice.
 		key = "mcp-" + rand.Text()
 	}
-	return engine.Submission{Spec: spec, Prompt: a.Prompt, Env: client.Env, Limits: client.Limits, Key: key}, nil
+	return engine.Submission{Spec: spec, Prompt: a.Prompt, Env: client.Env, Limits: client.Limits, Key: key, Policy: client.Policy}, nil
 }
 
 // over reads the arguments again, which are known to fit, over the client's defaults.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -13,16 +14,72 @@ import (
 // nothing.
 type Policy struct {
 	// AllowedDirs must hold the working directory and every further one.
-	AllowedDirs []string `json:"allowed_dirs"`
+	AllowedDirs []string `json:"allowed_dirs,omitempty"`
 	// MaxPermissionMode is the highest mode, in the order of modeRank.
-	MaxPermissionMode    string   `json:"max_permission_mode"`
-	AllowSkipPermissions *bool    `json:"allow_skip_permissions"` // nil: true
-	AllowedModels        []string `json:"allowed_models"`
-	MaxTimeoutSeconds    float64  `json:"max_timeout"`
-	MaxBudgetUSD         float64  `json:"max_budget_usd"`
+	MaxPermissionMode    string   `json:"max_permission_mode,omitempty"`
+	AllowSkipPermissions *bool    `json:"allow_skip_permissions,omitempty"` // nil: true
+	AllowedModels        []string `json:"allowed_models,omitempty"`
+	MaxTimeoutSeconds    float64  `json:"max_timeout,omitempty"`
+	MaxBudgetUSD         float64  `json:"max_budget_usd,omitempty"`
 	// ExtraArgs stand behind all other arguments of claude, which takes the
 	// last one where an option comes twice.
-	ExtraArgs []string `json:"extra_args"`
+	ExtraArgs []string `json:"extra_args,omitempty"`
+}
+
+// IsZero tells whether it bounds nothing.
+func (p Policy) IsZero() bool { return reflect.DeepEqual(p, Policy{}) }
+
+// And gives what both let pass, the owner's p and a front's q: the lower of each
+// bound, and the further arguments of both, p's last. The directories of both
+// must have their links resolved. ErrPolicy: nothing could pass.
+func (p Policy) And(q Policy) (Policy, error) {
+	both, ok := p, true
+	both.AllowedDirs, ok = shared(ok, p.AllowedDirs, q.AllowedDirs, func(a, b string) (string, bool) {
+		if inside(a, b) {
+			return a, true
+		}
+		return b, inside(b, a)
+	})
+	both.AllowedModels, ok = shared(ok, p.AllowedModels, q.AllowedModels, func(a, b string) (string, bool) { return a, a == b })
+	if !ok {
+		return p, denied("allowed_dirs or allowed_models", "the policy of the owner and that of this settings file have nothing in common", "Use a settings file that allows some of the same; `cctask doctor` shows both.")
+	}
+	if q.MaxPermissionMode != "" && (p.MaxPermissionMode == "" || modeRank[q.MaxPermissionMode] < modeRank[p.MaxPermissionMode]) {
+		both.MaxPermissionMode = q.MaxPermissionMode
+	}
+	if q.AllowSkipPermissions != nil && !*q.AllowSkipPermissions {
+		both.AllowSkipPermissions = q.AllowSkipPermissions
+	}
+	both.MaxTimeoutSeconds = lower(p.MaxTimeoutSeconds, q.MaxTimeoutSeconds)
+	both.MaxBudgetUSD = lower(p.MaxBudgetUSD, q.MaxBudgetUSD)
+	if !slices.Equal(p.ExtraArgs, q.ExtraArgs) {
+		both.ExtraArgs = slices.Concat(q.ExtraArgs, p.ExtraArgs)
+	}
+	return both, nil
+}
+
+// shared is what two lists have in common, of which an empty one bounds nothing.
+func shared(ok bool, p, q []string, meet func(a, b string) (string, bool)) ([]string, bool) {
+	if len(p) == 0 || len(q) == 0 {
+		return slices.Concat(p, q), ok
+	}
+	var both []string
+	for _, a := range p {
+		for _, b := range q {
+			if v, meets := meet(a, b); meets && !slices.Contains(both, v) {
+				both = append(both, v)
+			}
+		}
+	}
+	return both, ok && len(both) > 0
+}
+
+// lower is the lower of two bounds, of which 0 is none.
+func lower(a, b float64) float64 {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
 }
 
 const bypass = "bypassPermissions"
@@ -134,10 +191,12 @@ func (p Policy) applyMode(s Spec) (Spec, error) {
 }
 
 func (p Policy) allowsDir(dir string) bool {
-	return len(p.AllowedDirs) == 0 || slices.ContainsFunc(p.AllowedDirs, func(allowed string) bool {
-		rel, err := filepath.Rel(allowed, dir)
-		return err == nil && filepath.IsLocal(rel)
-	})
+	return len(p.AllowedDirs) == 0 || slices.ContainsFunc(p.AllowedDirs, func(allowed string) bool { return inside(dir, allowed) })
+}
+
+func inside(dir, outer string) bool {
+	rel, err := filepath.Rel(outer, dir)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 func denied(rule, what, hint string) error {

@@ -74,3 +74,33 @@ func TestPolicy(t *testing.T) {
 		t.Errorf("%d modes have a rank, there are %d", len(modeRank), len(PermissionModes))
 	}
 }
+
+func TestPolicyAnd(t *testing.T) {
+	no, yes := false, true
+	for name, c := range map[string]struct{ owner, front, want Policy }{
+		"none":                 {Policy{}, Policy{}, Policy{}},
+		"the owner's alone":    {Policy{MaxBudgetUSD: 1, ExtraArgs: []string{"-a"}}, Policy{}, Policy{MaxBudgetUSD: 1, ExtraArgs: []string{"-a"}}},
+		"the front's alone":    {Policy{}, Policy{AllowedModels: []string{"haiku"}, MaxPermissionMode: "plan"}, Policy{AllowedModels: []string{"haiku"}, MaxPermissionMode: "plan"}},
+		"the same twice":       {Policy{AllowedDirs: []string{"/a"}, ExtraArgs: []string{"-a"}}, Policy{AllowedDirs: []string{"/a"}, ExtraArgs: []string{"-a"}}, Policy{AllowedDirs: []string{"/a"}, ExtraArgs: []string{"-a"}}},
+		"lower bounds":         {Policy{MaxTimeoutSeconds: 60, MaxBudgetUSD: 1}, Policy{MaxTimeoutSeconds: 30, MaxBudgetUSD: 2}, Policy{MaxTimeoutSeconds: 30, MaxBudgetUSD: 1}},
+		"lower mode":           {Policy{MaxPermissionMode: "acceptEdits"}, Policy{MaxPermissionMode: "plan"}, Policy{MaxPermissionMode: "plan"}},
+		"the owner's is lower": {Policy{MaxPermissionMode: "plan"}, Policy{MaxPermissionMode: "auto"}, Policy{MaxPermissionMode: "plan"}},
+		"skip":                 {Policy{AllowSkipPermissions: &yes}, Policy{AllowSkipPermissions: &no}, Policy{AllowSkipPermissions: &no}},
+		"no skip":              {Policy{AllowSkipPermissions: &no}, Policy{AllowSkipPermissions: &yes}, Policy{AllowSkipPermissions: &no}},
+		"models of both":       {Policy{AllowedModels: []string{"sonnet", "opus"}}, Policy{AllowedModels: []string{"haiku", "sonnet"}}, Policy{AllowedModels: []string{"sonnet"}}},
+		"directories":          {Policy{AllowedDirs: []string{"/a", "/b/c", "/d"}}, Policy{AllowedDirs: []string{"/a/x", "/b", "/e"}}, Policy{AllowedDirs: []string{"/a/x", "/b/c"}}},
+		"arguments":            {Policy{ExtraArgs: []string{"-a"}}, Policy{ExtraArgs: []string{"-b"}}, Policy{ExtraArgs: []string{"-b", "-a"}}},
+	} {
+		if got, err := c.owner.And(c.front); err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %+v, %v, want %+v", name, got, err, c.want)
+		}
+	}
+	for name, c := range map[string][2]Policy{
+		"models":      {{AllowedModels: []string{"opus"}}, {AllowedModels: []string{"haiku"}}},
+		"directories": {{AllowedDirs: []string{"/a"}}, {AllowedDirs: []string{"/ab"}}},
+	} {
+		if got, err := c[0].And(c[1]); !errors.Is(err, ErrPolicy) || HintOf(err) == "" {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}

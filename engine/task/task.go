@@ -10,6 +10,7 @@ import (
 type Task struct {
 	ID          ID     `json:"id"`
 	Spec        Spec   `json:"spec"`
+	Policy      Policy `json:"policy,omitzero"` // of the front that submitted it; bounds each start, beside the owner's
 	PromptBytes int    `json:"prompt_bytes"`
 	PromptHead  string `json:"prompt_head"` // the first 200 characters
 	Status      Status `json:"status"`

@@ -36,7 +36,7 @@ others, removes what interrupted commands left, and lets an owner clean up after
 			case file != "" && (fix || settings):
 				return badInput("--db checks a file and nothing else", "Leave --fix and --settings out.")
 			case settings:
-				return a.showSettings(asJSON)
+				return a.showSettings(ctx, asJSON)
 			}
 			d := &doctor{a: a, fix: fix, quiet: asJSON}
 			if file != "" {
@@ -132,6 +132,7 @@ func (d *doctor) examine(ctx context.Context) {
 		if client, is := d.tasks.(ownersTasks); is {
 			defer client.Close()
 		}
+		d.step("policy", func() finding { return d.checkPolicy(ctx) })
 		d.step("database", func() finding { return d.checkDatabase() })
 		if db, is := d.tasks.(*storage.DB); is {
 			defer func() { _ = db.Close() }()
@@ -237,12 +238,12 @@ func (d *doctor) conclude(asJSON bool) error {
 }
 
 // showSettings prints every setting with the place that it came from.
-func (a *app) showSettings(asJSON bool) error {
+func (a *app) showSettings(ctx context.Context, asJSON bool) error {
 	s, err := a.settings()
 	if err != nil {
 		return err
 	}
-	rows := a.inForce(s)
+	rows := a.inForce(ctx, s)
 	if asJSON {
 		return a.printJSON(rows)
 	}
@@ -259,7 +260,7 @@ func (a *app) showSettings(asJSON bool) error {
 
 // inForce shows the settings as they hold now: with the paths that were found,
 // and those of an owner, which it got when it started, as it has them.
-func (a *app) inForce(s settings) []Row {
+func (a *app) inForce(ctx context.Context, s settings) []Row {
 	claude, err := a.findClaude(s.claude)
 	if err != nil {
 		claude = "not found"
@@ -280,6 +281,9 @@ func (a *app) inForce(s settings) []Row {
 			r.Value = running[r.Name]
 		}
 		rows[i] = r
+	}
+	if held && err == nil && lock.Phase == ipc.PhaseServing {
+		rows = append(rows, a.ownersRules(ctx, s, lock)...)
 	}
 	return rows
 }

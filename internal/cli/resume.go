@@ -45,13 +45,13 @@ type againCall func(engine.Service, context.Context, engine.Again) (task.Task, e
 
 // again asks for another attempt and says that it is queued.
 func (a *app) again(ctx context.Context, asJSON bool, call againCall, again engine.Again) error {
-	claude, err := a.explicitClaude()
+	front, err := a.ofThisFront()
 	if err != nil {
 		return err
 	}
-	again.Env, again.Limits, again.Claude = a.Environ(), callerLimits(), claude
+	front.Ref, front.Prompt = again.Ref, again.Prompt
 	return a.recordAndTell(ctx, asJSON,
-		func(ctx context.Context, svc engine.Service) (task.Task, error) { return call(svc, ctx, again) },
+		func(ctx context.Context, svc engine.Service) (task.Task, error) { return call(svc, ctx, front) },
 		func(t task.Task) string {
 			return fmt.Sprintf("%s %s as attempt %d", t.ID, t.Status.Public(), t.Attempt)
 		})

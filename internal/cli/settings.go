@@ -291,13 +291,15 @@ func (a *app) findClaude(v value) (string, error) {
 	return "", badInput(fmt.Sprintf("%s: %q: %v", v.from, v.text, err), "Give the path of an executable file, or leave it out to take claude from your PATH.")
 }
 
-// explicitClaude is the claude that the person named, or "" for the task's own.
-func (a *app) explicitClaude() (string, error) {
+// ofThisFront is what a resumed or retried task gets of this front: its claude
+// only where the person named one.
+func (a *app) ofThisFront() (engine.Again, error) {
 	s, err := a.settings()
-	if err != nil || s.claude.from == "" {
-		return "", err
+	again := engine.Again{Env: a.Environ(), Limits: callerLimits(), Policy: s.config.policy}
+	if err == nil && s.claude.from != "" {
+		again.Claude, err = a.findClaude(s.claude)
 	}
-	return a.findClaude(s.claude)
+	return again, err
 }
 
 // lookPath is exec.LookPath for this Env, with an absolute answer.

@@ -104,8 +104,8 @@ func TestClaudePath(t *testing.T) {
 	if _, err := claudeOf(a); err == nil || task.HintOf(err) == "" {
 		t.Errorf("no claude: %v", err)
 	}
-	if got, err := a.explicitClaude(); got != "" || err != nil {
-		t.Errorf("nothing was named: %q, %v", got, err)
+	if got, err := a.ofThisFront(); got.Claude != "" || err != nil {
+		t.Errorf("nothing was named: %q, %v", got.Claude, err)
 	}
 }
 

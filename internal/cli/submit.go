@@ -85,7 +85,7 @@ func (m maker) make(prompt, key string, own map[string]any) (engine.Submission, 
 	if err := spec.Anchor(func(option, path string) (string, error) { return task.Abs(option, m.homed(path), m.dir, m.nowhere) }); err != nil {
 		return engine.Submission{}, err
 	}
-	return engine.Submission{Spec: spec, Prompt: prompt, Env: m.env, Limits: callerLimits(), Key: key}, spec.Check()
+	return engine.Submission{Spec: spec, Prompt: prompt, Env: m.env, Limits: callerLimits(), Key: key, Policy: m.policy}, spec.Check()
 }
 
 // submission is the new task that flags and arguments describe.

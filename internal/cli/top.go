@@ -42,14 +42,14 @@ change, with the log of the selected one. Keys select, filter, cancel, resume an
 }
 
 func (a *app) top(ctx context.Context, svc engine.Service, _ []string) error {
-	claude, err := a.explicitClaude()
+	again, err := a.ofThisFront()
 	if err != nil {
 		return err
 	}
 	changes, leave := changesOf(svc)
 	defer leave()
 	err = top.Run(ctx, top.Config{
-		Service: svc, Changes: changes, Again: engine.Again{Env: a.Environ(), Limits: callerLimits(), Claude: claude},
+		Service: svc, Changes: changes, Again: again,
 		In: a.Stdin, Out: a.Stdout, Env: a.Environ(), Colour: a.coloured(a.Stdout),
 	})
 	if errors.Is(err, context.Canceled) {

@@ -92,7 +92,7 @@ func (c *Client) Submit(ctx context.Context, s engine.Submission) (task.Task, er
 	if err := s.Spec.Check(); err != nil {
 		return task.Task{}, err
 	}
-	r := submitRequest{Spec: s.Spec, Prompt: []byte(s.Prompt), Env: convert[[]byte](s.Env), Limits: s.Limits, Key: keyOr(s.Key)}
+	r := submitRequest{Spec: s.Spec, Prompt: []byte(s.Prompt), Env: convert[[]byte](s.Env), Limits: s.Limits, Key: keyOr(s.Key), Policy: s.Policy}
 	return call[task.Task](ctx, c, http.MethodPost, "submit", r)
 }
 
@@ -144,7 +144,7 @@ func (c *Client) again(ctx context.Context, verb string, a engine.Again) (task.T
 	if err != nil {
 		return task.Task{}, err
 	}
-	r := againRequest{Ref: string(id), Prompt: []byte(a.Prompt), Env: convert[[]byte](a.Env), Limits: a.Limits, Claude: a.Claude, Key: keyOr(a.Key)}
+	r := againRequest{Ref: string(id), Prompt: []byte(a.Prompt), Env: convert[[]byte](a.Env), Limits: a.Limits, Claude: a.Claude, Key: keyOr(a.Key), Policy: a.Policy}
 	return call[task.Task](ctx, c, http.MethodPost, verb, r)
 }
 
@@ -196,6 +196,11 @@ func (c *Client) Resolve(ctx context.Context, ref string) (task.Match, error) {
 		return task.Match{}, err
 	}
 	return t.Fits(), nil
+}
+
+// Policy is the owner's of this moment.
+func (c *Client) Policy(ctx context.Context) (task.Policy, error) {
+	return call[task.Policy](ctx, c, http.MethodGet, "policy", nil)
 }
 
 // Page is that of task.Source.

@@ -238,6 +238,8 @@ func (f *fake) Subscribe(id task.ID) *engine.Subscription {
 }
 
 // Stats counts no task as live, so that idle exits come soon, unless asked to.
+func (f *fake) Policy() (task.Policy, error) { return task.Policy{MaxBudgetUSD: 7}, nil }
+
 func (f *fake) Stats() engine.Stats {
 	b, _ := os.ReadFile(filepath.Join(f.dir, "live"))
 	return engine.Stats{Live: len(b)}

@@ -31,6 +31,7 @@ func newServer(o *Owner, b Backend) *server {
 		"POST /v1/submit": answer(s, func(ctx context.Context, r submitRequest) (task.Task, error) {
 			return b.Submit(ctx, r.submission())
 		}),
+		"GET /v1/policy":  answer(s, func(context.Context, none) (task.Policy, error) { return b.Policy() }),
 		"POST /v1/get":    ref(b.Get),
 		"POST /v1/list":   answer(s, b.List),
 		"POST /v1/output": answer(s, b.Output),

@@ -23,6 +23,8 @@ type Backend interface {
 	engine.Service
 	Subscribe(id task.ID) *engine.Subscription
 	Stats() engine.Stats
+	// Policy is the owner's of this moment; its error refuses every task.
+	Policy() (task.Policy, error)
 	// Lost tells why nothing can be kept any more, or nil. ErrCorrupt: the
 	// database is damaged. ErrClosing: it is no longer the owner's.
 	Lost() error

@@ -53,13 +53,13 @@ func (s Settings) Args() []string {
 }
 
 // differences says where the explicitly wanted settings are not the running
-// ones, or "".
+// ones, or "". The file is not among them: what a front reads in its own holds.
 func (s Settings) differences(running Settings, explicit []string) string {
 	is := running.list()
 	var diffs []string
 	for i, want := range s.list() {
 		for _, name := range explicit {
-			if name == want.name && want.value != is[i].value {
+			if name == want.name && name != "config" && want.value != is[i].value {
 				diffs = append(diffs, fmt.Sprintf("--%s=%s, not --%s=%s", name, is[i].value, name, want.value))
 			}
 		}

@@ -64,6 +64,7 @@ type submitRequest struct {
 	Env    [][]byte    `json:"env"`
 	Limits task.Limits `json:"limits"`
 	Key    string      `json:"key"`
+	Policy task.Policy `json:"policy,omitzero"`
 }
 
 type againRequest struct {
@@ -73,14 +74,15 @@ type againRequest struct {
 	Limits task.Limits `json:"limits"`
 	Claude string      `json:"claude,omitempty"`
 	Key    string      `json:"key"`
+	Policy task.Policy `json:"policy,omitzero"`
 }
 
 func (r submitRequest) submission() engine.Submission {
-	return engine.Submission{Spec: r.Spec, Prompt: string(r.Prompt), Env: convert[string](r.Env), Limits: r.Limits, Key: r.Key}
+	return engine.Submission{Spec: r.Spec, Prompt: string(r.Prompt), Env: convert[string](r.Env), Limits: r.Limits, Key: r.Key, Policy: r.Policy}
 }
 
 func (r againRequest) again() engine.Again {
-	return engine.Again{Ref: r.Ref, Prompt: string(r.Prompt), Env: convert[string](r.Env), Limits: r.Limits, Claude: r.Claude, Key: r.Key}
+	return engine.Again{Ref: r.Ref, Prompt: string(r.Prompt), Env: convert[string](r.Env), Limits: r.Limits, Claude: r.Claude, Key: r.Key, Policy: r.Policy}
 }
 
 // convert turns strings into bytes or back; nil stays nil.

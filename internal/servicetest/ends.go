@@ -277,6 +277,38 @@ func (s *suite) namesAndPrefixes() {
 	s.end(t.ID)
 }
 
+// The front's own policy bounds the task that it submits, and every attempt of
+// it, whoever asks for that one.
+func (s *suite) policyOfTheFront() {
+	b := s.submission("[[error error_max_turns]]")
+	b.Policy = task.Policy{AllowedModels: []string{"haiku"}, MaxTimeoutSeconds: 60, ExtraArgs: []string{"--disallowedTools=WebFetch"}}
+	bad := b
+	bad.Spec.Model = "opus"
+	if _, err := s.Submit(s.ctx, bad); !errors.Is(err, task.ErrPolicy) {
+		s.Errorf("beyond the front's policy: %v", err)
+	}
+	t, err := s.Submit(s.ctx, b)
+	s.must(err)
+	s.end(t.ID)
+	_, err = s.Retry(s.ctx, engine.Again{Ref: string(t.ID), Env: s.env(), Policy: task.Policy{MaxTimeoutSeconds: 30}})
+	if !errors.Is(err, task.ErrPolicy) {
+		s.Errorf("a retry beyond the policy of the front that asks: %v", err)
+	}
+	_, err = s.Retry(s.ctx, engine.Again{Ref: string(t.ID), Env: s.env()})
+	s.must(err)
+	s.end(t.ID)
+	log, err := fakeclaude.ReadLog(s.logFile(), "start")
+	s.must(err)
+	if len(log) != 2 {
+		s.Fatalf("%d starts", len(log))
+	}
+	for i, l := range log {
+		if args := strings.Join(l.Args, " "); !strings.Contains(args, "--model=haiku") || !strings.HasSuffix(args, "--disallowedTools=WebFetch") {
+			s.Errorf("start %d: %s", i, args)
+		}
+	}
+}
+
 // A name that several bear changes nothing, but for a cancel that can mean one
 // task alone.
 func (s *suite) nameOfSeveral() {

@@ -76,6 +76,7 @@ func Run(t *testing.T, open Open) {
 		{"Remove", 1, (*suite).remove},
 		{"List", 1, (*suite).list},
 		{"NamesAndPrefixes", 1, (*suite).namesAndPrefixes},
+		{"PolicyOfTheFront", 1, (*suite).policyOfTheFront},
 		{"NameOfSeveral", 2, (*suite).nameOfSeveral},
 		{"SeveralResults", 1, (*suite).severalResults},
 		{"OutputLimit", 1, (*suite).outputLimit},

@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"cctask/engine/task"
+	"cctask/internal/ipc"
+)
+
+// rules are those of a policy that bound something, by their names.
+func rules(p task.Policy) (list []setRule) {
+	set := map[string]json.RawMessage{}
+	if err := remarshal(p, &set); err != nil {
+		return []setRule{{"policy", err.Error()}} // cannot be: it came out of JSON
+	}
+	for _, o := range policyRules {
+		if v, is := set[o.name]; is {
+			list = append(list, setRule{o.name, string(v)})
+		}
+	}
+	return list
+}
+
+type setRule struct{ name, value string }
+
+func rulesText(p task.Policy) string {
+	var words []string
+	for _, r := range rules(p) {
+		words = append(words, r.name+" = "+r.value)
+	}
+	if words == nil {
+		return "no rule"
+	}
+	return strings.Join(words, ", ")
+}
+
+// checkPolicy says what bounds a task that is submitted from here: the policy of
+// this front, and that of the owner, which may read another file.
+func (d *doctor) checkPolicy(ctx context.Context) finding {
+	ours := d.s.config.policy
+	owner, serves := d.tasks.(ownersTasks)
+	theirs := ours
+	if serves {
+		var err error
+		if theirs, err = owner.Policy(ctx); err != nil {
+			f := failed(err)
+			f.Text = "the owner lets no task start, since it has no policy to go by: " + f.Text
+			return f
+		}
+	}
+	if reflect.DeepEqual(ours, theirs) {
+		return ok("%s", rulesText(ours))
+	}
+	return note("A task must fit both. `cctask daemon stop` lets the next owner take that of the command which starts it; running tasks go on.",
+		"two hold together\nof this command (%s): %s\nof the owner (%s): %s", d.s.config.path, rulesText(ours), d.lock.Settings.Config, rulesText(theirs))
+}
+
+// ownersRules are the rules of a running owner that this front does not have.
+func (a *app) ownersRules(ctx context.Context, s settings, lock ipc.Lock) (rows []Row) {
+	client := a.client(s, false)
+	defer client.Close()
+	p, err := client.Policy(ctx)
+	if err != nil {
+		return []Row{{"policy", "not known", fmt.Sprintf("the owner that runs (process %d): %v", lock.PID, err)}}
+	}
+	ours := rules(s.config.policy)
+	for _, r := range rules(p) {
+		if !slices.Contains(ours, r) {
+			rows = append(rows, Row{"policy." + r.name, r.value, fmt.Sprintf("the owner that runs (process %d, %s); holds too", lock.PID, lock.Settings.Config)})
+		}
+	}
+	return rows
+}
