@@ -49,6 +49,7 @@ func TestWitnesses(t *testing.T) {
 		{"an error, then killed", initLine + failure("x", `,"api_error_status":401`), End{Signal: "SIGKILL"}, failed, "auth", "x", noAnswer},
 		{"an error without words", initLine + `{"type":"result","subtype":"error_during_execution","is_error":true}`, End{}, failed, "unknown", "error during execution", noAnswer},
 		{"turns", initLine + `{"type":"result","subtype":"error_max_turns","is_error":true}`, End{ExitCode: 1, MaxTurns: 7}, failed, "max_turns", "reached the limit of 7 turns", noAnswer},
+		{"denied and silent", initLine + strings.Replace(strings.Replace(resultLine, "Yes.", " \\n", 1), `"num_turns":1`, `"num_turns":0,"permission_denials":[{"tool_name":"Bash"},{"tool_name":"Bash"},{"tool_name":"Write"}]`, 1), End{}, completed, "", "nothing was answered (0 turns); tool calls that were denied: 3 (Bash, Write)", " \n"},
 		{"budget", initLine + `{"type":"result","subtype":"error_max_budget_usd","is_error":true,"errors":["Reached maximum budget ($0.0014)"]}`, End{ExitCode: 1, MaxBudgetUSD: 0.003}, failed, "max_budget", "reached the budget of $0.003", noAnswer},
 		{"an error subtype that is not marked as one", initLine + `{"type":"result","subtype":"error_max_budget_usd"}`, End{}, failed, "max_budget", "error max budget usd", noAnswer},
 

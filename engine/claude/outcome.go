@@ -115,7 +115,7 @@ func (p *Parser) Judge(e End) Outcome {
 			o.Message += "; the one that it gave before is kept"
 		}
 	default:
-		o.end(completed, "", p.remarks())
+		o.end(completed, "", p.remarks(o))
 	}
 	return o
 }
@@ -261,15 +261,23 @@ func exitText(e End) string {
 }
 
 // remarks are what a good end does not show: claude ends with exit 0 also where
-// it was not allowed to use a tool, and where it no longer waited for
-// something in the background.
-func (p *Parser) remarks() string {
+// it was not allowed to use a tool, where it no longer waited for something in
+// the background, and where nothing was answered.
+func (p *Parser) remarks(o Outcome) string {
 	denied := make([]string, len(p.last.Denials))
 	for i, d := range p.last.Denials {
 		denied[i] = oneLine(d.Tool, maxTool)
 	}
 	stopped := max(len(p.stopped), p.last.Subagents.Killed.System)
+	silent := ""
+	switch {
+	case len(bytes.TrimSpace(o.Result)) == 0:
+		silent = "nothing was answered (" + count(o.Turns, "turn") + ")"
+	case o.Turns == 0:
+		silent = "the model was not asked (0 turns)"
+	}
 	parts := []string{
+		silent,
 		remark("tool calls that were denied", len(denied), denied),
 		remark("background tasks that were stopped before they ended", stopped, p.stopped),
 	}

@@ -110,21 +110,24 @@ func (a *app) report(err error) {
 // says tells whether the task's message adds anything to its status.
 func says(t task.Task) bool { return t.Message != "" && t.Message != string(t.Status) }
 
-// outcome is nil for a completed task, and exit code 3 with the reason for one
-// that ended otherwise.
+// outcome is nil for a completed task of which nothing more is to be said, such as
+// tools that were denied, and exit code 3 with the reason for one that ended otherwise.
 func outcome(t task.Task) error {
+	code, message := exitEnded, fmt.Sprintf("task %s: %s", t.ID, t.Status)
 	if t.Status == task.Completed {
-		return nil
+		code = exitDone
 	}
-	message := fmt.Sprintf("task %s: %s", t.ID, t.Status)
-	if says(t) {
+	switch {
+	case says(t):
 		message += ": " + t.Message
+	case code == exitDone:
+		return nil
 	}
 	hint := t.Reason.Hint()
 	if hint == "" {
 		hint = fmt.Sprintf("See `cctask logs %s`.", t.ID)
 	}
-	return &stop{exitEnded, &task.Error{Code: task.CodeConflict, Message: message, Hint: hint}}
+	return &stop{code, &task.Error{Code: task.CodeConflict, Message: message, Hint: hint}}
 }
 
 // removed is the end of a task whose record somebody deleted while we waited.
