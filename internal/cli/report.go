@@ -30,7 +30,8 @@ type reportFlags struct {
 const reportLong = `Write one HTML page with a timeline, totals, cost over time, the longest tasks, what did
 not complete and why, and each task's prompt and answer. The file needs nothing but a
 browser and loads nothing from anywhere. It holds what the tasks said: whoever gets it
-can read that.
+can read that. Printed, it has all rows that are shown, not the first 200 alone, and with
+a switch above the table prompts and answers too.
 
 A page of up to 10,000 tasks is smaller than 5 MB. A prompt or an answer is cut to 64 KiB,
 and to less where all of them together would not fit; the page says where it cut.`

@@ -38,14 +38,24 @@ function dur(ms) {
   if (s < 1) return Math.round(ms) + 'ms';
   if (s < 60) return s.toFixed(1) + 's';
   if (s < 3600) return Math.floor(s / 60) + 'm' + two(Math.floor(s % 60)) + 's';
-  return Math.floor(s / 3600).toLocaleString() + 'h' + two(Math.floor(s / 60 % 60)) + 'm';
+  if (s < 2 * 86400) return Math.floor(s / 3600) + 'h' + two(Math.floor(s / 60 % 60)) + 'm';
+  return Math.floor(s / 86400).toLocaleString() + 'd' + two(Math.floor(s / 3600 % 24)) + 'h';
+}
+// share is n of all in percent; a part is neither nothing nor all.
+function share(n, all) {
+  const p = Math.round(100 * n / all);
+  return (n && !p ? '< 1' : n < all && p === 100 ? '> 99' : p) + ' %';
 }
 const many = n => n >= 1e9 ? (n / 1e9).toFixed(1) + 'G' : n >= 1e6 ? (n / 1e6).toFixed(1) + 'M' : n >= 1e3 ? (n / 1e3).toFixed(1) + 'k' : String(n);
 const at = ms => new Date(D.base + ms);
 const format = o => new Intl.DateTimeFormat(undefined, o);
-const days = format({ day: 'numeric', month: 'short' }), minutes = format({ hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+// Dates have a year where there are several: of the first and the last of what ran, and now.
+const years = new Set([D.now, ...[D.parts[0], D.parts.at(-1)].flatMap(p => p ? [D.base + p[0], D.base + p[1]] : [])].map(t => new Date(t).getFullYear()));
+document.body.classList.toggle('years', years.size > 1);
+const date = { day: 'numeric', month: 'short', year: years.size > 1 ? 'numeric' : undefined };
+const days = format(date), minutes = format({ hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 const seconds = format({ hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
-const full = format({ dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' }), short = format({ day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const full = format({ dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' }), short = format({ ...date, hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 const state = st => el('span', { className: 'st ' + st }, st);
 
 // Totals.
@@ -57,10 +67,11 @@ function totals() {
     plural(T.tasks, 'task') + (D.more ? ' (the newest; --limit left out older ones)' : ''),
     ran && short.formatRange(at(ran[0]), at(ran[1])), D.selection, 'as of ' + full.format(new Date(D.now)),
   ].filter(Boolean).join(' · '));
-  const ended = T.tasks - n('queued') - n('running'), U = T.usage;
+  const over = T.statuses.filter(c => c.st !== 'queued' && c.st !== 'running'), sum = of => over.reduce((sum, c) => sum + c[of], 0);
+  const ended = sum('tasks'), U = T.usage;
   const tile = (name, value, more) => $('tiles').append(el('div', {}, el('dt', {}, name), el('dd', {}, value, el('small', {}, more))));
-  tile('Completed', ended ? Math.floor(100 * n('completed') / ended) + ' %' : '–', `${n('completed').toLocaleString()} of ${ended.toLocaleString()} ended`);
-  tile('Cost', usd(T.usd), (T.uncertain ? 'at least; ' : '') + usd(T.tasks ? T.usd / T.tasks : 0) + ' a task');
+  tile('Completed', ended ? share(n('completed'), ended) : '–', `${n('completed').toLocaleString()} of ${ended.toLocaleString()} ended`);
+  tile('Cost', usd(T.usd), (T.uncertain ? 'at least; ' : '') + (ended ? usd(sum('usd') / ended) + ' a task that ended' : 'none has ended'));
   tile('Time of claude', dur(T.ms), ran ? `in ${dur(ran[1] - ran[0])} of the clock` : 'nothing ran');
   tile('At once', String(T.lanes), `most; ${plural(T.attempts, 'attempt')}`);
   tile('Turns', T.turns.toLocaleString(), plural(n('running'), 'task') + ' running, ' + n('queued').toLocaleString() + ' queued');
@@ -196,13 +207,16 @@ function layout() {
   ticks();
 }
 
+// busyDays are those on which several parts begin: their dates alone would repeat.
+const busyDays = new Set(axis.parts.map(p => days.format(at(p.from))).filter((d, i, all) => all.indexOf(d) !== i));
+
 const steps = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 2 * 86400, 7 * 86400, 14 * 86400, 28 * 86400, 91 * 86400].map(s => s * 1000);
 // ticks draws the axis as far as it is in sight, in the viewer's time zone.
 function ticks() {
   const px = $('plot').offsetWidth, box = $('scroll'), seen = [(box.scrollLeft - 300) / px, (box.scrollLeft + box.clientWidth + 300) / px];
   const step = steps.find(s => s / axis.scale * px >= 110) || steps[steps.length - 1];
   const found = [];
-  let day = '', free = -Infinity;
+  let last = '', free = -Infinity;
   axis.parts.forEach((p, i) => {
     if (p.x + p.w + axis.gap < seen[0] || p.x > seen[1]) return;
     if (i < axis.parts.length - 1) found.push(place(el('b', { title: dur(axis.parts[i + 1].from - p.to) + ' in which nothing ran' }), p.x + p.w, axis.gap));
@@ -211,10 +225,11 @@ function ticks() {
     for (t = p.x >= seen[0] ? p.from : Math.ceil((t - offset) / step) * step + offset; t <= p.to && xOf(t) <= seen[1]; t = (Math.floor((t - offset) / step) + 1) * step + offset) {
       const x = xOf(t), today = days.format(at(t));
       if (x * px < free) continue;
-      const label = step >= 86400000 ? today : (today === day ? '' : today + ' ') + (step < 60000 ? seconds : minutes).format(at(t));
+      const timed = step < 86400000 || today === last || t === p.from && busyDays.has(today);
+      const label = [today === last ? '' : today, timed ? (step < 60000 ? seconds : minutes).format(at(t)) : ''].filter(Boolean).join(' ');
       if (x * px + label.length * 6.5 + 6 > px) continue;
       found.push(place(el('span', {}, label), x), place(el('i'), x));
-      day = today;
+      last = today;
       free = x * px + label.length * 6.5 + 14;
     }
   });
@@ -342,7 +357,23 @@ function table() {
   $('find').oninput = () => { clearTimeout(timer); timer = setTimeout(() => { want.q = $('find').value.trim().toLowerCase(); list(); }, 120); };
   $('clear').onclick = () => { reset(); list(); };
   $('more').onclick = () => { rows += 5 * pageRows; draw(); };
+  onbeforeprint = paper;
+  onafterprint = () => { rows = onScreen; $('paper').replaceChildren(); draw(); };
   list();
+}
+
+// Paper has no button for more, and nothing to open: all rows are on it and, if they
+// are wanted, prompts and answers.
+let onScreen = rows;
+function paper() {
+  onScreen = rows;
+  rows = Infinity;
+  draw();
+  if ($('texts').checked) $('paper').replaceChildren(...found.map(i => {
+    const t = D.tasks[i];
+    return el('article', {}, el('h2', {}, el('bdi', {}, title(t).slice(0, 300))), el('p', { className: 'dim' }, state(t.st), ' ' + t.id),
+      ...t.a.flatMap(a => a.p ? block(a.n > 1 ? 'Prompt of attempt ' + a.n : 'Prompt', a.p, '') : []), ...block('Answer', t.r, `cctask status ${t.id} shows more of it.`));
+  }));
 }
 
 // One task.

@@ -24,6 +24,8 @@ func TestPage(t *testing.T) {
 		{"hostile", testHostilePage},
 		{"none", testNone},
 		{"print", testPrint},
+		{"numbers", testNumbers},
+		{"axis", testAxis},
 		{"many", testMany},
 		{"policy", testPolicy},
 	} {
@@ -224,6 +226,102 @@ func testPrint(t *testing.T, b *tab) {
 	b.fits()
 	b.pdf()
 	b.call("Emulation.setEmulatedMedia", map[string]any{"media": ""})
+	// All rows, and the texts if they are wanted.
+	b.look(1280, 900, "light")
+	var es []Entry
+	for i := range 260 {
+		es = append(es, entry(now.Add(time.Duration(i-300)*time.Minute), fmt.Sprint("task ", i), "a prompt", "an answer", run{took: time.Minute, status: task.Completed}))
+	}
+	b.open(file(t, render(t, es)))
+	b.eval(`var printed = []; addEventListener('beforeprint', () => printed.push(document.querySelectorAll('tbody tr').length, document.querySelectorAll('#paper article').length))`)
+	b.is(`getComputedStyle(document.getElementById('paper')).display`, "none")
+	b.pdf()
+	b.is(`String(printed)`, "260,0")
+	b.is(`document.querySelectorAll('tbody tr').length`, 200)
+	b.eval(`want.q = 'task 12'; list()`) // 12, 120 to 129
+	b.click("#texts")
+	b.pdf()
+	b.is(`String(printed)`, "260,0,11,11")
+	b.is(`document.querySelectorAll('#paper article').length`, 0)
+	b.quiet()
+	b.open(file(t, render(t, sample())))
+	b.click("#texts")
+	b.eval(`addEventListener('beforeprint', () => window.text = document.getElementById('paper').textContent)`)
+	b.pdf()
+	for _, part := range []string{"Read the sources first", "go test -race -count=100", "Prompt of attempt 2", "leave the tests alone"} {
+		b.is(fmt.Sprintf(`text.includes(%q)`, part), true)
+	}
+	b.call("Emulation.setEmulatedMedia", map[string]any{"media": ""})
+	b.quiet()
+}
+
+// testNumbers: what is counted, divided and rounded.
+func testNumbers(t *testing.T, b *tab) {
+	ok := run{took: 50 * time.Hour, status: task.Completed, usd: 0.9}
+	bad := run{took: time.Minute, status: task.Failed, reason: task.ReasonAuth, usd: 0.3}
+	b.look(1280, 900, "light")
+	b.open(file(t, render(t, []Entry{
+		entry(now.Add(-60*time.Hour), "a", "p", "r", ok), entry(now.Add(-60*time.Hour), "b", "p", "r", ok), entry(now.Add(-time.Hour), "c", "p", "", bad),
+		entry(now.Add(-time.Hour), "goes on", "p", "", run{status: task.Running}), entry(now, "waits", "p", ""),
+	})))
+	tile := func(n int) string { return fmt.Sprintf(`document.querySelectorAll('#tiles dd')[%d].innerText.replaceAll('\n', ' ')`, n) }
+	b.is(tile(0), "67 % 2 of 3 ended")
+	b.is(tile(1), "$2.10 $0.7000 a task that ended")
+	b.is(tile(2), "4d05h in 2d12h of the clock")
+	for of, want := range map[[2]int]string{{1, 3}: "33 %", {2, 3}: "67 %", {1, 200}: "1 %", {1, 300}: "< 1 %", {299, 300}: "> 99 %", {0, 3}: "0 %", {3, 3}: "100 %"} {
+		b.is(fmt.Sprintf(`share(%d, %d)`, of[0], of[1]), want)
+	}
+	for d, want := range map[time.Duration]string{
+		47*time.Hour + 59*time.Minute: "47h59m", 48 * time.Hour: "2d00h", 75 * time.Hour: "3d03h", 730 * 24 * time.Hour: "730d00h", 2000 * 24 * time.Hour: "2,000d00h", time.Second: "1.0s",
+	} {
+		b.is(fmt.Sprintf(`dur(%d)`, d.Milliseconds()), want)
+	}
+	b.open(file(t, render(t, []Entry{entry(now, "waits", "p", "")})))
+	b.is(tile(1), "$0 none has ended")
+	b.quiet()
+}
+
+// testAxis: a label is a moment that no other label is.
+func testAxis(t *testing.T, b *tab) {
+	b.look(1280, 900, "light")
+	labels := func(es ...Entry) []any {
+		b.open(file(t, render(t, es)))
+		b.eval(`new Promise(requestAnimationFrame)`)
+		return b.eval(`[...document.querySelectorAll('#ticks span')].map(e => e.innerText)`).([]any)
+	}
+	at := func(created time.Time, took time.Duration) Entry {
+		return entry(created, "a", "p", "r", run{took: took, status: task.Completed})
+	}
+	year := 365 * 24 * time.Hour
+	two := labels(at(now.Add(-2*year), 20*24*time.Hour), at(now.Add(-year), 20*24*time.Hour), at(now.Add(-20*24*time.Hour), 19*24*time.Hour))
+	if len(two) < 3 || two[0] != "Nov 22, 2024" || !strings.HasSuffix(fmt.Sprint(two[len(two)-1]), ", 2026") {
+		t.Errorf("over two years: %q", two)
+	}
+	b.is(`document.getElementById('about').innerText.includes('2024')`, true)
+	b.is(`[...document.querySelectorAll('td.c-start')].filter(e => e.scrollWidth > e.clientWidth).length`, 0)
+	b.shot("years")
+	// Parts of one day among weeks.
+	day := now.Add(-30 * 24 * time.Hour).Truncate(24 * time.Hour)
+	var es []Entry
+	for i := range 4 {
+		es = append(es, at(day.Add(time.Duration(4*i+2)*time.Hour), time.Minute))
+	}
+	repeated := labels(append(es, at(day.Add(2*24*time.Hour), 20*time.Hour))...)
+	seen := map[any]bool{}
+	for _, l := range repeated {
+		if seen[l] {
+			t.Errorf("%v stands twice: %q", l, repeated)
+		}
+		seen[l] = true
+	}
+	if len(repeated) == 0 || repeated[0] != "Oct 23 02:00" {
+		t.Errorf("parts of one day: %q", repeated)
+	}
+	many := labels(append(es, at(day.Add(2*24*time.Hour), 20*24*time.Hour))...) // a step is days
+	if len(many) < 3 || many[0] != "Oct 23" || strings.Contains(fmt.Sprint(many), ":") {
+		t.Errorf("weeks: %q", many)
+	}
+	b.shot("days")
 	b.quiet()
 }
 
