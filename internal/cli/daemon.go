@@ -53,7 +53,7 @@ When an owner leaves running tasks go on; the next owner adopts them.`,
 	for _, hidden := range []string{"detach", "detached", "ready-fd"} {
 		_ = f.MarkHidden(hidden)
 	}
-	cmd.AddCommand(newDaemonStatus(a), newDaemonStop(a))
+	cmd.AddCommand(newDaemonStatus(a), newDaemonStop(a), newDaemonCall(a))
 	return cmd
 }
 

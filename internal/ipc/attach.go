@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"strconv"
 	"syscall"
 	"time"
@@ -69,7 +67,8 @@ const (
 	changing              // somebody holds it but does not say yet who, or moved on meanwhile
 	starting
 	closing
-	hung // serves, and left two hellos unanswered
+	hung  // serves, and left two hellos unanswered
+	older // serves in the language before ours, in which it can be told to leave
 	served
 )
 
@@ -85,7 +84,9 @@ func (c *Client) look(ctx context.Context) (state, Lock, *attachment, error) {
 		return changing, l, nil, nil
 	case l.Phase == PhaseEmbedded:
 		return changing, l, nil, lockedBy(c.cfg.Dir, l)
-	case l.Protocol != Protocol:
+	case l.Protocol == oldProtocol && l.Phase == PhaseServing:
+		return older, l, newAttachment(l), nil
+	case l.Protocol != Protocol && l.Protocol != oldProtocol:
 		return changing, l, nil, versionError(l.Version, strconv.Itoa(l.Protocol), strconv.Itoa(Protocol))
 	case l.Phase == PhaseStarting:
 		return starting, l, nil, nil
@@ -122,7 +123,11 @@ func (c *Client) find(ctx context.Context, start, kill bool) (*attachment, error
 		switch {
 		case st == served && (!start || handedOver || late || !newer(c.cfg.Version, l.Version)):
 			return a, nil
-		case st == served:
+		case st == older && !start && kill: // to stop it
+			return a, nil
+		case st == older && (!start || handedOver || late):
+			return nil, versionError(l.Version, strconv.Itoa(l.Protocol), strconv.Itoa(Protocol))
+		case st == served || st == older:
 			done, err = c.handOver(ctx, a, deadline)
 			handedOver = done
 			a.close()
@@ -186,31 +191,6 @@ func lateError(dir string, st state, l Lock) error {
 	return lockedBy(dir, l)
 }
 
-func newAttachment(l Lock) *attachment {
-	a := &attachment{lock: l}
-	a.pool = &http.Transport{
-		MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, DisableCompression: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			conn, err := (&net.Dialer{}).DialContext(ctx, "unix", l.Socket)
-			if err != nil {
-				return nil, &dialError{err}
-			}
-			if u, ok := conn.(*net.UnixConn); ok {
-				err = checkPeer(u)
-			}
-			if err != nil {
-				_ = conn.Close()
-				return nil, &dialError{err}
-			}
-			return conn, nil
-		},
-	}
-	a.http = &http.Client{Transport: a.pool}
-	return a
-}
-
-func (a *attachment) close() { a.pool.CloseIdleConnections() }
-
 var errHung = errors.New("the owner does not answer")
 
 // greet says hello, twice if need be. errHung: the owner was there and silent.
@@ -228,7 +208,7 @@ func (c *Client) helloOnce(ctx context.Context, a *attachment) (h Hello, err err
 	ctx, cancel := context.WithTimeout(ctx, c.helloWait)
 	defer cancel()
 	for {
-		err := a.roundTrip(ctx, http.MethodGet, "hello", nil, &h)
+		err := a.roundTrip(ctx, helloVerb.name, none{}, &h)
 		// A hung owner's queue of connections is full: that is silence too.
 		if !errors.Is(err, syscall.EAGAIN) {
 			return h, err
@@ -265,10 +245,10 @@ func (c *Client) guard(ctx context.Context, a *attachment) (context.Context, con
 }
 
 // ask is a guarded round trip.
-func (c *Client) ask(ctx context.Context, a *attachment, method, verb string, in, out any) error {
+func (c *Client) ask(ctx context.Context, a *attachment, verb string, in, out any) error {
 	guarded, stop := c.guard(ctx, a)
 	defer stop()
-	err := a.roundTrip(guarded, method, verb, in, out)
+	err := a.roundTrip(guarded, verb, in, out)
 	if err != nil && errors.Is(context.Cause(guarded), task.ErrOwnerGone) {
 		return context.Cause(guarded)
 	}

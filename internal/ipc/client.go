@@ -1,14 +1,10 @@
 package ipc
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -83,7 +79,7 @@ func (c *Client) Hello(ctx context.Context) (Hello, error) {
 			return Hello{Lock: l}, nil
 		}
 	}
-	return call[Hello](ctx, c, http.MethodGet, "hello", nil)
+	return call(ctx, c, helloVerb, none{})
 }
 
 // Submit records a new task.
@@ -93,7 +89,7 @@ func (c *Client) Submit(ctx context.Context, s engine.Submission) (task.Task, er
 		return task.Task{}, err
 	}
 	r := submitRequest{Spec: s.Spec, Prompt: []byte(s.Prompt), Env: convert[[]byte](s.Env), Limits: s.Limits, Key: keyOr(s.Key), Policy: s.Policy}
-	return call[task.Task](ctx, c, http.MethodPost, "submit", r)
+	return call(ctx, c, submitVerb, r)
 }
 
 // keyOr makes a key where the caller gave none, so that a call that is repeated
@@ -107,17 +103,17 @@ func keyOr(key string) string {
 
 // Get returns a task.
 func (c *Client) Get(ctx context.Context, ref string) (task.Task, error) {
-	return call[task.Task](ctx, c, http.MethodPost, "get", refRequest{Ref: ref})
+	return call(ctx, c, getVerb, refRequest{Ref: ref})
 }
 
 // List returns a page of tasks.
 func (c *Client) List(ctx context.Context, f task.Filter) (task.Page, error) {
-	return call[task.Page](ctx, c, http.MethodPost, "list", f)
+	return call(ctx, c, listVerb, f)
 }
 
 // Output returns a piece of a stream.
 func (c *Client) Output(ctx context.Context, q engine.OutputQuery) (task.Output, error) {
-	return call[task.Output](ctx, c, http.MethodPost, "output", q)
+	return call(ctx, c, outputVerb, q)
 }
 
 // Cancel stops a task.
@@ -126,26 +122,26 @@ func (c *Client) Cancel(ctx context.Context, ref string) (task.Task, error) {
 	if err != nil {
 		return task.Task{}, err
 	}
-	return call[task.Task](ctx, c, http.MethodPost, "cancel", refRequest{Ref: string(id)})
+	return call(ctx, c, cancelVerb, refRequest{Ref: string(id)})
 }
 
 // Resume starts a new attempt in the last one's session.
 func (c *Client) Resume(ctx context.Context, a engine.Again) (task.Task, error) {
-	return c.again(ctx, "resume", a)
+	return c.again(ctx, resumeVerb, a)
 }
 
 // Retry starts a new attempt in a new session.
 func (c *Client) Retry(ctx context.Context, a engine.Again) (task.Task, error) {
-	return c.again(ctx, "retry", a)
+	return c.again(ctx, retryVerb, a)
 }
 
-func (c *Client) again(ctx context.Context, verb string, a engine.Again) (task.Task, error) {
+func (c *Client) again(ctx context.Context, v verb[againRequest, task.Task], a engine.Again) (task.Task, error) {
 	id, err := c.meant(ctx, a.Ref, task.ToChange)
 	if err != nil {
 		return task.Task{}, err
 	}
 	r := againRequest{Ref: string(id), Prompt: []byte(a.Prompt), Env: convert[[]byte](a.Env), Limits: a.Limits, Claude: a.Claude, Key: keyOr(a.Key), Policy: a.Policy}
-	return call[task.Task](ctx, c, http.MethodPost, verb, r)
+	return call(ctx, c, v, r)
 }
 
 // Remove deletes a task.
@@ -155,7 +151,7 @@ func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
 		return err
 	}
 	lost, err := c.repeat(ctx, func(a *attachment) error {
-		return c.ask(ctx, a, http.MethodPost, "remove", refRequest{Ref: string(id), Force: force}, &none{})
+		return c.ask(ctx, a, removeVerb.name, refRequest{Ref: string(id), Force: force}, &none{})
 	})
 	// The owner died after it had removed the task and before it could say so.
 	if lost > 0 && errors.Is(err, task.ErrNotFound) {
@@ -181,7 +177,7 @@ func (c *Client) Ended(ctx context.Context, run string) error {
 	if err := statedir.Check(c.cfg.Dir); err != nil {
 		return fmt.Errorf("report the end of an attempt: %w", err)
 	}
-	_, err := call[none](ctx, c, http.MethodPost, "ended", endedRequest{Run: run})
+	_, err := call(ctx, c, endedVerb, endedRequest{Run: run})
 	return err
 }
 
@@ -200,17 +196,23 @@ func (c *Client) Resolve(ctx context.Context, ref string) (task.Match, error) {
 
 // Policy is the owner's of this moment.
 func (c *Client) Policy(ctx context.Context) (task.Policy, error) {
-	return call[task.Policy](ctx, c, http.MethodGet, "policy", nil)
+	return call(ctx, c, policyVerb, none{})
 }
 
 // Page is that of task.Source.
 func (c *Client) Page(ctx context.Context, q task.DumpQuery) (task.DumpPage, error) {
-	return call[task.DumpPage](ctx, c, http.MethodPost, "page", q)
+	return call(ctx, c, pageVerb, q)
 }
 
 // Stream is that of task.Source.
 func (c *Client) Stream(ctx context.Context, id task.ID, n int, s task.Stream, offset int64, limit int) ([]byte, error) {
-	return call[[]byte](ctx, c, http.MethodPost, "stream", streamRequest{id, n, s, offset, limit})
+	return call(ctx, c, streamVerb, streamRequest{id, n, s, offset, limit})
+}
+
+// Call asks in the owner's own words.
+func (c *Client) Call(ctx context.Context, verb string, in json.RawMessage) (out json.RawMessage, err error) {
+	_, err = c.repeat(ctx, func(a *attachment) error { return c.ask(ctx, a, verb, in, &out) })
+	return out, err
 }
 
 // lostError says that a request was sent and that no whole answer came.
@@ -226,10 +228,10 @@ func (e *dialError) Error() string { return "the owner cannot be reached: " + e.
 func (e *dialError) Unwrap() error { return e.err }
 
 // call asks the owner, and asks again where that is safe and helps.
-func call[Out any](ctx context.Context, c *Client, method, verb string, in any) (out Out, err error) {
+func call[In, Out any](ctx context.Context, c *Client, v verb[In, Out], in In) (out Out, err error) {
 	_, err = c.repeat(ctx, func(a *attachment) error {
 		var fresh Out // nothing of a torn answer stays
-		err := c.ask(ctx, a, method, verb, in, &fresh)
+		err := c.ask(ctx, a, v.name, in, &fresh)
 		out = fresh
 		return err
 	})
@@ -292,61 +294,5 @@ func (b *backoff) sleep(ctx context.Context) error {
 		return ctx.Err()
 	}
 	b.d = min(2*b.d, 20*time.Millisecond)
-	return nil
-}
-
-// attachment is one owner as the client found it. Its requests name that owner,
-// because the socket's name may have passed to the next one.
-type attachment struct {
-	lock  Lock
-	http  *http.Client
-	pool  *http.Transport
-	hello Hello // its first
-}
-
-// open sends a request and returns the answer if it is a 200.
-func (a *attachment) open(ctx context.Context, method, verb string, in any) (*http.Response, error) {
-	var body io.Reader
-	if in != nil {
-		b, err := encode(in)
-		if err != nil {
-			return nil, err
-		}
-		body = bytes.NewReader(b)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://owner/v1/"+verb, body)
-	if err != nil {
-		return nil, fmt.Errorf("ask the owner: %w", err)
-	}
-	req.Header.Set(protocolHeader, strconv.Itoa(Protocol))
-	req.Header.Set(ownerHeader, a.lock.identity())
-	resp, err := a.http.Do(req)
-	if err != nil {
-		var unreached *dialError
-		if errors.As(err, &unreached) {
-			return nil, unreached
-		}
-		return nil, &lostError{err}
-	}
-	if resp.StatusCode != http.StatusOK {
-		defer func() { _ = resp.Body.Close() }()
-		return nil, readError(resp)
-	}
-	return resp, nil
-}
-
-func (a *attachment) roundTrip(ctx context.Context, method, verb string, in, out any) error {
-	resp, err := a.open(ctx, method, verb, in)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return &lostError{err}
-	}
-	if err := json.Unmarshal(b, out); err != nil {
-		return fmt.Errorf("read the owner's answer: %w", err)
-	}
 	return nil
 }

@@ -1,11 +1,11 @@
 package ipc
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"reflect"
 	"slices"
@@ -111,22 +111,17 @@ func TestForeignProtocol(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hc := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
-		return net.Dial("unix", l.Socket)
-	}}}
-	defer hc.CloseIdleConnections()
-	req, err := http.NewRequest(http.MethodGet, "http://x/v1/hello", nil)
+	conn, err := net.Dial("unix", l.Socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set(protocolHeader, "99")
-	resp, err := hc.Do(req)
-	if err != nil {
+	defer func() { _ = conn.Close() }()
+	if err := writeFrame(conn, "cctask 99 "+l.identity()+"\n", helloVerb.name, nil); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = resp.Body.Close() }()
-	if err := readError(resp); !errors.Is(err, task.ErrVersion) || !strings.Contains(err.Error(), "99") {
-		t.Errorf("%v", err)
+	head, body, err := readFrame(bufio.NewReader(conn), maxAnswer)
+	if err := errors.Join(err, decodeError(body)); head != headRefusal || !errors.Is(err, task.ErrVersion) || !strings.Contains(err.Error(), "99") {
+		t.Errorf("%s %v", head, err)
 	}
 }
 

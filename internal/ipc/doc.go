@@ -1,5 +1,5 @@
 // Package ipc lets many fronts share one owner: the election of the single
-// owner of a state directory, the owner's HTTP server on a unix socket, and its
+// owner of a state directory, the owner's server on a unix socket, and its
 // client, which implements engine.Service and starts an owner when there is none.
 //
 // It may import engine, engine/task and golang.org/x/sys. It must never know how

@@ -1,61 +1,54 @@
 package ipc
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
+	"net"
+	"os"
 	"runtime/debug"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"cctask/engine"
 	"cctask/engine/task"
 )
 
+const (
+	maxConns   = 2000             // more are closed at once
+	greetTime  = 10 * time.Second // for the first line, and for the rest of a frame that has begun
+	idleTime   = 10 * time.Minute // between two questions
+	answerTime = 30 * time.Second // for a front to take its answer
+)
+
+// handler answers one verb: a JSON value in, one out.
+type handler struct {
+	waits bool
+	f     func(c context.Context, in []byte) (any, error)
+}
+
+func on[In, Out any](list map[string]handler, v verb[In, Out], f func(context.Context, In) (Out, error)) {
+	list[v.name] = handler{v.waits, func(c context.Context, body []byte) (any, error) {
+		var in In
+		if len(body) > 0 {
+			if err := json.Unmarshal(body, &in); err != nil {
+				return nil, &task.Error{Code: task.CodeInvalid, Message: "the request is not understood", Err: err, Hint: "Ask with the same version of cctask as the owner's."}
+			}
+		}
+		return f(c, in)
+	}}
+}
+
 func newServer(o *Owner, b Backend) *server {
 	s := &server{
-		o: o, b: b, mux: http.NewServeMux(), began: time.Now(), busy: time.Now(),
+		o: o, b: b, began: time.Now(), busy: time.Now(), conns: map[net.Conn]bool{},
 		cut: make(chan struct{}), empty: make(chan struct{}), told: make(chan error, 1),
 	}
-	ref := func(f func(context.Context, string) (task.Task, error)) http.HandlerFunc {
-		return answer(s, func(ctx context.Context, r refRequest) (task.Task, error) { return f(ctx, r.Ref) })
-	}
-	again := func(f func(context.Context, engine.Again) (task.Task, error)) http.HandlerFunc {
-		return answer(s, func(ctx context.Context, r againRequest) (task.Task, error) { return f(ctx, r.again()) })
-	}
-	for pattern, handler := range map[string]http.HandlerFunc{
-		"GET /v1/hello": answer(s, func(context.Context, none) (Hello, error) { return s.hello(), nil }),
-		"POST /v1/submit": answer(s, func(ctx context.Context, r submitRequest) (task.Task, error) {
-			return b.Submit(ctx, r.submission())
-		}),
-		"GET /v1/policy":  answer(s, func(context.Context, none) (task.Policy, error) { return b.Policy() }),
-		"POST /v1/get":    ref(b.Get),
-		"POST /v1/list":   answer(s, b.List),
-		"POST /v1/output": answer(s, b.Output),
-		"POST /v1/page": answer(s, func(_ context.Context, q task.DumpQuery) (task.DumpPage, error) {
-			return b.Page(q)
-		}),
-		"POST /v1/stream": answer(s, func(_ context.Context, r streamRequest) ([]byte, error) {
-			return b.Stream(r.ID, r.Attempt, r.Stream, r.Offset, min(r.Limit, engine.MaxOutputPiece))
-		}),
-		"POST /v1/cancel": ref(b.Cancel),
-		"POST /v1/resume": again(b.Resume),
-		"POST /v1/retry":  again(b.Retry),
-		"POST /v1/remove": answer(s, func(ctx context.Context, r refRequest) (none, error) {
-			return none{}, b.Remove(ctx, r.Ref, r.Force)
-		}),
-		"POST /v1/ended": answer(s, func(_ context.Context, r endedRequest) (none, error) {
-			b.Ended(r.Run)
-			return none{}, nil
-		}),
-		"POST /v1/stop":  answer(s, s.stop),
-		"GET /v1/events": s.events,
-	} {
-		s.mux.HandleFunc(pattern, handler)
-	}
+	s.verbs = s.serves()
 	return s
 }
 
@@ -68,173 +61,251 @@ func (s *server) hello() Hello {
 	return h
 }
 
-func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.enter() {
-		w.Header().Set("Connection", "close")
-		writeError(w, closingError())
-		return
+// accept serves connections until the listener is closed; then it returns nil.
+func (s *server) accept(base context.Context, ln net.Listener) error {
+	for {
+		c, err := ln.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil && passes(err):
+			pause(base, 50*time.Millisecond)
+		case err != nil:
+			return err
+		case !s.admit(c):
+			_ = c.Close()
+		default:
+			go s.converse(base, c)
+		}
 	}
-	defer s.leave()
+}
+
+func (s *server) admit(c net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.conns) >= maxConns {
+		return false
+	}
+	s.conns[c] = true
+	return true
+}
+
+// hangUp ends all connections.
+func (s *server) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		_ = c.Close()
+	}
+}
+
+// converse answers the questions of one connection. One that does not wait is
+// answered here, on the goroutine that has read it.
+func (s *server) converse(base context.Context, conn net.Conn) {
 	defer func() {
-		p := recover()
-		if p == nil {
-			return
-		}
-		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-			panic(p)
-		}
-		s.o.log(fmt.Sprintf("panic in %s: %v\n%s", r.URL.Path, p, debug.Stack()))
-		writeError(w, fmt.Errorf("panic in %s: %v", r.URL.Path, p))
+		_ = conn.Close()
+		s.mu.Lock()
+		delete(s.conns, conn)
+		s.mu.Unlock()
 	}()
-	l := s.o.Record()
-	if v := r.Header.Get(protocolHeader); v != strconv.Itoa(Protocol) {
-		writeError(w, versionError(l.Version, strconv.Itoa(Protocol), v))
-		return
-	}
-	if who := r.Header.Get(ownerHeader); who != l.identity() {
-		// The front believes to speak to a predecessor. It must know whom it
-		// speaks to, or it could kill the wrong one when this one hangs.
-		writeError(w, closingError())
-		return
-	}
-	if err := s.lost(); err != nil && r.URL.Path != "/v1/stop" {
-		writeError(w, err)
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	s.mux.ServeHTTP(w, r)
-}
-
-// answer makes a handler: one JSON value in, one out.
-func answer[In, Out any](s *server, f func(context.Context, In) (Out, error)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		in, err := readRequest[In](r)
-		if err != nil {
-			writeError(w, err)
-			return
-		}
-		out, err := f(r.Context(), in)
-		// What the owner itself has cut off did not fail: the next one does it.
-		if err != nil && r.Context().Err() != nil && s.isClosing() {
-			err = closingError()
-		}
-		if err != nil {
-			// What it met may be the end of the owner.
-			_ = s.lost()
-			writeError(w, err)
-			return
-		}
-		body, err := encode(out)
-		if err != nil {
-			writeError(w, err)
-			return
-		}
-		write(w, http.StatusOK, body)
-	}
-}
-
-func readRequest[In any](r *http.Request) (in In, err error) {
-	b, err := io.ReadAll(r.Body)
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return in, &task.Error{
-			Code: task.CodeInvalid, Message: fmt.Sprintf("the request has more than %d bytes", large.Limit),
-			Hint: "Put the material into a file in the working directory and name the file in the prompt.",
-		}
-	case err != nil:
-		return in, fmt.Errorf("read the request: %w", err)
-	case len(b) == 0:
-		return in, nil
-	}
-	if err := json.Unmarshal(b, &in); err != nil {
-		return in, &task.Error{Code: task.CodeInvalid, Message: "the request is not understood", Err: err, Hint: "Ask with the same version of cctask as the owner's."}
-	}
-	return in, nil
-}
-
-func writeError(w http.ResponseWriter, err error) {
-	e := task.AsError(err)
-	body, err := encode(e)
+	r := bufio.NewReaderSize(conn, 4096)
+	_ = conn.SetReadDeadline(time.Now().Add(greetTime))
+	protocol, who, err := readGreeting(r)
 	if err != nil {
-		body = []byte(`{"code":"internal"}`)
+		return
 	}
-	write(w, refused, body)
+	// The verdict on the greeting is the answer to the first question.
+	refused := s.mistaken(protocol, who)
+	for {
+		_ = conn.SetReadDeadline(time.Now().Add(idleTime))
+		if _, err := r.Peek(1); err != nil {
+			return
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(greetTime))
+		name, body, err := readFrame(r, maxQuestion)
+		switch {
+		case errors.Is(err, errTooLarge):
+			refused = &task.Error{
+				Code: task.CodeInvalid, Message: fmt.Sprintf("the request has more than %d bytes", maxQuestion),
+				Hint: "Put the material into a file in the working directory and name the file in the prompt.",
+			}
+		case err != nil:
+			return
+		}
+		if refused != nil {
+			_ = s.answer(conn, nil, refused)
+			drain(conn) // a close with unread bytes would take the answer along
+			return
+		}
+		if !s.ask(base, conn, r, name, body) {
+			return
+		}
+	}
 }
 
-// write sends a whole answer before the request counts as done, so that an
-// owner that leaves at that moment does not cut it off.
-func write(w http.ResponseWriter, status int, body []byte) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	// A front that is gone needs no answer.
-	_, _ = w.Write(body)
-	_ = http.NewResponseController(w).Flush()
+// drain reads what still comes for a moment.
+func drain(conn net.Conn) {
+	_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+	buf := make([]byte, 64<<10)
+	for {
+		if _, err := conn.Read(buf); err != nil {
+			return
+		}
+	}
 }
 
-// events streams the changes of all tasks, a JSON object a line, each task's
-// newest. A blank line is a heartbeat. It subscribes before it answers: a front
-// that has the answer misses nothing from then on.
-func (s *server) events(w http.ResponseWriter, r *http.Request) {
+// mistaken refuses a front that believes to speak to another owner: it must know
+// whom it speaks to, or it could kill the wrong one when this one hangs.
+func (s *server) mistaken(protocol int, who string) error {
+	l := s.o.Record()
+	switch {
+	case protocol != Protocol:
+		return versionError(l.Version, strconv.Itoa(Protocol), strconv.Itoa(protocol))
+	case who != l.identity():
+		return closingError()
+	}
+	return nil
+}
+
+// ask answers one question; false ends the connection.
+func (s *server) ask(base context.Context, conn net.Conn, r *bufio.Reader, name string, body []byte) bool {
+	if !s.enter() {
+		_ = s.answer(conn, nil, closingError())
+		return false
+	}
+	// The answer is sent before the question counts as done, so that an owner that
+	// leaves at that moment does not cut it off.
+	defer s.leave()
+	if name == eventsVerb {
+		s.events(base, conn, r)
+		return false
+	}
+	h, known := s.verbs[name]
+	if !known {
+		return s.answer(conn, nil, &task.Error{
+			Code: task.CodeInvalid, Message: fmt.Sprintf("the owner knows no verb %q", name), Hint: "It knows " + strings.Join(Verbs(), ", ") + ".",
+		}) == nil
+	}
+	c, stop := base, func() {}
+	if h.waits {
+		c, stop = whileThere(base, conn, r)
+	}
+	out, err := s.reply(c, name, h, body)
+	left := c.Err() != nil && base.Err() == nil
+	stop()
+	return !left && s.answer(conn, out, err) == nil
+}
+
+// reply runs a handler. What the owner itself has cut off did not fail: the next
+// one does it. An error may be the end of this one.
+func (s *server) reply(c context.Context, name string, h handler, body []byte) (out any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.o.log(fmt.Sprintf("panic in %s: %v\n%s", name, p, debug.Stack()))
+			err = fmt.Errorf("panic in %s: %v", name, p)
+		}
+	}()
+	if err := s.lost(); err != nil && name != stopVerb.name {
+		return nil, err
+	}
+	if out, err = h.f(c, body); err == nil {
+		return out, nil
+	}
+	if c.Err() != nil && s.isClosing() {
+		err = closingError()
+	}
+	_ = s.lost()
+	return nil, err
+}
+
+func (s *server) answer(conn net.Conn, out any, err error) error {
+	head := headAnswer
+	var body []byte
+	if err == nil {
+		body, err = encode(out)
+	}
+	if err != nil {
+		head = headRefusal
+		if body, err = encode(task.AsError(err)); err != nil {
+			body = []byte(`{"code":"internal"}`)
+		}
+	}
+	_ = conn.SetWriteDeadline(time.Now().Add(answerTime))
+	return writeFrame(conn, "", head, body)
+}
+
+// whileThere is a context that ends when the other end leaves. stop must be called
+// before anything else is read.
+func whileThere(base context.Context, conn net.Conn, r *bufio.Reader) (context.Context, func()) {
+	c, cancel := context.WithCancel(base)
+	var watch sync.WaitGroup
+	_ = conn.SetReadDeadline(time.Time{})
+	watch.Go(func() {
+		if _, err := r.Peek(1); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			cancel()
+		}
+	})
+	return c, func() {
+		_ = conn.SetReadDeadline(past)
+		watch.Wait()
+		cancel()
+	}
+}
+
+// events streams the changes of all tasks, each task's newest. It subscribes
+// before the first heartbeat: a front that has that misses nothing from then on.
+func (s *server) events(base context.Context, conn net.Conn, r *bufio.Reader) {
 	if err := s.b.MayChange(); err != nil {
-		writeError(w, err)
+		_ = s.answer(conn, nil, err)
 		return
 	}
 	sub := s.b.Subscribe("")
 	defer sub.Close()
-	ctx, cancel := s.untilCut(r)
+	c, stop := whileThere(base, conn, r)
+	defer stop()
+	c, cancel := s.untilCut(c)
 	defer cancel()
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	ctl := http.NewResponseController(w)
-	for ctl.Flush() == nil {
-		evs, err := nextEvents(ctx, sub)
-		if err != nil {
-			return
+	var evs []engine.Event
+	for {
+		var body []byte
+		if len(evs) > 0 {
+			var err error
+			if body, err = encode(evs); err != nil {
+				return
+			}
 		}
-		// A front that was stopped must not hold a request in flight for ever.
-		_ = ctl.SetWriteDeadline(time.Now().Add(2 * heartbeat))
-		if writeEvents(w, evs) != nil {
+		// A front that was stopped must not hold a question in flight for ever.
+		_ = conn.SetWriteDeadline(time.Now().Add(2 * heartbeat))
+		err := writeFrame(conn, "", headEvent, body)
+		if err == nil {
+			evs, err = nextEvents(c, sub)
+		}
+		if err != nil {
 			return
 		}
 	}
 }
 
-// untilCut is a stream's context: it ends with the request, and when the owner leaves.
-func (s *server) untilCut(r *http.Request) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(r.Context())
+// untilCut is a stream's context: it ends with c, and when the owner leaves.
+func (s *server) untilCut(c context.Context) (context.Context, context.CancelFunc) {
+	c, cancel := context.WithCancel(c)
 	go func() {
 		select {
 		case <-s.cut:
 			cancel()
-		case <-ctx.Done():
+		case <-c.Done():
 		}
 	}()
-	return ctx, cancel
+	return c, cancel
 }
 
 // nextEvents returns nothing after a heartbeat's time without any.
-func nextEvents(ctx context.Context, sub *engine.Subscription) ([]engine.Event, error) {
-	beat, cancel := context.WithTimeout(ctx, heartbeat)
+func nextEvents(c context.Context, sub *engine.Subscription) ([]engine.Event, error) {
+	beat, cancel := context.WithTimeout(c, heartbeat)
 	defer cancel()
 	evs, err := sub.Next(beat)
-	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+	if err != nil && c.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		return nil, nil
 	}
 	return evs, err
-}
-
-func writeEvents(w io.Writer, evs []engine.Event) error {
-	if len(evs) == 0 {
-		_, err := io.WriteString(w, "\n")
-		return err
-	}
-	enc := json.NewEncoder(w)
-	for _, ev := range evs {
-		if err := enc.Encode(ev); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -3,7 +3,6 @@ package ipc
 import (
 	"context"
 	"errors"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -60,7 +59,7 @@ func (c *Client) handOver(ctx context.Context, a *attachment, deadline time.Time
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	err = a.roundTrip(ctx, http.MethodPost, "stop", stopRequest{}, &none{})
+	err = a.stop(ctx)
 	if err == nil {
 		err = c.awaitFree(ctx, l)
 	}
@@ -113,7 +112,11 @@ func (c *Client) Stop(ctx context.Context, cancel bool) error {
 		return err
 	}
 	defer c.detach(a)
-	err = c.ask(ctx, a, http.MethodPost, "stop", stopRequest{Cancel: cancel}, &none{})
+	if a.lock.Protocol == oldProtocol {
+		err = a.stopOld(ctx, cancel)
+	} else {
+		err = c.ask(ctx, a, stopVerb.name, stopRequest{Cancel: cancel}, &none{})
+	}
 	var dead *lostError
 	var unreached *dialError
 	// Whether it has answered or not, it is leaving or gone.

@@ -21,7 +21,7 @@ import (
 
 // Protocol is the number of the language between front and owner. It grows
 // only when an older front could misread a newer owner or the reverse.
-const Protocol = 1
+const Protocol = 2
 
 // The phases of an owner.
 const (

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -54,12 +51,13 @@ const (
 type server struct {
 	o     *Owner
 	b     Backend
-	mux   *http.ServeMux
+	verbs map[string]handler
 	began time.Time
 	told  chan error    // a front has asked the owner to leave (nil), or it has lost what it needs
 	cut   chan struct{} // closed when streams must end
 
 	mu       sync.Mutex
+	conns    map[net.Conn]bool
 	inflight int
 	busy     time.Time // when there was something to do last
 	closing  bool
@@ -78,14 +76,12 @@ func (o *Owner) Serve(ctx context.Context, b Backend) error {
 	s := newServer(o, b)
 	base, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	srv := &http.Server{
-		Handler: s, BaseContext: func(net.Listener) context.Context { return base },
-		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: log.New(logWriter(o.log), "", 0),
-	}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(ln) }()
-	defer func() { _ = srv.Close() }()
+	go func() { failed <- s.accept(base, ln) }()
+	defer func() {
+		_ = ln.Close()
+		s.hangUp()
+	}()
 	if err := o.publish(path); err != nil {
 		return err
 	}
@@ -198,13 +194,6 @@ func checkPeer(c *net.UnixConn) error {
 		return fmt.Errorf("the other end of the socket runs as user %d", uid)
 	}
 	return nil
-}
-
-type logWriter func(string)
-
-func (w logWriter) Write(p []byte) (int, error) {
-	w(strings.TrimSpace(string(p)))
-	return len(p), nil
 }
 
 // untilDone waits for a reason to leave.
@@ -326,7 +315,7 @@ func (s *server) finish(cancel context.CancelFunc) {
 	s.o.log("requests did not end: cut off")
 }
 
-// stop serves POST /v1/stop. Even when a task could not be cancelled the owner
+// stop ends the owner. Even when a task could not be cancelled the owner
 // leaves: drained, it is of no use.
 func (s *server) stop(ctx context.Context, r stopRequest) (none, error) {
 	s.b.Drain()

@@ -1,11 +1,9 @@
 package ipc
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,7 +47,7 @@ func (w *waiter) tell() {
 	}
 }
 
-// stream is one GET /v1/events.
+// stream is one answer to eventsVerb.
 type stream struct {
 	up     chan struct{} // closed when it stands, or has failed with err
 	err    error
@@ -193,7 +191,7 @@ func (c *Client) follow(ctx context.Context, st *stream) {
 	defer st.cancel()
 	began := time.Now()
 	var owner *attachment
-	var resp *http.Response
+	var from *conn
 	// Whoever goes on says hello first: the owner may hang or be gone.
 	lose := func(a *attachment) func() {
 		return func() {
@@ -207,7 +205,7 @@ func (c *Client) follow(ctx context.Context, st *stream) {
 		guarded, stop := c.guard(ctx, a)
 		defer stop()
 		defer context.AfterFunc(guarded, lose(a))()
-		resp, err = a.open(ctx, http.MethodGet, "events", nil)
+		from, _, err = a.question(ctx, eventsVerb, none{})
 		return err
 	})
 	switch {
@@ -219,7 +217,7 @@ func (c *Client) follow(ctx context.Context, st *stream) {
 	close(st.up)
 	if err == nil {
 		quiet := time.AfterFunc(c.silence, lose(owner))
-		c.read(resp, func() { quiet.Reset(c.silence) })
+		c.read(ctx, from, func() { quiet.Reset(c.silence) })
 		quiet.Stop()
 		if ctx.Err() == nil {
 			c.detach(owner)
@@ -234,13 +232,21 @@ func (c *Client) follow(ctx context.Context, st *stream) {
 	close(st.lost)
 }
 
-// read delivers the events of a stream until it ends.
-func (c *Client) read(resp *http.Response, alive func()) {
-	defer func() { _ = resp.Body.Close() }()
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); alive() {
-		var ev engine.Event
-		if json.Unmarshal(lines.Bytes(), &ev) == nil {
-			c.waits.deliver(ev)
+// read delivers the events of a stream until it, or ctx, ends.
+func (c *Client) read(ctx context.Context, from *conn, alive func()) {
+	defer func() { _ = from.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = from.SetDeadline(past) })()
+	for {
+		_, body, err := readFrame(from.r, maxAnswer)
+		if err != nil {
+			return
+		}
+		alive()
+		var evs []engine.Event
+		if len(body) > 0 && json.Unmarshal(body, &evs) == nil {
+			for _, ev := range evs {
+				c.waits.deliver(ev)
+			}
 		}
 	}
 }

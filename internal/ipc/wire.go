@@ -4,24 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"time"
 
 	"cctask/engine"
 	"cctask/engine/task"
-)
-
-const (
-	// maxBody bounds a request: a prompt of 4 MiB in base64 and as much again.
-	maxBody = 16 << 20
-	// protocolHeader stands in every request: a socket's name may have passed
-	// to an owner of another protocol since the front read owner.lock.
-	protocolHeader = "Cctask-Protocol"
-	// ownerHeader names the process that a request is meant for.
-	ownerHeader = "Cctask-Owner"
-	// refused is the status of every error: a front reads the code inside.
-	refused = http.StatusUnprocessableEntity
 )
 
 // Hello is what an owner says of itself.
@@ -109,20 +95,12 @@ func encode(v any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// readError turns an answer that is not 200 back into the owner's error.
-func readError(resp *http.Response) error {
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return &lostError{err}
-	}
-	return decodeError(b, resp.Status)
-}
-
-func decodeError(b []byte, status string) error {
+// decodeError turns a refusal back into the owner's error.
+func decodeError(b []byte) error {
 	var e task.Error
 	if json.Unmarshal(b, &e) != nil || e.Code == "" {
 		return &task.Error{
-			Code: task.CodeInternal, Message: fmt.Sprintf("the owner answered %q", status),
+			Code: task.CodeInternal, Message: "the owner refused without a reason that could be read",
 			Hint: "See owner.log in the state directory.",
 		}
 	}

@@ -40,7 +40,7 @@ func TestErrorsCrossTheSocket(t *testing.T) {
 	if _, err := c.Submit(ctx, bad); !errors.Is(err, task.ErrInvalid) {
 		t.Errorf("%#v", err)
 	}
-	large := submission(strings.Repeat("x", maxBody))
+	large := submission(strings.Repeat("x", maxQuestion))
 	if _, err := c.Submit(ctx, large); !errors.Is(err, task.ErrInvalid) || task.HintOf(err) == "" {
 		t.Errorf("%#v", err)
 	}

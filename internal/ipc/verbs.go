@@ -1,0 +1,63 @@
+package ipc
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"cctask/engine"
+	"cctask/engine/task"
+)
+
+// verb is a question to the owner, said once for both sides. waits tells that the
+// answer may take as long as a task: whoever asked may have left before.
+type verb[In, Out any] struct {
+	name  string
+	waits bool
+}
+
+var (
+	helloVerb  = verb[none, Hello]{name: "hello"}
+	policyVerb = verb[none, task.Policy]{name: "policy"}
+	submitVerb = verb[submitRequest, task.Task]{name: "submit"}
+	getVerb    = verb[refRequest, task.Task]{name: "get"}
+	listVerb   = verb[task.Filter, task.Page]{name: "list"}
+	outputVerb = verb[engine.OutputQuery, task.Output]{name: "output"}
+	pageVerb   = verb[task.DumpQuery, task.DumpPage]{name: "page"}
+	streamVerb = verb[streamRequest, []byte]{name: "stream"}
+	cancelVerb = verb[refRequest, task.Task]{name: "cancel", waits: true}
+	resumeVerb = verb[againRequest, task.Task]{name: "resume"}
+	retryVerb  = verb[againRequest, task.Task]{name: "retry"}
+	removeVerb = verb[refRequest, none]{name: "remove", waits: true}
+	endedVerb  = verb[endedRequest, none]{name: "ended"}
+	stopVerb   = verb[stopRequest, none]{name: "stop", waits: true}
+)
+
+// eventsVerb has many answers.
+const eventsVerb = "events"
+
+// Verbs are the names of all verbs that have one answer.
+func Verbs() []string { return slices.Sorted(maps.Keys((&server{}).serves())) }
+
+// serves are the answers of an owner to all verbs but eventsVerb.
+func (s *server) serves() map[string]handler {
+	b := s.b
+	list := map[string]handler{}
+	on(list, helloVerb, func(context.Context, none) (Hello, error) { return s.hello(), nil })
+	on(list, policyVerb, func(context.Context, none) (task.Policy, error) { return b.Policy() })
+	on(list, submitVerb, func(c context.Context, r submitRequest) (task.Task, error) { return b.Submit(c, r.submission()) })
+	on(list, getVerb, func(c context.Context, r refRequest) (task.Task, error) { return b.Get(c, r.Ref) })
+	on(list, listVerb, func(c context.Context, f task.Filter) (task.Page, error) { return b.List(c, f) })
+	on(list, outputVerb, func(c context.Context, q engine.OutputQuery) (task.Output, error) { return b.Output(c, q) })
+	on(list, pageVerb, func(_ context.Context, q task.DumpQuery) (task.DumpPage, error) { return b.Page(q) })
+	on(list, streamVerb, func(_ context.Context, r streamRequest) ([]byte, error) {
+		return b.Stream(r.ID, r.Attempt, r.Stream, r.Offset, min(r.Limit, engine.MaxOutputPiece))
+	})
+	on(list, cancelVerb, func(c context.Context, r refRequest) (task.Task, error) { return b.Cancel(c, r.Ref) })
+	on(list, resumeVerb, func(c context.Context, r againRequest) (task.Task, error) { return b.Resume(c, r.again()) })
+	on(list, retryVerb, func(c context.Context, r againRequest) (task.Task, error) { return b.Retry(c, r.again()) })
+	on(list, removeVerb, func(c context.Context, r refRequest) (none, error) { return none{}, b.Remove(c, r.Ref, r.Force) })
+	on(list, endedVerb, func(_ context.Context, r endedRequest) (none, error) { b.Ended(r.Run); return none{}, nil })
+	on(list, stopVerb, s.stop)
+	return list
+}
