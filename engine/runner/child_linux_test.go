@@ -50,6 +50,12 @@ func childMain(kind string, args []string) int {
 	case "polite":
 		polite()
 		return 7
+	case "wrapper": // a shell that starts claude without exec
+		c := spawn(false, nil, "child", args...)
+		c.Stdout = os.Stdout
+		_ = c.Run()
+	case "saves":
+		saves()
 	case "tree":
 		tree(args[0], args[1], args[2:])
 	case "leaf":
@@ -82,6 +88,21 @@ func polite() {
 	signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT)
 	say("ready")
 	say("got " + (<-ch).String())
+}
+
+// saves is a claude behind a wrapper: it writes down what it has spent when it is
+// asked to end, and is not done before the wrapper is dead.
+func saves() {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, syscall.SIGTERM)
+	parent := os.Getppid()
+	say("ready")
+	<-ch
+	for os.Getppid() == parent {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(100 * time.Millisecond) // what it does takes time
+	say("saved")
 }
 
 func flood(n int) {

@@ -43,6 +43,21 @@ func TestRunnerKilled(t *testing.T) {
 	}
 }
 
+// The wrapper dies with its runner; the claude behind it gets its time all the same.
+func TestSweepReachesBehindAWrapper(t *testing.T) {
+	t.Parallel()
+	r := prepare(t, childLaunch(t, "wrapper", "saves"), "")
+	rec := start(t, r)
+	untilSaid(t, r, "ready")
+	killRunner(t, r, rec)
+	if _, err := r.Sweep(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, r.Stdout()); got != "ready\nsaved\n" {
+		t.Errorf("stdout %q", got)
+	}
+}
+
 // Under an owner that is a subreaper even those are found who dropped the
 // marker and fork for ever.
 func TestRunnerKilledUnderAnOwner(t *testing.T) {

@@ -63,6 +63,7 @@ func closeLeaked(last int) error {
 // process is a line of /proc/<pid>/stat.
 type process struct {
 	pid, parent, session int
+	group                int
 	start                uint64
 	zombie               bool
 }
@@ -81,6 +82,7 @@ func readProcess(pid int) (process, bool) {
 	// hold its files.
 	p := process{pid: pid, zombie: (fields[0] == "Z" || fields[0] == "X") && (fields[17] == "0" || fields[17] == "1")}
 	p.parent, _ = strconv.Atoi(fields[1])
+	p.group, _ = strconv.Atoi(fields[2])
 	p.session, _ = strconv.Atoi(fields[3])
 	p.start, err = strconv.ParseUint(fields[19], 10, 64)
 	return p, err == nil

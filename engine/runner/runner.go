@@ -36,7 +36,7 @@ type Launch struct {
 	Argv      []string        // claude's path and arguments
 	WorkDir   string          // claude's working directory
 	Deadline  time.Duration   // counted from the exec; 0: none
-	Grace     time.Duration   // between SIGTERM and SIGKILL; 0: 5 s
+	Grace     time.Duration   // between SIGTERM to claude's group and SIGKILL; 0: 5 s
 	MaxOutput int64           // bytes a stream; 0: no limit
 	Umask     *int            // claude's file mode mask; nil: the one of the process that launches
 	NoFile    uint64          // claude's soft limit of open files, where it may be had; 0: the same

@@ -12,11 +12,19 @@ import (
 const (
 	watchMin = 200 * time.Millisecond // between looks at output that grows
 	watchMax = time.Second            // and at output that does not
+
+	// groupPause is between looks whether a group is empty: of a process whose
+	// parent has left the group nobody tells us.
+	groupPause = 50 * time.Millisecond
 )
 
-// supervise returns when claude has ended and its status is recorded.
+// supervise returns when claude has ended and its status is recorded. Of one
+// that we stop, its whole process group has ended then, or its grace: claude may
+// be a shell or a shim that dies of the first signal and leaves the real one,
+// which writes down what it has spent.
 func (r *runner) supervise() {
-	var deadline, grace, look <-chan time.Time
+	var deadline, grace, look, empty <-chan time.Time
+	spent := false // the grace
 	if r.launch.Deadline > 0 {
 		deadline = time.After(time.Until(r.rec.StartedAt.Add(r.launch.Deadline)))
 	}
@@ -30,15 +38,22 @@ func (r *runner) supervise() {
 			grace = time.After(r.grace())
 		}
 	}
-	for r.reap(); !r.rec.Exited; r.reap() {
+	for r.reap(); !r.rec.Exited || r.rec.Stopped != "" && !spent && r.groupLives(); r.reap() {
+		if r.rec.Exited {
+			empty = time.After(groupPause)
+		}
 		select {
 		case <-r.children:
 		case sig := <-r.stops:
 			stop(reasonOf(sig))
 		case <-deadline:
 			stop(StopDeadline)
+		case <-empty:
 		case <-grace:
-			r.kill()
+			spent = true
+			if !r.rec.Exited { // else the sweep does it, and nothing is left that keeps the number ours
+				r.kill()
+			}
 		case <-look:
 			largest := max(size(r.stdout), size(r.stderr))
 			if largest > r.launch.MaxOutput {
@@ -87,9 +102,16 @@ func (r *runner) stop(why string) bool {
 	r.rec.Stopped, r.rec.StoppedAt = why, time.Now().UTC()
 	r.note(r.status.put(r.rec))
 	r.note(r.status.sync())
-	// Not reaped yet, so the pid is claude's.
-	_ = unix.Kill(r.rec.ClaudePID, unix.SIGTERM)
+	// Not reaped yet, so the group is claude's. Its tools have sessions of their
+	// own: it stops them better than we could.
+	_ = unix.Kill(-r.rec.ClaudePID, unix.SIGTERM)
 	return true
+}
+
+// groupLives tells whether anybody is left in claude's process group. As long as
+// somebody is, its number is not given to another.
+func (r *runner) groupLives() bool {
+	return !errors.Is(unix.Kill(-r.rec.ClaudePID, 0), unix.ESRCH)
 }
 
 func (r *runner) kill() {

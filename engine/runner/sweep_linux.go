@@ -91,26 +91,23 @@ type sweeper struct {
 	struck []process // what was signalled, as it was then
 }
 
-// ask sends SIGTERM and gives a claude that lives the time to stop its tools,
-// which it does better than we could.
+// ask sends SIGTERM and gives a claude that lives, with what is in its group, the
+// time to stop its tools, which it does better than we could.
 func (s *sweeper) ask(ctx context.Context) error {
 	victims, err := s.victims()
 	if err != nil {
 		return err
 	}
-	var claude *process
 	for _, p := range victims {
 		s.signal(p, unix.SIGTERM)
-		if p.pid == s.rec.ClaudePID {
-			claude = &p
-		}
-	}
-	if claude == nil {
-		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, claudeGrace)
 	defer cancel()
-	awaitEnd(ctx, *claude)
+	for _, p := range victims {
+		if p.group == s.rec.ClaudePID {
+			awaitEnd(ctx, p)
+		}
+	}
 	return nil
 }
 
