@@ -66,5 +66,12 @@ var hints = map[FailureReason]string{
 	ReasonUnknown:          "Read the logs, then resume or retry.",
 }
 
+// noSession has the reasons after which no session goes on, because there is none, or
+// it is full, or this task may not go on in it; true: a retry helps.
+var noSession = map[FailureReason]bool{
+	ReasonSpawnFailed: true, ReasonSessionLost: true, ReasonPermissionRoot: true,
+	ReasonContextOverflow: false, ReasonPolicy: false, ReasonModelNotFound: false, ReasonMaxTurns: false, ReasonMaxBudget: false,
+}
+
 // Hint says what to do next about a failure.
 func (r FailureReason) Hint() string { return hints[r] }

@@ -153,6 +153,12 @@ func next(t Task) string {
 		if hint == "" {
 			hint = ReasonUnknown.Hint()
 		}
+		switch retry, none := noSession[t.Reason]; {
+		case none && !retry:
+			return hint
+		case none || t.Model == "" && t.NumTurns == 0: // nothing was begun
+			return fmt.Sprintf("%s In a shell, `cctask retry %s` starts over.", hint, id)
+		}
 		return fmt.Sprintf("%s A new task with resume_task_id %s goes on in the same session; in a shell, `cctask resume %s` does so in this task and `cctask retry %s` starts over.", hint, id, id, id)
 	}
 	return ""

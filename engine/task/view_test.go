@@ -132,6 +132,34 @@ func TestViewOfEveryStatusSaysWhatIsNext(t *testing.T) {
 	}
 }
 
+// What cannot help is not proposed.
+func TestNextStepOfEveryReason(t *testing.T) {
+	const goOn, resume, retry = "resume_task_id 01", "`cctask resume 01", "`cctask retry 01"
+	for _, r := range Reasons {
+		want := []string{goOn, resume, retry}
+		switch r {
+		case ReasonSpawnFailed, ReasonSessionLost, ReasonPermissionRoot:
+			want = []string{retry}
+		case ReasonContextOverflow, ReasonPolicy, ReasonModelNotFound, ReasonMaxTurns, ReasonMaxBudget:
+			want = nil
+		default:
+		}
+		ended := Task{ID: NewID(viewNow), Status: Failed, Reason: r, Model: "opus"}
+		next := NewView(ended, viewNow).Next
+		for _, what := range []string{goOn, resume, retry} {
+			if strings.Contains(next, what) != slices.Contains(want, what) {
+				t.Errorf("%s: %s", r, next)
+			}
+		}
+		if ended.Model = ""; strings.Contains(NewView(ended, viewNow).Next, goOn) {
+			t.Errorf("%s: a session that was never begun is to go on: %s", r, next)
+		}
+		if !strings.HasPrefix(next, r.Hint()) {
+			t.Errorf("%s: no hint in %q", r, next)
+		}
+	}
+}
+
 func TestCommandShowsOptionsButNoSecret(t *testing.T) {
 	got := NewView(viewTask(), viewNow).Command
 	want := `/bin/claude -p --model=opus --permission-mode=plan '--allowedTools=Bash(git *)' --disallowedTools=Write '--append-system-prompt=be brief' --max-turns=3 --max-budget-usd=0.5 '--json-schema={"type":"object"}' --add-dir=/x --mcp-config=/m.json '--mcp-config={…}' --strict-mcp-config`
