@@ -151,7 +151,7 @@ func nearest(tx *bolt.Tx, ref string) (near []string) {
 			d = most
 		}
 		if diff := len(other) - len(want); -most <= diff && diff <= most {
-			d = min(d, distance(want, other))
+			d = min(d, task.Distance(want, other))
 		}
 		if d <= most {
 			near, far[name] = append(near, name), d
@@ -163,7 +163,7 @@ func nearest(tx *bolt.Tx, ref string) (near []string) {
 		id := []rune(strings.ToLower(string(k)))
 		n := min(len(want), len(id))
 		// Every id of a short part has chance neighbours: one less than a name.
-		if d := min(distance(want, id[:n]), distance(want, id[len(id)-n:])); d < most {
+		if d := min(task.Distance(want, id[:n]), task.Distance(want, id[len(id)-n:])); d < most {
 			near, far[string(k)] = append(near, string(k)), d
 		}
 		k, _ = c.Prev()
@@ -188,26 +188,4 @@ func namesAround(tx *bolt.Tx, ref string) (names []string) {
 		k, _ = lastBefore(c, nil, keyName(add(k), ""))
 	}
 	return names
-}
-
-// distance is how many characters must be put in, left out or changed to make
-// b of a.
-func distance(a, b []rune) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i, x := range a {
-		above := row[0]
-		row[0] = i + 1
-		for j, y := range b {
-			d := above
-			if x != y {
-				d++
-			}
-			above = row[j+1]
-			row[j+1] = min(d, row[j]+1, above+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -152,6 +152,9 @@ func CheckPrompt(p string) error {
 // Check refuses a specification that claude would misread. It looks at the
 // words only; whether the files exist is the engine's question.
 func (s Spec) Check() error {
+	if err := s.checkBounds(); err != nil {
+		return err
+	}
 	checks := []struct {
 		bad         bool
 		field, what string
@@ -160,27 +163,24 @@ func (s Spec) Check() error {
 		{!filepath.IsAbs(s.WorkingDir) && (s.WorkingDir != "" || s.ResumeTaskID == ""), "working_dir", fmt.Sprintf("%q is not an absolute path", s.WorkingDir), "Give the directory from the root."},
 		{!filepath.IsAbs(s.Claude), "claude", fmt.Sprintf("%q is not an absolute path", s.Claude), "Install Claude Code, or set CCTASK_CLAUDE to its path."},
 		{s.Model != "" && !modelPattern().MatchString(s.Model), "model", fmt.Sprintf("%q is not a model name", s.Model), "Use sonnet, opus, haiku or a full model name."},
-		{s.TimeoutSeconds != s.TimeoutSeconds || s.TimeoutSeconds < 0 || s.TimeoutSeconds > MaxTimeout.Seconds(), "timeout", fmt.Sprintf("%v is not between 0 and %v seconds", s.TimeoutSeconds, MaxTimeout.Seconds()), "0 means no deadline."},
 		{s.SkipPermissions != nil && *s.SkipPermissions && (s.PermissionMode != "" || len(s.AllowedTools) > 0), "skip_permissions", "true contradicts permission_mode and allowed_tools", "Leave skip_permissions out: a restricted task does not skip permissions."},
-		{s.PermissionMode != "" && !contains(PermissionModes, s.PermissionMode), "permission_mode", fmt.Sprintf("%q is unknown", s.PermissionMode), "Use one of " + strings.Join(PermissionModes, ", ") + "."},
 		{s.Name != "" && !isWord(s.Name), "name", "is too long, has control characters, or begins or ends with a space", wordHint},
 		{s.Name == NewestRef, "name", fmt.Sprintf("%q means the newest task, whatever it is called", NewestRef), "Choose another name."},
 		{isID(s.Name), "name", fmt.Sprintf("%q could be the id of another task", s.Name), "Choose another name."},
-		{len(s.Labels) > MaxLabels, "labels", fmt.Sprintf("has %d entries", len(s.Labels)), fmt.Sprintf("Use at most %d labels.", MaxLabels)},
 		{slices.ContainsFunc(s.Labels, func(l string) bool { return !isWord(l) }), "labels", "has one that is empty or too long, has control characters, or begins or ends with a space", wordHint},
-		{s.MaxTurns < 0, "max_turns", "is negative", "0 means no limit."},
-		{s.MaxBudgetUSD < 0 || s.MaxBudgetUSD != s.MaxBudgetUSD, "max_budget_usd", "is negative", "0 means no limit."},
-		{len(s.JSONSchema) > 0 && !json.Valid(s.JSONSchema), "json_schema", "is not JSON", "Give a JSON Schema object."},
-		{s.MaxOutput < 0, "max_output", "is negative", "0 means 1 GiB a stream."},
+		{len(s.JSONSchema) > 0 && !isObject(s.JSONSchema), "json_schema", "is not a JSON object", "Give a JSON Schema object."},
 		{s.Fork && s.ResumeTaskID == "", "fork", "true needs resume_task_id", "Name the task whose session is to be forked."},
-		{s.OnInterrupt != "" && s.OnInterrupt != OnInterruptResume, "on_interrupt", fmt.Sprintf("%q is unknown", s.OnInterrupt), "Use " + OnInterruptResume + ", or leave it out."},
 	}
 	for _, c := range checks {
 		if c.bad {
 			return invalid(c.field, c.what, c.hint)
 		}
 	}
-	return s.checkStrings()
+	return checkTexts("claude", s.Claude)
+}
+
+func isObject(raw []byte) bool {
+	return json.Valid(raw) && strings.HasPrefix(strings.TrimSpace(string(raw)), "{")
 }
 
 var wordHint = fmt.Sprintf("Use 1 to %d characters in one line.", MaxName)
@@ -195,38 +195,8 @@ func isID(s string) bool {
 	return err == nil
 }
 
-// checkStrings refuses bytes that cannot stand in an argument of a process.
-func (s Spec) checkStrings() error {
-	lists := map[string][]string{
-		"working_dir": {s.WorkingDir}, "claude": {s.Claude}, "append_system_prompt": {s.AppendSystemPrompt},
-		"labels": s.Labels, "allowed_tools": s.AllowedTools, "disallowed_tools": s.DisallowedTools,
-		"add_dirs": s.AddDirs, "mcp_config": s.MCPConfig, "resume_task_id": {s.ResumeTaskID}, "name": {s.Name}, "json_schema": {string(s.JSONSchema)},
-	}
-	for field, list := range lists {
-		for _, v := range list {
-			if strings.ContainsRune(v, 0) || !utf8.ValidString(v) {
-				return invalid(field, "contains a NUL byte or is not valid UTF-8", "Remove it.")
-			}
-			// Linux cuts one argument at 128 KiB.
-			if len(v) > 120<<10 {
-				return invalid(field, fmt.Sprintf("has an entry of %d bytes", len(v)), "Use at most 120 KiB; put longer text into a file.")
-			}
-		}
-	}
-	return nil
-}
-
 func invalid(field, what, hint string) error {
 	return &Error{Code: CodeInvalid, Message: field + ": " + what, Hint: hint}
-}
-
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
 }
 
 // Head is the beginning of a prompt for lists.

@@ -206,32 +206,35 @@ func (c *config) takeSetting(key, at string, v any) error {
 func (c *config) takeOption(known []option, to map[string]any, words []string, at string, v any) error {
 	var names []string
 	for _, o := range known {
-		if o.one {
+		if o.One {
 			continue
 		}
-		names = append(names, o.name)
-		if o.name != words[1] {
+		names = append(names, o.Name)
+		if o.Name != words[1] {
 			continue
 		}
-		fitted, ok := o.fit(v)
+		fitted, ok := o.ofKind(v)
 		items, isList := fitted.([]string)
-		if ok && isList && o.kind == paths {
+		wants := o.wants()
+		if ok && isList && o.Kind == task.KindPaths {
 			for i, item := range items {
 				items[i] = c.homed(item)
-				ok = ok && (task.IsInline(item) || filepath.IsAbs(items[i]))
+				if !task.IsInline(item) && !filepath.IsAbs(items[i]) {
+					ok, wants = false, "a list of absolute paths"
+				}
 			}
 		}
-		if !ok {
-			return c.fault(at, fmt.Sprintf("%s: %v is not %s", words[1], v, wants[o.kind]))
-		}
 		// It would allow everything, and looks as if it allowed nothing.
-		if words[0] == "policy" && (fitted == "" || fitted == 0.0 || isList && len(items) == 0) {
+		if ok && words[0] == "policy" && (fitted == "" || fitted == 0.0 || isList && len(items) == 0) {
 			return c.fault(at, words[1]+" is empty and would bound nothing. Leave it out, or say what is allowed")
 		}
-		if err := checkAlone(words[0], map[string]any{o.name: fitted}); err != nil {
+		if !ok || !o.Allows(fitted) {
+			return c.fault(at, fmt.Sprintf("%s: %v is not %s", words[1], v, wants))
+		}
+		if err := checkAlone(words[0], map[string]any{o.Name: fitted}); err != nil {
 			return c.fault(at, task.AsError(err).Message+". "+task.HintOf(err))
 		}
-		to[o.name] = fitted
+		to[o.Name] = fitted
 		c.rows = append(c.rows, Row{strings.Join(words, "."), fmt.Sprint(v), at})
 		return nil
 	}

@@ -159,8 +159,8 @@ func TestEverySettingHasItsFaces(t *testing.T) {
 		}
 	}
 	for _, o := range policyRules {
-		if !strings.Contains(string(readme), "`"+o.name+"`") {
-			t.Errorf("README has no %s", o.name)
+		if !strings.Contains(string(readme), "`"+o.Name+"`") {
+			t.Errorf("README has no %s", o.Name)
 		}
 	}
 	a = &app{Env: envOf(map[string]string{"HOME": "/home/u"})}
@@ -188,15 +188,15 @@ func TestFaultsInSettingsFile(t *testing.T) {
 		"[defaults]\nmodel = 3":                 `:2:1: model: 3 is not a string`,
 		"[defaults]\ntimeout = 'soon'":          `:2:1: timeout: soon is not seconds`,
 		"[defaults]\nmax_turns = 1.5":           `is not a whole number`,
-		"[defaults]\nadd_dirs = ['lib']":        `is not a list of paths`,
-		"[defaults]\nlabels = [1]":              `is not a list of strings`,
+		"[defaults]\nadd_dirs = ['lib']":        `is not a list of absolute paths`,
+		"[defaults]\nlabels = [1]":              `labels: [1] is not a list of 1 to 32 items, each a string`,
 		"[defaults.json_schema]\ntype = 'x'":    `:1:2: "defaults.json_schema" is no table here; there are defaults, policy`,
 		"[[policy]]\nmax_timeout = 1":           `:1:3: "policy" is no table here`,
 		"[polcy]":                               `:1:2: "polcy" is no table here`,
 		"policy.max_tmeout = 3":                 `:1:1: "policy.max_tmeout" is no key here; there are allowed_dirs, `,
-		"policy = {max_timeout = -1}":           `:1:1: max_timeout: -1 is not between`,
-		"[policy]\nmax_permission_mode = 'god'": `:2:1: max_permission_mode: "god" is unknown`,
-		"[policy]\nallowed_dirs = ['x']":        `is not a list of paths`,
+		"policy = {max_timeout = -1}":           `:1:1: max_timeout: -1 is not seconds`,
+		"[policy]\nmax_permission_mode = 'god'": `:2:1: max_permission_mode: god is not one of default, `,
+		"[policy]\nallowed_dirs = ['x']":        `is not a list of absolute paths`,
 		"[policy]\nextra_args = ['--resume=x']": `"--resume=x" cannot be added`,
 		"[policy]\nextra_args = ['x']":          `"x" cannot be added`,
 		"[policy]\nmax_budget_usd = nan":        `:2:1: max_budget_usd: NaN is not a number`,

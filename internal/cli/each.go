@@ -38,7 +38,7 @@ func (a *app) each(f *taskFlags, args []string) (*each, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &each{maker: m, file: f.each, key: f.key, keys: map[string]int{}}
+	e := &each{maker: m, file: f.each, key: f.key(), keys: map[string]int{}}
 	if e.key == "" {
 		e.key = strings.ToLower(rand.Text())
 	}
@@ -149,9 +149,9 @@ func (e *each) specification(n int, line string) error {
 		return badInput(e.at(n)+"not a JSON object"+why, `Write one object in each line, such as {"prompt": "...", "model": "haiku"}.`)
 	}
 	own := map[string]any{}
-	for _, o := range append([]option{{name: "prompt"}, {name: "idempotency_key"}}, taskOptions...) {
-		raw, ok := given[o.name]
-		delete(given, o.name)
+	for _, o := range append([]option{{Option: task.Option{Name: "prompt"}}, keyOption}, taskOptions...) {
+		raw, ok := given[o.Name]
+		delete(given, o.Name)
 		if !ok || string(raw) == "null" {
 			continue
 		}
@@ -159,16 +159,16 @@ func (e *each) specification(n int, line string) error {
 		if err := json.Unmarshal(raw, &v); err != nil {
 			return err
 		}
-		if _, isObject := v.(map[string]any); isObject && o.kind == object {
-			own[o.name] = raw // with its keys in their order
-		} else if own[o.name], ok = o.fit(v); !ok {
-			return badInput(fmt.Sprintf("%s%s: %s is not %s", e.at(n), o.name, raw, wants[o.kind]), "Correct the line.")
+		if _, isObject := v.(map[string]any); isObject && o.Kind == task.KindObject {
+			own[o.Name] = raw // with its keys in their order
+		} else if own[o.Name], ok = o.fit(v); !ok {
+			return badInput(fmt.Sprintf("%s%s: %s is not %s", e.at(n), o.Name, raw, o.wants()), "Correct the line.")
 		}
 	}
 	for name := range given {
 		var names []string
 		for _, o := range taskOptions {
-			names = append(names, o.name)
+			names = append(names, o.Name)
 		}
 		return badInput(fmt.Sprintf("%s%q is no option of a task", e.at(n), name), "There are prompt, idempotency_key, "+strings.Join(names, ", ")+".")
 	}

@@ -14,116 +14,119 @@ import (
 	"cctask/engine/task"
 )
 
-// kind is what an option's value may be, in the settings file, in a line of a
-// --each file, and as the text of a flag.
-type kind int
-
-const (
-	text kind = iota
-	number
-	integer
-	seconds
-	size
-	list
-	paths // a list of directories or files; inline JSON is left as it is
-	toggle
-	object
-)
-
-// wants says what fits a kind.
-var wants = map[kind]string{
-	text: "a string", number: "a number", integer: fmt.Sprintf("a whole number up to %d", math.MaxInt32), seconds: wantsSpan,
-	size: "bytes, or a size like 500MB", list: "a list of strings", paths: "a list of paths",
-	toggle: "true or false", object: "a JSON object",
+// option is an option with its flag; or a rule of the policy, which has none.
+type option struct {
+	task.Option
+	flag, arg, usage string
 }
 
-// option is a task's option by its name in task.Spec and the MCP tools, with
-// its flag; or a rule of the policy.
-type option struct {
-	name, flag, arg, usage string
-	kind                   kind
-	one                    bool // belongs to one task: no default in the settings file
+// with gives a task's option its flag.
+func with(name, flag, arg, usage string) option {
+	o, ok := task.Find(name)
+	if !ok {
+		panic("no option " + name)
+	}
+	return option{o, flag, arg, usage}
 }
 
 var taskOptions = []option{
-	{name: "working_dir", flag: "working-dir", arg: "DIR", usage: "directory in which claude works (default: this one)", one: true},
-	{name: "model", flag: "model", arg: "MODEL", usage: "sonnet, opus, haiku or a full name (default: claude's own)"},
-	{name: "name", flag: "name", arg: "NAME", usage: "name by which the task can be asked for instead of its id", one: true},
-	{name: "labels", flag: "label", arg: "LABEL", usage: "label to list tasks by; may be repeated", kind: list},
-	{name: "timeout", flag: "timeout", arg: "TIME", usage: "deadline of each attempt: seconds, or a time like 90s, 2h or 7d; 0 is none", kind: seconds},
-	{name: "skip_permissions", flag: "skip-permissions", usage: "let claude use its tools without asking (default, unless restricted otherwise); =false denies", kind: toggle},
-	{name: "permission_mode", flag: "permission-mode", arg: "MODE", usage: strings.Join(task.PermissionModes, ", ")},
-	{name: "allowed_tools", flag: "allowed-tools", arg: "TOOL", usage: "tool that needs no permission, like Read or 'Bash(git log:*)'; may be repeated", kind: list},
-	{name: "disallowed_tools", flag: "disallowed-tools", arg: "TOOL", usage: "tool that must not be used; may be repeated", kind: list},
-	{name: "append_system_prompt", flag: "append-system-prompt", arg: "TEXT", usage: "text that is added to claude's system prompt"},
-	{name: "max_turns", flag: "max-turns", arg: "NUMBER", usage: "turns that the task may take, all attempts together; 0 is no limit", kind: integer},
-	{name: "max_budget_usd", flag: "max-budget-usd", arg: "USD", usage: "dollars that the task may cost, all attempts together; 0 is no limit", kind: number},
-	{name: "json_schema", flag: "json-schema", arg: "SCHEMA", usage: "JSON Schema that the answer must fit, or the file of one", kind: object},
-	{name: "add_dirs", flag: "add-dirs", arg: "DIR", usage: "directory that claude may work in too; may be repeated", kind: paths},
-	{name: "literal", flag: "literal", usage: "take a prompt that begins with / as text, not as a slash command", kind: toggle},
-	{name: "mcp_config", flag: "mcp-config", arg: "FILE", usage: "MCP servers for the task, a file or inline JSON; may be repeated", kind: paths},
-	{name: "strict_mcp_config", flag: "strict-mcp-config", usage: "load only the MCP servers of --mcp-config (default); =false also those of user and project", kind: toggle},
-	{name: "max_output", flag: "max-output", arg: "SIZE", usage: "most bytes of stdout or stderr; beyond them the task is stopped (default 1GiB)", kind: size},
-	{name: "resume_task_id", flag: "resume-task-id", arg: "ID", usage: "go on with that task's session, in its directory unless --working-dir is given", one: true},
-	{name: "fork", flag: "fork", usage: "with --resume-task-id: go on with a copy of the session, which stays as it is", kind: toggle, one: true},
-	{name: "on_interrupt", flag: "on-interrupt", arg: "WHAT", usage: "what follows a crash: resume lets the task go on by itself, a few times (default: nothing)"},
+	with("working_dir", "working-dir", "DIR", "directory in which claude works (default: this one)"),
+	with("model", "model", "MODEL", "sonnet, opus, haiku or a full name (default: claude's own)"),
+	with("name", "name", "NAME", "name by which the task can be asked for instead of its id"),
+	with("labels", "label", "LABEL", "label to list tasks by; may be repeated"),
+	with("timeout", "timeout", "TIME", "deadline of each attempt: seconds, or a time like 90s, 2h or 7d; 0 is none"),
+	with("skip_permissions", "skip-permissions", "", "let claude use its tools without asking (default, unless restricted otherwise); =false denies"),
+	with("permission_mode", "permission-mode", "MODE", strings.Join(task.PermissionModes, ", ")),
+	with("allowed_tools", "allowed-tools", "TOOL", "tool that needs no permission, like Read or 'Bash(git log:*)'; may be repeated"),
+	with("disallowed_tools", "disallowed-tools", "TOOL", "tool that must not be used; may be repeated"),
+	with("append_system_prompt", "append-system-prompt", "TEXT", "text that is added to claude's system prompt"),
+	with("max_turns", "max-turns", "NUMBER", "turns that the task may take, all attempts together; 0 is no limit"),
+	with("max_budget_usd", "max-budget-usd", "USD", "dollars that the task may cost, all attempts together; 0 is no limit"),
+	with("json_schema", "json-schema", "SCHEMA", "JSON Schema that the answer must fit, or the file of one"),
+	with("add_dirs", "add-dirs", "DIR", "directory that claude may work in too; may be repeated"),
+	with("literal", "literal", "", "take a prompt that begins with / as text, not as a slash command"),
+	with("mcp_config", "mcp-config", "FILE", "MCP servers for the task, a file or inline JSON; may be repeated"),
+	with("strict_mcp_config", "strict-mcp-config", "", "load only the MCP servers of --mcp-config (default); =false also those of user and project"),
+	with("max_output", "max-output", "SIZE", "most bytes of stdout or stderr; beyond them the task is stopped (default 1GiB)"),
+	with("resume_task_id", "resume-task-id", "ID", "go on with that task's session, in its directory unless --working-dir is given"),
+	with("fork", "fork", "", "with --resume-task-id: go on with a copy of the session, which stays as it is"),
+	with("on_interrupt", "on-interrupt", "WHAT", "what follows a crash: resume lets the task go on by itself, a few times (default: nothing)"),
 }
+
+// keyOption is beside them where a task is submitted.
+var keyOption = option{task.KeyOption, "idempotency-key", "KEY", "a `KEY`: the same command with the same one starts nothing and gives the first one's task"}
 
 // policyRules are the keys of [policy], by the names in task.Policy.
 var policyRules = []option{
-	{name: "allowed_dirs", kind: paths},
-	{name: "max_permission_mode"},
-	{name: "allow_skip_permissions", kind: toggle},
-	{name: "allowed_models", kind: list},
-	{name: "max_timeout", kind: seconds},
-	{name: "max_budget_usd", kind: number},
-	{name: "extra_args", kind: list},
+	{Option: task.Option{Name: "allowed_dirs", Kind: task.KindPaths}},
+	{Option: task.Option{Name: "max_permission_mode", Words: task.PermissionModes}},
+	{Option: task.Option{Name: "allow_skip_permissions", Kind: task.KindToggle}},
+	{Option: task.Option{Name: "allowed_models", Kind: task.KindList}},
+	{Option: task.Option{Name: "max_timeout", Kind: task.KindSeconds, Most: task.MaxTimeout.Seconds()}},
+	{Option: task.Option{Name: "max_budget_usd", Kind: task.KindNumber}},
+	{Option: task.Option{Name: "extra_args", Kind: task.KindList}},
+}
+
+// wants says what fits, in the ways that it can be written here.
+func (o option) wants() string {
+	switch o.Kind {
+	case task.KindSeconds:
+		return wantsSpan
+	case task.KindSize:
+		return fmt.Sprintf("bytes, or a size like 500MB, from %.0f to %.0f", o.Least, o.Most)
+	case task.KindText, task.KindNumber, task.KindInteger, task.KindList, task.KindPaths, task.KindToggle, task.KindObject:
+	}
+	return o.Allowed()
 }
 
 // fit gives v, from TOML or JSON, as its option holds it.
 func (o option) fit(v any) (any, bool) {
+	fitted, ok := o.ofKind(v)
+	return fitted, ok && o.Allows(fitted)
+}
+
+func (o option) ofKind(v any) (any, bool) {
 	if n, ok := v.(int64); ok {
 		v = float64(n)
 	}
+	isNumber := o.Kind == task.KindNumber || o.Kind == task.KindSeconds
 	switch v := v.(type) {
 	case string:
 		return o.fitString(v)
 	case float64:
-		ok := o.kind == number || o.kind == integer || o.kind == seconds || o.kind == size
-		finite := !math.IsNaN(v) && !math.IsInf(v, 0)
-		return v, ok && finite && (v == math.Trunc(v) || o.kind == number || o.kind == seconds) && (o.kind != integer || math.Abs(v) <= math.MaxInt32)
+		return v, isNumber || (o.Kind == task.KindInteger || o.Kind == task.KindSize) && v == math.Trunc(v)
 	case bool:
-		return v, o.kind == toggle
+		return v, o.Kind == task.KindToggle
 	case []any:
 		items := make([]string, 0, len(v))
 		for _, item := range v {
 			s, ok := item.(string)
-			if !ok || s == "" {
+			if !ok {
 				return nil, false
 			}
 			items = append(items, s)
 		}
-		return items, o.kind == list || o.kind == paths
+		return items, o.Kind == task.KindList || o.Kind == task.KindPaths
 	case map[string]any:
-		return v, o.kind == object
+		return v, o.Kind == task.KindObject
 	}
 	return nil, false
 }
 
 func (o option) fitString(s string) (any, bool) {
-	switch o.kind {
-	case text:
+	switch o.Kind {
+	case task.KindText:
 		return s, true
-	case seconds:
+	case task.KindSeconds:
 		var d span
 		err := d.Set(s)
 		return time.Duration(d).Seconds(), err == nil
-	case size:
+	case task.KindSize:
 		n, err := parseSize(s)
 		return float64(n), err == nil
-	case object:
+	case task.KindObject:
 		return json.RawMessage(s), json.Valid([]byte(s))
-	case number, integer, list, paths, toggle:
+	case task.KindNumber, task.KindInteger, task.KindList, task.KindPaths, task.KindToggle:
 	}
 	return nil, false
 }
@@ -137,7 +140,7 @@ type optionFlag struct {
 func (f optionFlag) String() string { return "" }
 
 func (f optionFlag) Type() string {
-	if f.o.kind == toggle {
+	if f.o.Kind == task.KindToggle {
 		return "bool"
 	}
 	return f.o.arg
@@ -148,31 +151,35 @@ func (f optionFlag) Set(s string) error {
 		return errors.New("want valid UTF-8") // on its way as JSON it would become another text
 	}
 	var v any = s
-	switch f.o.kind {
-	case list, paths:
-		so, _ := f.to[f.o.name].([]string)
-		f.to[f.o.name] = append(so, s)
+	switch f.o.Kind {
+	case task.KindList, task.KindPaths:
+		so, _ := f.to[f.o.Name].([]string)
+		all := append(so, s)
+		f.to[f.o.Name] = all
+		if !f.o.Allows(all) {
+			return fmt.Errorf("want %s", f.o.wants())
+		}
 		return nil
-	case toggle:
+	case task.KindToggle:
 		if b, err := strconv.ParseBool(s); err == nil {
 			v = b
 		}
-	case number, integer:
+	case task.KindNumber, task.KindInteger:
 		if n, err := strconv.ParseFloat(s, 64); err == nil {
 			v = n
 		}
-	case object:
+	case task.KindObject:
 		var err error
 		if v, err = inlineOrFile(s); err != nil {
 			return err
 		}
-	case text, seconds, size:
+	case task.KindText, task.KindSeconds, task.KindSize:
 	}
 	v, ok := f.o.fit(v)
 	if !ok {
-		return fmt.Errorf("want %s", wants[f.o.kind])
+		return fmt.Errorf("want %s", f.o.wants())
 	}
-	f.to[f.o.name] = v
+	f.to[f.o.Name] = v
 	return nil
 }
 

@@ -20,7 +20,6 @@ import (
 type taskFlags struct {
 	options    map[string]any
 	promptFile string
-	key        string
 	each       string // of start alone
 }
 
@@ -31,12 +30,18 @@ func (f *taskFlags) register(cmd *cobra.Command) {
 		short := map[string]string{"working-dir": "C"}[o.flag]
 		fl.VarP(optionFlag{o, f.options}, o.flag, short, o.usage)
 		fl.Lookup(o.flag).Annotations = map[string][]string{groupAnnotation: {"Task options"}}
-		if o.kind == toggle {
+		if o.Kind == task.KindToggle {
 			fl.Lookup(o.flag).NoOptDefVal = "true"
 		}
 	}
 	fl.StringVar(&f.promptFile, "prompt-file", "", "`FILE` that holds the prompt")
-	fl.StringVar(&f.key, "idempotency-key", "", "a `KEY`: the same command with the same one starts nothing and gives the first one's task")
+	fl.Var(optionFlag{keyOption, f.options}, keyOption.flag, keyOption.usage)
+}
+
+// key is the idempotency key, or "".
+func (f *taskFlags) key() string {
+	key, _ := f.options[keyOption.Name].(string)
+	return key
 }
 
 // maker makes the submissions of one command.
@@ -98,7 +103,7 @@ func (a *app) submission(f *taskFlags, args []string) (engine.Submission, error)
 	if err != nil {
 		return engine.Submission{}, err
 	}
-	return m.make(prompt, f.key, nil)
+	return m.make(prompt, f.key(), nil)
 }
 
 // prompt is the argument, or a file, or stdin with "-" or without an argument.
