@@ -15,7 +15,7 @@ var allowed = map[string][]string{
 	"internal/top":                    {"engine", "engine/task", "engine/claude", "internal/human"},
 	"internal/cli":                    {"internal/ipc", "internal/dump", "internal/human", "internal/report", "internal/statedir", "internal/top", "mcp", "engine", "engine/task", "engine/runner", "engine/claude", "storage"},
 	"internal/ipc":                    {"engine", "engine/task", "internal/statedir"},
-	"mcp":                             {"engine", "engine/task"},
+	"mcp":                             {"engine", "engine/task", "engine/claude"},
 	"engine":                          {"engine/task", "engine/runner", "engine/claude"},
 	"engine/task":                     {},
 	"engine/runner":                   {},

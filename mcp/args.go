@@ -7,125 +7,197 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"cctask/engine/task"
 )
 
-// schema is the part of JSON Schema that our input schemas use. Arguments are
-// checked against the very schema that the client was shown.
-type schema struct {
-	Type        string             `json:"type"`
-	Properties  map[string]*schema `json:"properties"`
-	Required    []string           `json:"required"`
-	Enum        []string           `json:"enum"`
-	Minimum     *float64           `json:"minimum"`
-	Maximum     *float64           `json:"maximum"`
-	MinLength   int                `json:"minLength"` // characters
-	MaxLength   int                `json:"maxLength"` // characters; 0: no bound
-	Items       *schema            `json:"items"`
-	MaxItems    int                `json:"maxItems"` // 0: no bound
-	Description string             `json:"description"`
+// input is a row of the arguments of a tool: what is allowed, and what a
+// model is told of it. It is not told of bounds: each word of a schema is paid
+// for in every session, and a refusal names the bound.
+type input struct {
+	task.Option
+	says     string
+	usual    any // what is shown as the default; nil: nothing, as where it is 0, false or ""
+	required bool
+	only     string // the one tool that shows it; the others take it without a word
 }
 
-// decode checks raw against the schema and fills dst. The error, a
-// *task.Error, names each bad argument, what was given and what is allowed.
-// null for an optional argument counts as absent.
-func (s *schema) decode(raw json.RawMessage, dst any) error {
-	given := members(raw)
-	var faults []string
-	for _, name := range sortedKeys(given) {
-		if s.Properties[name] == nil {
-			faults = append(faults, fmt.Sprintf("%s: no such argument, allowed are %s", clip(name, 60), strings.Join(sortedKeys(s.Properties), ", ")))
+// inputs are the arguments of a tool, in the order in which they are shown.
+type inputs []input
+
+// schema is what a client is shown of them.
+func (as inputs) schema(tool string) json.RawMessage {
+	type property struct {
+		Type        string         `json:"type"`
+		Enum        []string       `json:"enum,omitempty"`
+		Items       map[string]any `json:"items,omitempty"`
+		Default     any            `json:"default,omitempty"`
+		Description string         `json:"description"`
+	}
+	var b bytes.Buffer
+	var required []string
+	for _, a := range as {
+		if a.only != "" && a.only != tool {
+			continue
+		}
+		p := property{Type: jsonTypes[a.Kind], Enum: a.Words, Default: a.usual, Description: a.says}
+		if p.Type == "array" {
+			p.Items, p.Enum = map[string]any{"type": "string"}, nil
+			if a.Words != nil {
+				p.Items["enum"] = a.Words
+			}
+		}
+		text, err := encode(p)
+		if err != nil {
+			panic(err) // a table of ours
+		}
+		fmt.Fprintf(&b, ",%q:%s", a.Name, text)
+		if a.required {
+			required = append(required, a.Name)
 		}
 	}
-	for _, name := range sortedKeys(s.Properties) {
-		p := s.Properties[name]
-		value, ok := given[name]
-		ok = ok && string(value) != "null"
-		switch {
-		case !ok && slices.Contains(s.Required, name):
-			faults = append(faults, fmt.Sprintf("%s: missing, required is %s", name, p.allowed()))
-		case ok && !p.fits(value):
-			faults = append(faults, fmt.Sprintf("%s: given %s, allowed is %s", name, quoted(value), p.allowed()))
+	demand := ""
+	if required != nil {
+		demand = fmt.Sprintf(`,"required":["%s"]`, strings.Join(required, `","`))
+	}
+	return json.RawMessage(`{"type":"object","properties":{` + b.String()[1:] + "}" + demand + `,"additionalProperties":false}`)
+}
+
+var jsonTypes = map[task.Kind]string{
+	task.KindText: "string", task.KindNumber: "number", task.KindSeconds: "number", task.KindInteger: "integer", task.KindSize: "integer",
+	task.KindList: "array", task.KindPaths: "array", task.KindToggle: "boolean", task.KindObject: "object",
+}
+
+// decode checks raw and fills dst. The error, a *task.Error, names each bad
+// argument, what was given and what is allowed. It gives the arguments as they
+// are meant: without those that were left out in a roundabout way, as null or
+// blank, and without the quotes that some clients put around every value.
+func (as inputs) decode(raw json.RawMessage, dst any) (json.RawMessage, error) {
+	given := members(raw)
+	var faults []string
+	clean := len(raw) > 0
+	for _, name := range sortedKeys(given) {
+		if !slices.ContainsFunc(as, func(a input) bool { return a.Name == name }) {
+			faults = append(faults, as.unknown(name))
+		}
+	}
+	for _, a := range as {
+		value, ok := given[a.Name]
+		switch meant := meaning(a.Option, value); {
+		case !ok || string(value) == "null" || meant == nil && !a.required:
+			if a.required {
+				faults = append(faults, fmt.Sprintf("%s: missing, required is %s", a.Name, a.Allowed()))
+			}
+			clean = clean && !ok
+			delete(given, a.Name)
+		case !fits(a.Option, meant):
+			faults = append(faults, fmt.Sprintf("%s: given %s, allowed is %s", a.Name, quoted(value), a.Allowed()))
+		case &meant[0] != &value[0]:
+			given[a.Name], clean = meant, false
 		}
 	}
 	if len(faults) > 0 {
-		return badArguments(faults)
+		slices.Sort(faults)
+		return nil, badArguments(faults)
+	}
+	if !clean {
+		var err error
+		if raw, err = encode(given); err != nil {
+			return nil, fmt.Errorf("read the arguments: %w", err)
+		}
 	}
 	// The names are ours to the letter and the values fit, so that only an
 	// argument given twice, first with a value that does not fit, can fail.
-	// null leaves dst's default as it is.
-	if len(raw) > 0 && json.Unmarshal(raw, dst) != nil {
-		return badArguments([]string{"arguments: the same argument is given twice"})
+	if json.Unmarshal(raw, dst) != nil {
+		return nil, badArguments([]string{"arguments: the same argument is given twice"})
 	}
-	return nil
+	return raw, nil
+}
+
+func (as inputs) unknown(name string) string {
+	names := make([]string, len(as))
+	for i, a := range as {
+		names[i] = a.Name
+	}
+	if near := task.Nearest(name, names); near != "" {
+		return fmt.Sprintf("%s: no such argument, did you mean %s?", clip(name, 60), near)
+	}
+	slices.Sort(names)
+	return fmt.Sprintf("%s: no such argument, allowed are %s", clip(name, 60), strings.Join(names, ", "))
 }
 
 func badArguments(faults []string) error {
 	return &task.Error{Code: task.CodeInvalid, Message: strings.Join(faults, "; "), Hint: "Correct the arguments and call again; nothing was started or changed."}
 }
 
-func (s *schema) fits(raw json.RawMessage) bool {
-	switch s.Type {
-	case "string":
-		var v string
-		const longest = 12 // bytes of a character, written as two escapes
-		if raw[0] != '"' || s.MaxLength > 0 && len(raw) > 2+longest*s.MaxLength || json.Unmarshal(raw, &v) != nil {
-			return false
-		}
-		n := utf8.RuneCountInString(v)
-		return n >= s.MinLength && (s.MaxLength == 0 || n <= s.MaxLength) && (s.Enum == nil || slices.Contains(s.Enum, v))
-	case "number", "integer":
-		var v float64
-		if raw[0] == '"' || json.Unmarshal(raw, &v) != nil || s.Type == "integer" && v != math.Trunc(v) {
-			return false
-		}
-		return (s.Minimum == nil || v >= *s.Minimum) && (s.Maximum == nil || v <= *s.Maximum)
-	case "boolean":
-		return string(raw) == "true" || string(raw) == "false"
-	case "array":
-		var v []json.RawMessage
-		if json.Unmarshal(raw, &v) != nil || s.MaxItems > 0 && len(v) > s.MaxItems {
-			return false
-		}
-		return !slices.ContainsFunc(v, func(item json.RawMessage) bool { return !s.Items.fits(item) })
-	case "object":
-		return raw[0] == '{'
+// meaning is what the client means by raw: nil, none, by a blank where that is
+// the same; what is inside of the quotes, where it put the JSON of a number, a
+// list and so on into a string, which no model can mend; else raw.
+func meaning(o task.Option, raw json.RawMessage) json.RawMessage {
+	var text string
+	if len(raw) == 0 {
+		return nil
 	}
-	return false
+	isText := raw[0] == '"'
+	if isText && o.Kind != task.KindText && json.Unmarshal(raw, &text) == nil {
+		inner := bytes.TrimSpace([]byte(text))
+		if deep, values := shape(inner); deep <= maxDepth && values <= maxValues && json.Valid(inner) && ofKind(o, inner) {
+			raw = inner
+		}
+	}
+	if o.BlankIsNone && (string(raw) == `""` || string(raw) == "[]") {
+		return nil
+	}
+	return raw
 }
 
-// allowed says in words what fits.
-func (s *schema) allowed() string {
-	switch s.Type {
-	case "string":
-		switch {
-		case s.Enum != nil:
-			return "one of " + strings.Join(s.Enum, ", ")
-		case s.MaxLength > 0:
-			return fmt.Sprintf("a string of %d to %d characters", s.MinLength, s.MaxLength)
-		case s.MinLength > 0:
-			return "a string that is not empty"
-		}
-		return "a string"
-	case "number", "integer":
-		kind := map[string]string{"number": "a number", "integer": "a whole number"}[s.Type]
-		if s.Minimum != nil && s.Maximum != nil {
-			return fmt.Sprintf("%s from %.0f to %.0f", kind, *s.Minimum, *s.Maximum)
-		}
-		return kind
-	case "boolean":
-		return "true or false"
-	case "object":
-		return "a JSON object"
-	case "array":
-		if s.MaxItems == 0 {
-			return "a list, each item " + s.Items.allowed()
-		}
-		return fmt.Sprintf("a list of at most %d items, each %s", s.MaxItems, s.Items.allowed())
+// fits tells whether raw, valid JSON, is allowed for an option.
+func fits(o task.Option, raw json.RawMessage) bool {
+	v, ok := valueOf(o, raw)
+	return ok && o.Allows(v)
+}
+
+func ofKind(o task.Option, raw json.RawMessage) bool {
+	_, ok := valueOf(o, raw)
+	return ok
+}
+
+// valueOf is raw as a value of the option's kind.
+func valueOf(o task.Option, raw json.RawMessage) (v any, ok bool) {
+	if len(raw) == 0 {
+		return nil, false
 	}
-	panic("schema of type " + s.Type) // embedded at build time
+	switch o.Kind {
+	case task.KindText:
+		var s string
+		const longest = 12 // bytes of a character, written as two escapes
+		ok = raw[0] == '"' && (o.Chars == 0 || len(raw) <= 2+longest*o.Chars) && json.Unmarshal(raw, &s) == nil
+		return s, ok
+	case task.KindNumber, task.KindSeconds, task.KindInteger, task.KindSize:
+		var n float64
+		ok = (raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9') && json.Unmarshal(raw, &n) == nil
+		whole := o.Kind == task.KindInteger || o.Kind == task.KindSize
+		return n, ok && (!whole || n == math.Trunc(n))
+	case task.KindToggle:
+		return string(raw) == "true", string(raw) == "true" || string(raw) == "false"
+	case task.KindList, task.KindPaths:
+		var items []json.RawMessage
+		if raw[0] != '[' || json.Unmarshal(raw, &items) != nil {
+			return nil, false
+		}
+		list := make([]string, 0, len(items))
+		for _, item := range items {
+			s, ok := valueOf(task.Option{Chars: o.Chars}, item)
+			if !ok {
+				return nil, false
+			}
+			list = append(list, s.(string))
+		}
+		return list, true
+	case task.KindObject:
+		return raw, raw[0] == '{'
+	}
+	return nil, false
 }
 
 // quoted shows a value in a line.

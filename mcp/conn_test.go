@@ -44,12 +44,12 @@ func TestStatusIsAnsweredAtOnceBehindBlockedCalls(t *testing.T) {
 
 // chatty adds a tool that sends many progress messages.
 func chatty(s *Server, n int) {
-	s.mcp.AddTool(mcpgo.NewTool("chatty"), (&tool{call: func(_ context.Context, r *request) (any, error) {
+	s.mcp.AddTool(mcpgo.NewTool("chatty"), (&tool{call: func(_ context.Context, r *request) (toolAnswer, error) {
 		for i := range n {
 			r.progress(fmt.Sprint(i))
 		}
 		go r.progress("late")
-		return struct{}{}, nil
+		return listResult{Tasks: []task.View{}}, nil
 	}}).handle)
 }
 
@@ -282,7 +282,11 @@ func TestCancelledStartWithAKeyLeavesTheTask(t *testing.T) {
 		f := newFake()
 		p := newPeer(t, f)
 		f.submitting, f.submit = make(chan struct{}), make(chan struct{})
-		p.tool(`"a"`, "start_cc_task_async", fmt.Sprintf(`{"prompt":"x","idempotency_key":%q}`, key))
+		args := `{"prompt":"x"}`
+		if key != "" {
+			args = fmt.Sprintf(`{"prompt":"x","idempotency_key":%q}`, key)
+		}
+		p.tool(`"a"`, "start_cc_task_async", args)
 		<-f.submitting
 		p.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"a"}}`)
 		p.send(`{"jsonrpc":"2.0","id":"b","method":"ping"}`)
@@ -308,7 +312,7 @@ func TestReadErrorIsReturned(t *testing.T) {
 func TestAFaultInOneRequestIsAnswered(t *testing.T) {
 	f := newFake()
 	s := New(Config{Service: f, Defaults: defaults})
-	s.mcp.AddTool(mcpgo.NewTool("panics"), (&tool{call: func(context.Context, *request) (any, error) { panic("boom") }}).handle)
+	s.mcp.AddTool(mcpgo.NewTool("panics"), (&tool{call: func(context.Context, *request) (toolAnswer, error) { panic("boom") }}).handle)
 	p := servePeer(t, f, s)
 	p.tool("1", "panics", "{}")
 	if m := p.next(); m.Error == nil || m.Error.Code != codeInternal || string(m.ID) != "1" {

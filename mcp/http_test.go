@@ -451,9 +451,9 @@ func TestHTTPSubscriptions(t *testing.T) {
 // TestHTTPSessionStream: what belongs to no request comes on the newest stream.
 func TestHTTPSessionStream(t *testing.T) {
 	s := newServer(newFake())
-	s.mcp.AddTool(mcpgo.NewTool("tell"), (&tool{call: func(_ context.Context, r *request) (any, error) {
+	s.mcp.AddTool(mcpgo.NewTool("tell"), (&tool{call: func(_ context.Context, r *request) (toolAnswer, error) {
 		r.conn.notify(r.conn.out, "notifications/tools/list_changed", struct{}{})
-		return struct{}{}, nil
+		return listResult{Tasks: []task.View{}}, nil
 	}}).handle)
 	p := newSite(t, s)
 	session, other := p.login("t"), p.login("other")

@@ -101,7 +101,7 @@ func newExtTask(m mcpgo.Task) *extTask {
 
 // toolResult is what execute_cc_task answers about a task.
 func (s *Server) toolResult(ctx context.Context, t task.Task) (*mcpgo.CallToolResult, error) {
-	v, err := s.show(ctx, t, outputArgs{Output: "tail", TailBytes: defaultTail})
+	v, err := s.show(ctx, t, outputArgs{Output: "auto"})
 	if err != nil {
 		return nil, err
 	}

@@ -3,10 +3,13 @@ package mcp
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
+
+	"cctask/engine/task"
 )
 
 // maxDepth bounds the nesting of a message: above it encoding/json, and others
@@ -22,18 +25,17 @@ const maxValues = 20_000
 type param struct {
 	path     string // "a.b" is in the object a; "*" is each of an object
 	required bool
-	schema   *schema
+	option   task.Option
 }
 
 var (
-	aString  = &schema{Type: "string"}
-	aFlag    = &schema{Type: "boolean"}
-	anObject = &schema{Type: "object"}
-	strs     = &schema{Type: "array", Items: aString}
+	aString  = task.Option{BlankIsNone: true}
+	aFlag    = task.Option{Kind: task.KindToggle}
+	anObject = task.Option{Kind: task.KindObject}
+	strs     = task.Option{Kind: task.KindList, BlankIsNone: true}
 
 	// Our lists are one page each, so that no cursor is one of ours.
-	noCursor   = &schema{Type: "string", Enum: []string{""}}
-	listParams = []param{{"cursor", false, noCursor}}
+	listParams = []param{{"cursor", false, aString}}
 	uriParam   = []param{{"uri", true, aString}}
 )
 
@@ -51,14 +53,14 @@ var paramsOf = map[mcpgo.MCPMethod][]param{
 		{"name", true, aString},
 		{"arguments", false, anObject},
 		{"task", false, anObject}, // else a client that asks for a task would get to wait
-		{"task.ttl", false, &schema{Type: "number"}},
+		{"task.ttl", false, task.Option{Kind: task.KindNumber, Least: math.Inf(-1)}},
 	},
 	mcpgo.MethodPromptsGet:         {{"name", true, aString}, {"arguments", false, anObject}, {"arguments.*", false, aString}},
 	mcpgo.MethodResourcesRead:      uriParam,
 	mcpgo.MethodResourcesSubscribe: uriParam, mcpgo.MethodResourcesUnsubscribe: uriParam,
 	mcpgo.MethodCompletionComplete: {
 		{"ref", true, anObject},
-		{"ref.type", true, &schema{Type: "string", Enum: []string{"ref/prompt", "ref/resource"}}},
+		{"ref.type", true, task.Option{Words: []string{"ref/prompt", "ref/resource"}}},
 		{"ref.name", false, aString},
 		{"ref.uri", false, aString},
 		{"argument", true, anObject},
@@ -125,11 +127,11 @@ func (p param) check(in map[string]json.RawMessage, path string) (fault string) 
 				fault = p.check(inner, rest)
 			}
 		case !ok && p.required:
-			fault = fmt.Sprintf("%s: missing, required is %s", shown, p.schema.allowed())
-		case ok && p.schema == noCursor && !noCursor.fits(value):
+			fault = fmt.Sprintf("%s: missing, required is %s", shown, p.option.Allowed())
+		case ok && p.path == "cursor" && string(value) != `""`:
 			fault = fmt.Sprintf("%s: given %s, allowed is none: the list is one page", shown, quoted(value))
-		case ok && !p.schema.fits(value):
-			fault = fmt.Sprintf("%s: given %s, allowed is %s", shown, quoted(value), p.schema.allowed())
+		case ok && !ofKind(p.option, value), ok && p.option.Words != nil && !fits(p.option, value):
+			fault = fmt.Sprintf("%s: given %s, allowed is %s", shown, quoted(value), p.option.Allowed())
 		}
 		if fault != "" {
 			return fault

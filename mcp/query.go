@@ -3,9 +3,11 @@ package mcp
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"cctask/engine"
+	"cctask/engine/claude"
 	"cctask/engine/task"
 )
 
@@ -15,10 +17,16 @@ type outputArgs struct {
 	Stream    string  `json:"stream"`
 	Offset    float64 `json:"offset"`
 	TailBytes float64 `json:"tail_bytes"`
+	Raw       bool    `json:"raw"`
+	Detail    bool    `json:"detail"`
 }
 
 const (
 	defaultTail = 8 << 10 // bytes a stream
+	defaultList = 50      // tasks
+	// What an answer about a task that ended badly has of its output.
+	badEnd   = 2 << 10 // bytes of stderr
+	lastWord = 2000    // UTF-16 units of what claude said last
 	// pieceSize bounds a piece of a stream, as maxResult does; what is left is
 	// for the rest of the task.
 	pieceSize = 23_000
@@ -30,9 +38,9 @@ type checkArgs struct {
 	outputArgs
 }
 
-func (s *Server) check(ctx context.Context, r *request) (any, error) {
-	a := checkArgs{outputArgs: outputArgs{Output: "tail", Stream: "stdout", TailBytes: defaultTail}}
-	if err := checkInput.decode(r.args, &a); err != nil {
+func (s *Server) check(ctx context.Context, r *request) (toolAnswer, error) {
+	a := checkArgs{outputArgs: outputArgs{Output: "auto", Stream: "stdout", TailBytes: defaultTail}}
+	if _, err := checkInput().decode(r.args, &a); err != nil {
 		return nil, err
 	}
 	r.taken()
@@ -57,7 +65,12 @@ func (s *Server) show(ctx context.Context, t task.Task, a outputArgs) (*taskResu
 	if err := s.addOutput(ctx, v, a); err != nil && !stopping(ctx) {
 		return nil, err
 	}
-	fit(v)
+	if !a.Detail {
+		v.lean()
+	}
+	if whole := fit(v); whole && !a.Detail {
+		v.ResultBytes = 0
+	}
 	if v.Output != nil && v.Output.NextOffset != nil {
 		v.Next = fmt.Sprintf(`There is, or will be, more: call check_task_status with output="full", stream=%q and offset=%d.`, v.Output.Stream, *v.Output.NextOffset)
 	}
@@ -65,18 +78,23 @@ func (s *Server) show(ctx context.Context, t task.Task, a outputArgs) (*taskResu
 }
 
 func (s *Server) addOutput(ctx context.Context, v *taskResult, a outputArgs) (err error) {
-	id := string(v.TaskID)
 	started := !v.StartedAt.IsZero()
+	if started && a.Detail {
+		v.Stdout = &streamText{Bytes: v.View.Stdout.Bytes, URI: v.View.Stdout.URI}
+		v.Stderr = &streamText{Bytes: v.View.Stderr.Bytes, URI: v.View.Stderr.URI}
+	}
 	switch {
 	case a.Output == "tail" && started:
-		if err = s.addTail(ctx, v.Stdout, id, task.Stdout, int64(a.TailBytes)); err == nil {
-			err = s.addTail(ctx, v.Stderr, id, task.Stderr, int64(a.TailBytes))
+		if v.Stdout, err = s.tailOf(ctx, v, task.Stdout, a); err == nil {
+			v.Stderr, err = s.tailOf(ctx, v, task.Stderr, a)
 		}
+	case a.Output == "auto" && started && v.Error != "":
+		err = s.addLastWords(ctx, v, a)
 	case a.Output == "full":
 		offset := int64(a.Offset)
 		v.Output = &piece{Stream: task.Stream(a.Stream), Offset: offset, NextOffset: &offset}
 		if started {
-			v.Output, err = s.readPiece(ctx, id, v.Output.Stream, offset)
+			v.Output, err = s.readPiece(ctx, string(v.TaskID), v.Output.Stream, offset)
 		}
 		// The answer would come again with each piece.
 		v.Result = nil
@@ -84,18 +102,54 @@ func (s *Server) addOutput(ctx context.Context, v *taskResult, a outputArgs) (er
 	return err
 }
 
-func (s *Server) addTail(ctx context.Context, v *task.StreamView, id string, stream task.Stream, bytes int64) error {
-	out, err := s.svc.Output(ctx, engine.OutputQuery{Ref: id, Stream: stream, Tail: bytes})
+// addLastWords shows of a task that ended badly what claude said last, unless
+// that is the answer, and the end of stderr.
+func (s *Server) addLastWords(ctx context.Context, v *taskResult, a outputArgs) error {
+	out, err := s.svc.Output(ctx, engine.OutputQuery{Ref: string(v.TaskID), Stream: task.Stdout, Tail: lookBack})
 	if err != nil {
-		return fmt.Errorf("read %s of task %s: %w", stream, id, err)
+		return fmt.Errorf("read stdout of task %s: %w", v.TaskID, err)
+	}
+	if said := saidLast(out); v.Result == nil || said != strings.TrimSpace(*v.Result) {
+		v.Said = tail(said, lastWord)
+	}
+	a.TailBytes = badEnd
+	end, err := s.tailOf(ctx, v, task.Stderr, a)
+	if err == nil && *end.Tail != "" {
+		v.Stderr = end
+	}
+	return err
+}
+
+// tailOf is the end of a stream as people read it, or, raw, to the byte as far
+// as it is UTF-8.
+func (s *Server) tailOf(ctx context.Context, v *taskResult, stream task.Stream, a outputArgs) (*streamText, error) {
+	asked := int64(a.TailBytes)
+	events := stream == task.Stdout && !a.Raw
+	q := engine.OutputQuery{Ref: string(v.TaskID), Stream: stream, Tail: asked}
+	if events {
+		q.Tail = lookBack
+	}
+	out, err := s.svc.Output(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("read %s of task %s: %w", stream, v.TaskID, err)
 	}
 	data := out.Data
-	if out.Offset > 0 {
-		data = skipPartial(data)
+	if events {
+		data = []byte(rendered(out))
+	}
+	cut := out.Offset > 0 || int64(len(data)) > asked
+	if cut {
+		data = skipPartial(data[max(0, int64(len(data))-asked):])
 	}
 	text, _, _ := decodeText(data, maxResult, out.Done)
-	v.Tail, v.Bytes, v.Truncated = &text, out.Size, out.Offset > 0
-	return nil
+	if !a.Raw {
+		text = claude.Visible(text)
+	}
+	st := &streamText{Tail: &text, Truncated: cut}
+	if cut || a.Detail {
+		st.Bytes, st.URI = out.Size, task.StreamURI(v.TaskID, stream)
+	}
+	return st, nil
 }
 
 func (s *Server) readPiece(ctx context.Context, id string, stream task.Stream, offset int64) (*piece, error) {
@@ -121,6 +175,7 @@ type listArgs struct {
 	WorkingDir      string        `json:"working_dir"`
 	Limit           float64       `json:"limit"`
 	Cursor          string        `json:"cursor"`
+	Detail          bool          `json:"detail"`
 }
 
 type listResult struct {
@@ -129,9 +184,9 @@ type listResult struct {
 	Next       string      `json:"next,omitempty"`
 }
 
-func (s *Server) list(ctx context.Context, r *request) (any, error) {
-	a := listArgs{Limit: 50}
-	if err := listInput.decode(r.args, &a); err != nil {
+func (s *Server) list(ctx context.Context, r *request) (toolAnswer, error) {
+	a := listArgs{Limit: defaultList}
+	if _, err := listInput().decode(r.args, &a); err != nil {
 		return nil, err
 	}
 	f := task.Filter{Statuses: a.statuses(), Name: a.Name, Search: a.Search, Limit: int(a.Limit), Cursor: a.Cursor}
@@ -147,17 +202,17 @@ func (s *Server) list(ctx context.Context, r *request) (any, error) {
 			return nil, err
 		}
 	}
-	return s.page(ctx, f)
+	return s.page(ctx, f, a.Detail)
 }
 
 // page gives as many of the tasks as fit into one answer.
-func (s *Server) page(ctx context.Context, f task.Filter) (any, error) {
+func (s *Server) page(ctx context.Context, f task.Filter, detail bool) (toolAnswer, error) {
 	for {
 		page, err := s.svc.List(ctx, f)
 		if err != nil {
 			return nil, fmt.Errorf("list the tasks: %w", err)
 		}
-		v := listOf(page, f)
+		v := listOf(page, f, detail)
 		if jsonSize(v) <= maxResult || f.Limit == 1 {
 			return v, nil
 		}
@@ -187,11 +242,11 @@ func (a listArgs) statuses() []task.Status {
 	return in
 }
 
-func listOf(page task.Page, f task.Filter) listResult {
+func listOf(page task.Page, f task.Filter, detail bool) listResult {
 	v := listResult{Tasks: make([]task.View, 0, len(page.Tasks)), NextCursor: page.NextCursor}
 	now := time.Now()
 	for _, t := range page.Tasks {
-		v.Tasks = append(v.Tasks, brief(task.NewView(t, now)))
+		v.Tasks = append(v.Tasks, brief(task.NewView(t, now), detail))
 	}
 	switch {
 	case v.NextCursor != "":
@@ -206,12 +261,20 @@ func listOf(page task.Page, f task.Filter) listResult {
 	return v
 }
 
-// brief leaves out of a view what a list does not need.
-func brief(v task.View) task.View {
+// brief leaves out of a view what a list does not need. It keeps the beginning
+// of the prompt: a caller who lists tasks does not know it.
+func brief(v task.View, detail bool) task.View {
 	trimView(&v)
-	v.Next, v.Command, v.Usage, v.Stdout, v.Stderr, v.Result, v.StatusMessage = "", "", nil, nil, nil, nil, ""
+	v.Next, v.Stdout, v.Stderr, v.Result, v.StatusMessage = "", nil, nil, nil, ""
 	v.Prompt = clip(v.Prompt, 100)
 	v.Error = clip(v.Error, 200)
+	if !detail {
+		prompt, labels := v.Prompt, v.Labels
+		r := taskResult{View: v}
+		r.lean()
+		v = r.View
+		v.Prompt, v.Labels, v.ExitCode, v.ResultBytes, v.PollAfterMS = prompt, labels, nil, 0, 0
+	}
 	return v
 }
 
@@ -239,9 +302,9 @@ type cleanupArgs struct {
 	KeepRecord bool   `json:"keep_record"`
 }
 
-func (s *Server) cleanup(ctx context.Context, r *request) (any, error) {
+func (s *Server) cleanup(ctx context.Context, r *request) (toolAnswer, error) {
 	var a cleanupArgs
-	if err := cleanupInput.decode(r.args, &a); err != nil {
+	if _, err := cleanupInput().decode(r.args, &a); err != nil {
 		return nil, err
 	}
 	use := task.ToChange
@@ -272,7 +335,8 @@ func (s *Server) cleanup(ctx context.Context, r *request) (any, error) {
 		}
 	}
 	removed := !a.KeepRecord
-	v := &taskResult{View: brief(task.NewView(t, time.Now())), Removed: &removed}
+	v := &taskResult{View: brief(task.NewView(t, time.Now()), false), Removed: &removed}
+	v.Prompt, v.Labels = "", nil
 	v.Note, v.Next = note, "The task is stopped; its record, answer and output stay readable."
 	if removed {
 		v.Next = "The task and everything that was kept of it are deleted."

@@ -105,13 +105,13 @@ var lists = map[string]task.Filter{
 // object gives what a URI without a stream names.
 func (s *Server) object(ctx context.Context, ref string) (any, error) {
 	if f, ok := lists[ref]; ok {
-		return s.page(ctx, f)
+		return s.page(ctx, f, true)
 	}
 	t, err := s.svc.Get(ctx, ref)
 	if err != nil {
 		return nil, fmt.Errorf("read task %s: %w", clip(ref, 100), err)
 	}
-	return s.show(ctx, t, outputArgs{Output: "none"})
+	return s.show(ctx, t, outputArgs{Output: "none", Detail: true})
 }
 
 // stream reads a piece of a stream: as text if it is UTF-8, not counting a

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"time"
 	"unicode/utf8"
 
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
@@ -14,8 +15,42 @@ import (
 // taskResult is the structured content of a tool that answers with one task.
 type taskResult struct {
 	task.View
-	Output  *piece `json:"output,omitempty"`
-	Removed *bool  `json:"removed,omitempty"`
+	Said    string      `json:"last_said,omitempty"` // by claude, in a task that ended badly
+	Stdout  *streamText `json:"stdout,omitempty"`    // in place of the View's
+	Stderr  *streamText `json:"stderr,omitempty"`
+	Output  *piece      `json:"output,omitempty"`
+	Removed *bool       `json:"removed,omitempty"`
+}
+
+// streamText is the end of a stream, or, with detail, where it can be read.
+type streamText struct {
+	Tail      *string `json:"tail,omitempty"`
+	Bytes     int64   `json:"bytes,omitempty"`     // of the whole stream as of now
+	Truncated bool    `json:"truncated,omitempty"` // Tail is not the whole stream
+	URI       string  `json:"uri,omitempty"`
+}
+
+// lean leaves out what the caller knows or seldom needs.
+func (v *taskResult) lean() {
+	all := v.View
+	v.View = task.View{
+		TaskID: all.TaskID, Name: all.Name, Status: all.Status, FailureReason: all.FailureReason, CancelRequested: all.CancelRequested,
+		ElapsedSeconds: all.ElapsedSeconds, QueuePosition: all.QueuePosition, ExitCode: all.ExitCode,
+		Result: all.Result, ResultBytes: all.ResultBytes, Error: all.Error,
+		CostUSD: all.CostUSD, CostUncertain: all.CostUncertain, NumTurns: all.NumTurns,
+		Progress: all.Progress, Note: all.Note, PollAfterMS: all.PollAfterMS, Next: all.Next,
+	}
+	if all.StatusMessage != all.Error {
+		v.StatusMessage = all.StatusMessage
+	}
+	if all.Attempt > 1 {
+		v.Attempt = all.Attempt
+	}
+	if all.Progress != nil {
+		short := *all.Progress
+		short.Events, short.At = 0, time.Time{}
+		v.Progress = &short
+	}
 }
 
 // piece is a part of a stream that was read from an offset on.
@@ -28,15 +63,16 @@ type piece struct {
 	Lossy      bool        `json:"lossy,omitempty"`
 }
 
-// success gives a result as structured content and, for clients that know only
-// text, the same as text.
-func success(v any) (*mcpgo.CallToolResult, error) {
+// toolAnswer is what a tool gives: structured content, and the same as people read it.
+type toolAnswer interface{ text() string }
+
+func success(v toolAnswer) (*mcpgo.CallToolResult, error) {
 	data, err := encode(v)
 	if err != nil {
 		return nil, fmt.Errorf("internal: encode the result: %w", err)
 	}
 	return &mcpgo.CallToolResult{
-		Content:           []mcpgo.Content{mcpgo.NewTextContent(string(data))},
+		Content:           []mcpgo.Content{mcpgo.NewTextContent(v.text())},
 		StructuredContent: json.RawMessage(data),
 	}, nil
 }
@@ -156,8 +192,9 @@ const fitSlack = len(cutHint) + 100
 
 // fit makes a result small enough: texts of little weight first, then the
 // answer, which is cut in its middle, then the tails, which lose their
-// beginning. A piece (Output) is cut to its own bound before it gets here.
-func fit(v *taskResult) {
+// beginning. A piece (Output) is cut to its own bound before it gets here. It
+// tells whether the answer is whole.
+func fit(v *taskResult) (whole bool) {
 	trimView(&v.View)
 	answer, partial := wholeRunes(v.View)
 	sizes := [3]int{size(answer), size(tailOf(v.Stdout)), size(tailOf(v.Stderr))}
@@ -179,6 +216,7 @@ func fit(v *taskResult) {
 	if partial || v.Stdout != nil && v.Stdout.Truncated || v.Stderr != nil && v.Stderr.Truncated {
 		v.Next += cutHint
 	}
+	return !partial
 }
 
 // wholeRunes gives the answer without a character that was cut at its end, and
@@ -207,14 +245,14 @@ func jsonSize(v any) int {
 	return n
 }
 
-func tailOf(s *task.StreamView) string {
+func tailOf(s *streamText) string {
 	if s == nil || s.Tail == nil {
 		return ""
 	}
 	return *s.Tail
 }
 
-func cutTail(s *task.StreamView, budget int) {
+func cutTail(s *streamText, budget int) {
 	if s == nil || s.Tail == nil || size(*s.Tail) <= budget {
 		return
 	}

@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -22,6 +23,7 @@ type runArgs struct {
 	IdempotencyKey string  `json:"idempotency_key"`
 
 	MaxWaitSeconds *float64 `json:"max_wait_seconds"` // nil: the client decides, by patience
+	outputArgs
 }
 
 // submit records the task that the request asks for.
@@ -48,7 +50,8 @@ func (s *Server) submit(ctx context.Context, r *request) (task.Task, runArgs, er
 // submission checks the arguments and everything else that can be checked
 // without an owner.
 func (s *Server) submission(r *request, a *runArgs) (engine.Submission, error) {
-	if err := runInput.decode(r.args, a); err != nil {
+	args, err := runInput().decode(r.args, a)
+	if err != nil {
 		return engine.Submission{}, err
 	}
 	if err := task.CheckPrompt(a.Prompt); err != nil {
@@ -58,7 +61,7 @@ func (s *Server) submission(r *request, a *runArgs) (engine.Submission, error) {
 	if err != nil {
 		return engine.Submission{}, err
 	}
-	if err := a.over(client.Defaults, r.args); err != nil {
+	if err := a.over(client.Defaults, args); err != nil {
 		return engine.Submission{}, err
 	}
 	spec, err := a.spec(client)
@@ -87,12 +90,9 @@ func (a *runArgs) over(defaults map[string]any, args json.RawMessage) error {
 	}
 	given := map[string]any{}
 	for name, v := range raw {
-		switch string(v) {
-		case "null": // left out
-		case "true", "false":
-			given[name] = string(v) == "true"
-		default:
-			given[name] = v
+		given[name] = v
+		if flag := string(v) == "true"; flag || string(v) == "false" {
+			given[name] = flag
 		}
 	}
 	all, err := json.Marshal(task.Overlay(defaults, given))
@@ -110,9 +110,6 @@ func (a *runArgs) over(defaults map[string]any, args json.RawMessage) error {
 func (a *runArgs) spec(client Client) (task.Spec, error) {
 	s := a.Spec
 	s.Claude, s.MaxTurns, s.MaxOutput = client.Claude, int(a.MaxTurns), int64(a.MaxOutput)
-	if string(s.JSONSchema) == "null" { // absent, which a RawMessage does not take it for
-		s.JSONSchema = nil
-	}
 	err := s.Anchor(client.resolve)
 	return s, err
 }
@@ -122,13 +119,18 @@ func (c Client) resolve(option, path string) (string, error) {
 	return task.Abs(option, path, c.WorkingDir, c.Nowhere)
 }
 
-func (s *Server) startAsync(ctx context.Context, r *request) (any, error) {
+func (s *Server) startAsync(ctx context.Context, r *request) (toolAnswer, error) {
 	t, a, err := s.submit(ctx, r)
 	s.abandon(ctx, t, a)
 	if err != nil {
 		return nil, err
 	}
-	return s.show(ctx, t, outputArgs{Output: "none"})
+	v, err := s.show(ctx, t, outputArgs{Output: "none", Detail: a.Detail})
+	if err == nil && !a.Detail && !t.Status.Ended() {
+		// The caller has just said how it is called. A message says why it waits.
+		v.Name, v.Progress, v.PollAfterMS, v.StatusMessage = "", nil, 0, clip(v.StatusMessage, 60)
+	}
+	return v, err
 }
 
 // abandon stops a task whose call was to answer at once, but was cancelled: then
@@ -140,7 +142,7 @@ func (s *Server) abandon(ctx context.Context, t task.Task, a runArgs) {
 	}
 }
 
-func (s *Server) execute(ctx context.Context, r *request) (any, error) {
+func (s *Server) execute(ctx context.Context, r *request) (toolAnswer, error) {
 	t, a, err := s.submit(ctx, r)
 	if err != nil {
 		return nil, err
@@ -150,6 +152,9 @@ func (s *Server) execute(ctx context.Context, r *request) (any, error) {
 		s.promise(ctx, r, t)
 		return nil, nil
 	}
+	// Not all of a, whose prompt may be megabytes, is held while the call waits.
+	shown := a.outputArgs
+	shown.Output, shown.TailBytes = cmp.Or(shown.Output, "auto"), defaultTail
 	limit := r.patience(ctx)
 	if a.MaxWaitSeconds != nil {
 		limit = seconds(*a.MaxWaitSeconds)
@@ -161,7 +166,7 @@ func (s *Server) execute(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.show(ctx, t, outputArgs{Output: "tail", TailBytes: defaultTail})
+	return s.show(ctx, t, shown)
 }
 
 // usualPatience is shorter than the 60 s after which most clients drop a call.

@@ -66,7 +66,7 @@ func TestPatience(t *testing.T) {
 					f.end(fakeID(1), task.Completed, "late")
 				}
 				r := (<-p.msgs).tool(t)
-				if took := r.view.DurationMS; c.limit > 0 && (r.view.Status != task.Running || *took != c.limit.Milliseconds()) || c.limit == 0 && r.view.Status != task.Completed {
+				if took := r.view.ElapsedSeconds; c.limit > 0 && (r.view.Status != task.Running || *took != c.limit.Seconds()) || c.limit == 0 && r.view.Status != task.Completed {
 					t.Errorf("after %v: %s", time.Since(start), r.Data)
 				}
 				p.in.Close()

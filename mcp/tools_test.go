@@ -101,7 +101,7 @@ func TestExecuteWaitsForTheAnswer(t *testing.T) {
 	f.end(fakeID(1), task.Completed, "forty-two")
 	r := p.next().tool(t)
 	v := r.view
-	if v.Status != task.Completed || *v.Result != "forty-two" || *v.Stdout.Tail != "out\n" || *v.Stderr.Tail != "err\n" || *v.CostUSD != 0.12 || *v.DurationMS != 92_000 || v.Error != "" {
+	if v.Status != task.Completed || *v.Result != "forty-two" || v.Stdout != nil || v.Stderr != nil || *v.CostUSD != 0.12 || *v.ElapsedSeconds != 92 || v.Error != "" {
 		t.Errorf("got %s", r.Data)
 	}
 	if f.subs[0].Key == "" {
@@ -123,6 +123,25 @@ func TestExecuteWaitsForTheAnswer(t *testing.T) {
 	}
 }
 
+// What a start is answered is short, whatever the task is called and why it waits.
+func TestAStartIsAnsweredShortly(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	v := p.ask("start_cc_task_async", `{"prompt":"`+strings.Repeat("long ", 1000)+`","name":"`+strings.Repeat("n", 100)+`","labels":["a"],"model":"opus","add_dirs":["/d"]}`)
+	f.change(v.view.TaskID, func(t *task.Task) {
+		t.Status, t.StartedAt, t.QueuePosition, t.Message = task.Queued, time.Time{}, 100_000, strings.Repeat("claude is not there; ", 20)
+	})
+	// The same call again is answered with the task as it waits.
+	f.keys["k"] = v.view.TaskID
+	v = p.ask("start_cc_task_async", `{"prompt":"x","idempotency_key":"k"}`)
+	if n := jsonSize(v.Data); n >= 300 || v.view.QueuePosition != 100_000 || v.view.StatusMessage == "" {
+		t.Errorf("%d characters: %s", n, v.Data)
+	}
+	if v = p.ask("start_cc_task_async", `{"prompt":"x","idempotency_key":"k","detail":true}`); v.view.WorkingDir == "" || v.view.Command == "" || v.view.Prompt == "" {
+		t.Errorf("with detail: %s", v.Data)
+	}
+}
+
 func TestBadArgumentsAreNamed(t *testing.T) {
 	f := newFake()
 	p := newPeer(t, f)
@@ -133,21 +152,26 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 		{"execute_cc_task", `{"prompt":7,"prompt":"x"}`, "the same argument is given twice"},
 		{"execute_cc_task", `{"prompt":"  \n"}`, "prompt: is blank"},
 		{"execute_cc_task", `{"prompt":"a\u0000b"}`, "prompt: contains a NUL byte"},
-		{"execute_cc_task", `{"Prompt":"x"}`, "Prompt: no such argument, allowed are add_dirs, allowed_tools, append_system_prompt, "},
+		{"execute_cc_task", `{"Prompt":"x"}`, "Prompt: no such argument, did you mean prompt?; prompt: missing"},
+		{"execute_cc_task", `{"prompt":"x","working_directory":"/"}`, "working_directory: no such argument, did you mean working_dir?"},
+		{"execute_cc_task", `{"prompt":"x","timeout_seconds":5}`, "timeout_seconds: no such argument, did you mean timeout?"},
+		{"execute_cc_task", `{"prompt":"x","system_prompt":"y"}`, "system_prompt: no such argument, did you mean append_system_prompt?"},
+		{"execute_cc_task", `{"prompt":"x","zzz":1}`, "zzz: no such argument, allowed are add_dirs, allowed_tools, append_system_prompt, "},
+		{"check_task_status", `{"id":"x"}`, "id: no such argument, did you mean task_id?; task_id: missing"},
 		{"execute_cc_task", `{"prompt":"x","timeout":-1}`, "timeout: given -1, allowed is a number from 0 to 2592000"},
-		{"execute_cc_task", `{"prompt":"x","timeout":"5"}`, `timeout: given "5", allowed is a number`},
+		{"execute_cc_task", `{"prompt":"x","timeout":"5s"}`, `timeout: given "5s", allowed is a number`},
 		{"execute_cc_task", `{"prompt":"x","timeout":1e999}`, "timeout: given 1e999"},
 		{"execute_cc_task", `{"prompt":"x","skip_permissions":"yes"}`, `skip_permissions: given "yes", allowed is true or false`},
 		{"execute_cc_task", `{"prompt":"x","model":"a b"}`, `model: "a b" is not a model name`},
-		{"execute_cc_task", `{"prompt":"x","labels":["a",1]}`, `labels: given ["a",1], allowed is a list of at most 32 items, each a string of 1 to 100 characters`},
+		{"execute_cc_task", `{"prompt":"x","labels":["a",1]}`, `labels: given ["a",1], allowed is a list of 1 to 32 items, each a string of 1 to 100 characters`},
 		{"execute_cc_task", `{"prompt":"x","name":"` + strings.Repeat("é", 101) + `"}`, "name: given"},
-		{"execute_cc_task", `{"prompt":"x","json_schema":"{}"}`, `json_schema: given "{}", allowed is a JSON object`},
+		{"execute_cc_task", `{"prompt":"x","json_schema":"[]"}`, `json_schema: given "[]", allowed is a JSON object`},
 		{"execute_cc_task", `{"prompt":"x","permission_mode":"yolo"}`, "permission_mode: given \"yolo\", allowed is one of default, acceptEdits,"},
 		{"execute_cc_task", `{"prompt":"x","max_turns":1.5}`, "max_turns: given 1.5, allowed is a whole number from 0 to 100000"},
 		{"execute_cc_task", `{"prompt":"x","skip_permissions":true,"allowed_tools":["Read"]}`, "skip_permissions: true contradicts permission_mode and allowed_tools"},
 		{"execute_cc_task", `{"prompt":"x","claude":"/bin/sh"}`, "claude: no such argument"},
 		{"check_task_status", `{"task_id":"x","wait_seconds":3601}`, "wait_seconds: given 3601, allowed is a number from 0 to 3600"},
-		{"check_task_status", `{"task_id":"x","output":"all"}`, `output: given "all", allowed is one of none, tail, full`},
+		{"check_task_status", `{"task_id":"x","output":"all"}`, `output: given "all", allowed is one of auto, none, tail, full`},
 		{"check_task_status", `{"task_id":"x","offset":1.5}`, "offset: given 1.5, allowed is a whole number from 0 to"},
 		{"check_task_status", `{"task_id":""}`, `task_id: given "", allowed is a string of 1 to 200 characters`},
 		{"list_active_tasks", `{"status":["starting"]}`, `status: given ["starting"]`},
@@ -222,6 +246,7 @@ func TestToolTable(t *testing.T) {
 		AdditionalProperties any
 	}
 	var names []string
+	size := 0
 	for _, tl := range (&Server{}).tools() {
 		names = append(names, tl.name)
 		if n := len([]rune(tl.description)); n > 1000 || n < 100 {
@@ -231,6 +256,7 @@ func TestToolTable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		size += len([]rune(string(data)))
 		var d struct {
 			Title       string
 			InputSchema schemaShape
@@ -244,9 +270,9 @@ func TestToolTable(t *testing.T) {
 			t.Errorf("%s: %s", tl.name, data)
 		}
 		for name, p := range d.InputSchema.Properties {
-			// What has no default is required, or means something by being left out.
-			bare := slices.Contains(d.InputSchema.Required, name) || slices.Contains([]string{"permission_mode", "json_schema", "max_wait_seconds"}, name)
-			if p.Description == "" || p.Type == "" || (p.Default == nil) != bare {
+			// A default is shown where it is not 0, false or nothing.
+			usual := map[string]any{"skip_permissions": true, "strict_mcp_config": true, "output": "auto", "stream": "stdout", "tail_bytes": 8192.0, "limit": 50.0}
+			if p.Description == "" || p.Type == "" || p.Default != usual[name] {
 				t.Errorf("%s: argument %s lacks a description, a type or a default", tl.name, name)
 			}
 		}
@@ -257,6 +283,9 @@ func TestToolTable(t *testing.T) {
 	if want := []string{"execute_cc_task", "start_cc_task_async", "check_task_status", "list_active_tasks", "cleanup_task"}; !slices.Equal(names, want) {
 		t.Errorf("tools %v", names)
 	}
+	if size >= 20_000 {
+		t.Errorf("the tools have %d characters", size)
+	}
 	if n := len([]rune(instructions)); n > 1000 {
 		t.Errorf("instructions of %d characters", n)
 	}
@@ -266,7 +295,7 @@ func TestListFiltersAndPages(t *testing.T) {
 	f := newFake()
 	p := newPeer(t, f)
 	long := strings.Repeat("long name ", 10)
-	for i := range 100 {
+	for i := range 200 {
 		_, err := f.Submit(context.Background(), engine.Submission{Key: fmt.Sprint(i), Prompt: strings.Repeat("p", 500), Spec: task.Spec{WorkingDir: "/w/" + strings.Repeat("d", 200), Name: long, Labels: []string{"l"}}})
 		if err != nil {
 			t.Fatal(err)
@@ -299,7 +328,7 @@ func TestListFiltersAndPages(t *testing.T) {
 		}
 		args = fmt.Sprintf(`{"limit":1000,"cursor":%q}`, page.NextCursor)
 	}
-	if len(seen) != 99 || seen[fakeID(7)] || !seen[fakeID(8)] {
+	if len(seen) != 199 || seen[fakeID(7)] || !seen[fakeID(8)] {
 		t.Errorf("%d tasks were listed", len(seen))
 	}
 	for args, want := range map[string]int{`{"status":["failed"]}`: 1, `{"include_finished":true,"label":"none"}`: 0, `{"include_finished":true,"working_dir":"/nowhere"}`: 0, `{"include_finished":true,"limit":3}`: 3, `{"name":"long name","search":"ppp","limit":5}`: 5, `{"name":"x"}`: 0, `{"search":"x"}`: 0} {

@@ -155,7 +155,7 @@ type Progress struct {
 	LastText string    `json:"last_text,omitempty"` // the last line that claude said, shortened
 	Retrying string    `json:"retrying,omitempty"`  // e.g. "attempt 3 of 10: overloaded"
 	CostUSD  float64   `json:"cost_usd,omitempty"`  // so far, an estimate until the result
-	Events   int       `json:"events"`
+	Events   int       `json:"events,omitempty"`
 	At       time.Time `json:"at,omitzero"` // of the last event
 }
 

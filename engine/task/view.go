@@ -21,7 +21,7 @@ type View struct {
 	FailureReason   FailureReason `json:"failure_reason,omitempty"`
 	CancelRequested bool          `json:"cancel_requested,omitempty"`
 
-	CreatedAt  time.Time `json:"created_at"`
+	CreatedAt  time.Time `json:"created_at,omitzero"`
 	StartedAt  time.Time `json:"started_at,omitzero"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
 	// DurationMS is the time with a process over all attempts, the running one
@@ -46,7 +46,7 @@ type View struct {
 	Fork         bool   `json:"fork,omitempty"`
 	OnInterrupt  string `json:"on_interrupt,omitempty"`
 
-	WorkingDir     string  `json:"working_dir"`
+	WorkingDir     string  `json:"working_dir,omitempty"`
 	Model          string  `json:"model,omitempty"`
 	TimeoutSeconds float64 `json:"timeout,omitempty"`
 	Command        string  `json:"command,omitempty"` // claude and the options that matter, without the prompt
@@ -98,8 +98,8 @@ func NewView(t Task, now time.Time) View {
 	ms := t.Elapsed(now).Milliseconds()
 	seconds := float64(ms) / 1000
 	v.DurationMS, v.ElapsedSeconds = &ms, &seconds
-	v.Stdout = &StreamView{Bytes: t.StdoutBytes, URI: uri(t.ID, Stdout)}
-	v.Stderr = &StreamView{Bytes: t.StderrBytes, URI: uri(t.ID, Stderr)}
+	v.Stdout = &StreamView{Bytes: t.StdoutBytes, URI: StreamURI(t.ID, Stdout)}
+	v.Stderr = &StreamView{Bytes: t.StderrBytes, URI: StreamURI(t.ID, Stderr)}
 	// Only an ended attempt has a cost; the running one's is in Progress.
 	if t.Status.Ended() || t.Attempt > 1 {
 		v.CostUSD, v.NumTurns = &t.CostUSD, &t.NumTurns
@@ -110,7 +110,8 @@ func NewView(t Task, now time.Time) View {
 	return v
 }
 
-func uri(id ID, s Stream) string { return "task://" + string(id) + "/" + string(s) }
+// StreamURI is the resource that a stream can be read as.
+func StreamURI(id ID, s Stream) string { return "task://" + string(id) + "/" + string(s) }
 
 // Elapsed is the time with a process. The sum in the record does not hold the
 // running attempt, whose start is the last entry into running: StartedAt is
@@ -145,9 +146,9 @@ func next(t Task) string {
 	id := string(t.ID)
 	switch t.Status {
 	case Queued, Starting, Running:
-		return fmt.Sprintf("Call check_task_status with task_id %s and wait_seconds (up to 3600) to get the result as soon as the task ends; for several tasks make these calls in parallel.", id)
+		return "check_task_status with this task_id and wait_seconds answers when it ends; several calls in one message wait in parallel."
 	case Completed:
-		return fmt.Sprintf("Done. The record stays readable; cleanup_task deletes it. A new task with resume_task_id %s goes on in its session.", id)
+		return "Done. A new task with this id as resume_task_id goes on in its session; cleanup_task deletes the record."
 	case Failed, Timeout, Cancelled, Interrupted:
 		hint := t.Reason.Hint()
 		if hint == "" {

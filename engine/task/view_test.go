@@ -112,7 +112,7 @@ func TestViewOfARunningTask(t *testing.T) {
 	if *v.DurationMS != 91000 || *v.ElapsedSeconds != 91 {
 		t.Errorf("duration %d ms, elapsed %v s; the running attempt counts from its own start", *v.DurationMS, *v.ElapsedSeconds)
 	}
-	if v.Error != "" || v.CostUSD != nil || !strings.Contains(v.Next, string(task.ID)) || v.PollAfterMS != 9000 {
+	if v.Error != "" || v.CostUSD != nil || !strings.Contains(v.Next, "wait_seconds") || v.PollAfterMS != 9000 {
 		t.Errorf("unexpected %+v", v)
 	}
 	if v := NewView(task, started.Add(-time.Minute)); *v.DurationMS != 1000 {

@@ -19,6 +19,7 @@ import (
 // tool calls a tool of the server and gives the task that it answers with.
 func (w *world) tool(s *sdk.ClientSession, name string, args map[string]any) task.View {
 	w.T.Helper()
+	args["detail"] = true
 	obj, r := w.call(s, name, args)
 	b, err := json.Marshal(obj)
 	if err != nil || r.IsError {
