@@ -19,8 +19,8 @@ func rules(p task.Policy) (list []setRule) {
 		return []setRule{{"policy", err.Error()}} // cannot be: it came out of JSON
 	}
 	for _, o := range policyRules {
-		if v, is := set[o.name]; is {
-			list = append(list, setRule{o.name, string(v)})
+		if v, is := set[o.Name]; is {
+			list = append(list, setRule{o.Name, string(v)})
 		}
 	}
 	return list
