@@ -264,7 +264,9 @@ func testNumbers(t *testing.T, b *tab) {
 		entry(now.Add(-60*time.Hour), "a", "p", "r", ok), entry(now.Add(-60*time.Hour), "b", "p", "r", ok), entry(now.Add(-time.Hour), "c", "p", "", bad),
 		entry(now.Add(-time.Hour), "goes on", "p", "", run{status: task.Running}), entry(now, "waits", "p", ""),
 	})))
-	tile := func(n int) string { return fmt.Sprintf(`document.querySelectorAll('#tiles dd')[%d].innerText.replaceAll('\n', ' ')`, n) }
+	tile := func(n int) string {
+		return fmt.Sprintf(`document.querySelectorAll('#tiles dd')[%d].innerText.replaceAll('\n', ' ')`, n)
+	}
 	b.is(tile(0), "67 % 2 of 3 ended")
 	b.is(tile(1), "$2.10 $0.7000 a task that ended")
 	b.is(tile(2), "4d05h in 2d12h of the clock")
