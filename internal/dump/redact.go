@@ -26,11 +26,14 @@ type span struct{ from, to int }
 
 // mask writes over the secrets that begin before limit, and counts those that
 // end after from. The length stays, and with it every offset and size.
-func mask(b []byte, from, limit int) (n int64) {
+func mask(b []byte, from, limit int) (n int64) { return maskFrom(b, 0, from, limit) }
+
+// maskFrom is mask where the bytes before begin have been looked at.
+func maskFrom(b []byte, begin, from, limit int) (n int64) {
 	var list []span
 	var next [64]int // where each rule goes on behind what it has found
 	words, rules := words(), rules()
-	for i := range max(0, min(limit, len(b)-2)) {
+	for i := begin; i < min(limit, len(b)-2); i++ {
 		for _, w := range words[hash(b[i:])] {
 			if i < next[w.rule] || len(b)-i < len(w.text) || !bytes.EqualFold(b[i:i+len(w.text)], []byte(w.text)) {
 				continue
@@ -94,6 +97,7 @@ type redactor struct {
 	count *int64
 	from  int64 // what ends before it is not shown, and not counted
 	rest  []byte
+	given int // of rest, for words to be found to follow what they must
 }
 
 // next takes a part and gives what is ready. Only a secret that begins far
@@ -104,12 +108,13 @@ func (r *redactor) next(data []byte, last bool) []byte {
 	if last {
 		cut = len(r.rest)
 	}
-	if cut <= 0 {
+	if cut <= r.given {
 		return nil
 	}
-	*r.count += mask(r.rest, int(max(0, r.from)), cut)
-	r.from -= int64(cut)
-	out := r.rest[:cut:cut]
-	r.rest = r.rest[cut:]
+	*r.count += maskFrom(r.rest, r.given, int(max(0, r.from)), cut)
+	out := r.rest[r.given:cut:cut]
+	r.given = min(before, cut)
+	r.from -= int64(cut - r.given)
+	r.rest = r.rest[cut-r.given:]
 	return out
 }

@@ -177,6 +177,23 @@ func TestSecretsOverBorders(t *testing.T) {
 	}
 }
 
+// What a word follows is looked at also where the stream was cut between them.
+func TestWordsBehindBorders(t *testing.T) {
+	for _, text := range []string{"tool --db-password hunter22 x", "the mybypass = hunter22 x", "https://x/?key=aB3xaB3xaB3xaB3xaB3x", "master_key=hunter22 x"} {
+		want := []byte(text + strings.Repeat(" .", longest))
+		whole := mask(want, 0, len(want))
+		for cut := 1; cut < len(text); cut++ {
+			var n int64
+			r := &redactor{count: &n}
+			all := []byte(text + strings.Repeat(" .", longest))
+			got := append(r.next(all[:longest+cut], false), r.next(all[longest+cut:], true)...)
+			if n != whole || !bytes.Equal(got, want) {
+				t.Errorf("cut at %d: %d masked, want %d: %.60q", cut, n, whole, got)
+			}
+		}
+	}
+}
+
 // hostile are the beginnings of secrets that do not come: see BenchmarkMask for how
 // long they are looked at.
 var hostile = []string{
