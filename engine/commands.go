@@ -119,12 +119,12 @@ func (e *Engine) Remove(ctx context.Context, ref string, force bool) error {
 			return err
 		}
 	}
-	return e.remove(id)
+	return e.remove(id, task.ByRequest)
 }
 
 // remove deletes an ended task. It looks again under the lock: a resume may
 // have come between.
-func (e *Engine) remove(id task.ID) error {
+func (e *Engine) remove(id task.ID, by task.Remover) error {
 	unlock := e.locks.lock(id)
 	defer unlock()
 	t, err := e.store.Task(id)
@@ -134,7 +134,7 @@ func (e *Engine) remove(id task.ID) error {
 	if !t.Status.Ended() {
 		return &task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("task %s was started again", id), Hint: "Cancel it first."}
 	}
-	if err := e.store.Remove(id); err != nil {
+	if err := e.store.Remove(id, by, time.Now()); err != nil {
 		return fmt.Errorf("remove task %s: %w", id, err)
 	}
 	e.hub.publish(Event{ID: id, Version: uint64(time.Now().UnixMicro()), Ended: true})

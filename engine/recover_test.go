@@ -195,7 +195,7 @@ func TestUnknownRunIsSetAside(t *testing.T) {
 	defer open()
 	w.until("running", func() bool { t, err := w.Get(w.ctx, string(id)); return err == nil && t.Status == task.Running })
 	w.Close()
-	w.must(w.store.Remove(id))
+	w.must(w.store.Remove(id, task.ByRequest, time.Now()))
 	w.open()
 	w.until("it is set aside", func() bool { l, err := os.ReadDir(filepath.Join(w.dir, "lost")); return err == nil && len(l) == 1 })
 	for _, e := range w.starts(1) {

@@ -61,7 +61,7 @@ func (e *Engine) retainOnce(ctx context.Context) (more bool, err error) {
 		if used {
 			continue
 		}
-		switch err := e.remove(id); {
+		switch err := e.remove(id, task.ByRetention); {
 		case err == nil:
 			removed++
 		case !errors.Is(err, task.ErrNotFound) && !errors.Is(err, task.ErrConflict):

@@ -15,7 +15,9 @@ type Store interface {
 	Apply(w task.Write) error
 	// Remove deletes a task and everything that belongs to it. No such task is
 	// no error.
-	Remove(id task.ID) error
+	Remove(id task.ID, by task.Remover, at time.Time) error
+	// Removed tells who removed a task and when; for a day, then the zero time.
+	Removed(id task.ID) (at time.Time, by task.Remover, err error)
 
 	Task(id task.ID) (task.Task, error) // task.ErrNotFound
 	// Resolve finds what an id, a prefix or suffix of one, a name or `last` fits.

@@ -90,7 +90,22 @@ func (e *Engine) repeated(taken *task.KeyTaken, key, hash string) (task.Task, er
 			Hint:    "Use a new key for a new task.",
 		}
 	}
-	return e.get(taken.ID)
+	t, err := e.get(taken.ID)
+	if !errors.Is(err, task.ErrNotFound) {
+		return t, err
+	}
+	at, by, err := e.store.Removed(taken.ID)
+	if err != nil {
+		return t, err
+	}
+	what := fmt.Sprintf("the task of idempotency key %q, %s, was removed", key, taken.ID)
+	if !at.IsZero() {
+		what += fmt.Sprintf(" (%s, by %s)", task.Ago(at, time.Now()), by)
+	}
+	return t, &task.Error{
+		Code: task.CodeRemoved, Message: what,
+		Hint: "Nothing was started: a key starts one task a day, kept or not. Give another one to do it again.",
+	}
 }
 
 // hashOf tells whether two submissions under one key are the same task. The

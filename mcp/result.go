@@ -85,7 +85,7 @@ func refusal(err error) (*mcpgo.CallToolResult, error) {
 	case task.CodeInternal, task.CodeCorrupt, task.CodeOwnerGone:
 		return nil, protocolError(text)
 	case task.CodeInvalid, task.CodeNotFound, task.CodeAmbiguous, task.CodeConflict, task.CodeIdempotencyConflict,
-		task.CodeSessionBusy, task.CodePolicy, task.CodeOwnerStarting, task.CodeLocked, task.CodeClosing, task.CodeVersion, task.CodeNoSpace:
+		task.CodeRemoved, task.CodeSessionBusy, task.CodePolicy, task.CodeOwnerStarting, task.CodeLocked, task.CodeClosing, task.CodeVersion, task.CodeNoSpace:
 	}
 	return &mcpgo.CallToolResult{Content: []mcpgo.Content{mcpgo.NewTextContent(text)}, IsError: true}, nil
 }

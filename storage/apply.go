@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -64,9 +65,9 @@ func (db *DB) prepare(w task.Write) (*write, error) {
 	if err := p.preparePieces(); err != nil {
 		return nil, err
 	}
-	if len(w.Key) > maxKey {
+	if len(w.Key) > maxKey || strings.ContainsRune(w.Key, 0) {
 		return nil, &task.Error{
-			Code: task.CodeInvalid, Message: fmt.Sprintf("idempotency_key: has %d bytes", len(w.Key)),
+			Code: task.CodeInvalid, Message: fmt.Sprintf("idempotency_key: has %d bytes, or a NUL byte among them", len(w.Key)),
 			Hint: fmt.Sprintf("Use at most %d bytes.", maxKey),
 		}
 	}

@@ -141,7 +141,7 @@ func TestIdempotencyKeyStandsForADay(t *testing.T) {
 		t.Fatalf("something was written: %v", err)
 	}
 	// It outlives its task: a repeated submission starts nothing.
-	if err := db.Remove(first.Task.ID); err != nil {
+	if err := db.Remove(first.Task.ID, task.ByRequest, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Forget(again.At); err != nil {
@@ -178,7 +178,7 @@ func TestSessionCostLivesAsLongAsATaskNamesIt(t *testing.T) {
 		if total, known, err := db.SessionCost(s); err != nil || !known || total != 1.25 {
 			t.Fatalf("SessionCost = %v, %v, %v after %d removals", total, known, err, i)
 		}
-		if err := db.Remove(id); err != nil {
+		if err := db.Remove(id, task.ByRequest, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -249,7 +249,34 @@ func TestClosedDatabaseSaysSo(t *testing.T) {
 	if _, err := db.Task(id); !errors.Is(err, task.ErrClosing) {
 		t.Errorf("Task: %v", err)
 	}
-	if err := db.Remove(id); !errors.Is(err, task.ErrClosing) {
+	if err := db.Remove(id, task.ByRequest, time.Now()); !errors.Is(err, task.ErrClosing) {
 		t.Errorf("Remove: %v", err)
+	}
+}
+
+// Who removed a task is known as long as its key can be asked for, and no longer.
+func TestRemoved(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	id, gone := submit(t, db, 0), t0.Add(time.Hour)
+	if err := db.Remove(id, task.ByRetention, gone); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Remove(id, task.ByRequest, gone.Add(time.Hour)); err != nil { // a repeat
+		t.Fatal(err)
+	}
+	for after, want := range []task.Remover{task.ByRetention, ""} {
+		if err := db.Forget(gone.Add(time.Duration(after) * 24 * time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		at, by, err := db.Removed(id)
+		if err != nil || by != want || at.Equal(gone) != (want != "") {
+			t.Errorf("after %d days: %v, %q, %v; want %q", after, at, by, err, want)
+		}
+	}
+	w := queued(1, "x")
+	w.Key, w.KeyHash = "\x00"+string(id), "h"
+	if err := db.Apply(w); !errors.Is(err, task.ErrInvalid) {
+		t.Errorf("a key that could stand for a removal: %v", err)
 	}
 }

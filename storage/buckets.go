@@ -57,6 +57,10 @@ func keyAttempt(id task.ID, n int) []byte {
 	return binary.BigEndian.AppendUint32([]byte(id), uint32(n))
 }
 
+// keyRemoved stands among the idempotency keys, of which none begins so, and is
+// forgotten like one.
+func keyRemoved(id task.ID) string { return "\x00" + string(id) }
+
 func keyEnded(ms int64, id task.ID) []byte { return append(u64(uint64(ms)), id...) }
 
 func keyName(name string, id task.ID) []byte { return []byte(name + "\x00" + string(id)) }

@@ -27,6 +27,7 @@
 //	names      <name> 0x00 <id>       -
 //	suffixes   <id backwards>         -
 //	keys       <idempotency key>      unix ms (uint64) <id> <hash of the specification>
+//	           0x00 <id>              unix ms (uint64) <id> <who removed the task>
 //	sessions   <uuid>                 float64 bits, the session's last known total cost
 //	           <uuid> 0x00 <id>       - (the task names the session, or that it is a fork of it)
 //	env        <id>                   nonce and AES-256-GCM of the environment, under env.key

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"cctask/engine/task"
 	"cctask/internal/dump"
@@ -186,7 +187,7 @@ func TestDumpOfATaskThatIsRemovedMeanwhile(t *testing.T) {
 		if id == victim && !done {
 			done = true
 			apply(t, db, chunk(late, 1, task.Stderr, 70<<10, "more"))
-			if err := db.Remove(victim); err != nil {
+			if err := db.Remove(victim, task.ByRequest, time.Now()); err != nil {
 				t.Error(err)
 			}
 		}

@@ -160,7 +160,7 @@ func TestFlippedBytesNeverCrash(t *testing.T) {
 		_, _ = dump.Run(t.Context(), db, dump.Options{}, dump.Writer(io.Discard, "jsonl"))
 		_, _ = db.List(t.Context(), task.Filter{})
 		_ = db.Apply(queued(30, "more"))
-		_ = db.Remove(idAt(i % 25))
+		_ = db.Remove(idAt(i%25), task.ByRequest, time.Now())
 		if err := db.Close(); err != nil {
 			t.Fatalf("%d: close: %v", i, err)
 		}

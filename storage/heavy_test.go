@@ -42,7 +42,7 @@ func TestHeavyMillion(t *testing.T) {
 	asked(t, db, ids)
 	timed(t, "Remove half of the output", func() error {
 		for _, id := range ids[:chunks/128] {
-			if err := db.Remove(id); err != nil {
+			if err := db.Remove(id, task.ByRequest, time.Now()); err != nil {
 				return err
 			}
 		}

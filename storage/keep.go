@@ -18,14 +18,17 @@ const removeBatch = 256
 // Remove deletes a task. With the first commit it is gone for every reader;
 // the pieces that did not fit into it follow, and Open finishes what a crash
 // left. Idempotency keys stay until Forget: to repeat a submission must not
-// start it again.
-func (db *DB) Remove(id task.ID) error {
+// start it again. As long it is known who removed the task.
+func (db *DB) Remove(id task.ID, by task.Remover, at time.Time) error {
 	for done := false; !done; {
 		err := db.do(&request{
 			check: func(*bolt.Tx) error { return nil },
 			apply: func(tx *bolt.Tx) (err error) {
-				done, err = removeSome(tx, id)
-				return err
+				gone := tx.Bucket(bucketTasks).Get([]byte(id)) == nil
+				if done, err = removeSome(tx, id); err != nil || gone {
+					return err
+				}
+				return putKey(tx, keyRemoved(id), id, string(by), at)
 			},
 		})
 		if err != nil {
@@ -48,11 +51,21 @@ func (db *DB) finishRemovals() error {
 		return err
 	}
 	for _, id := range ids {
-		if err := db.Remove(id); err != nil {
+		if err := db.Remove(id, "", time.Time{}); err != nil { // its record is gone already
 			return err
 		}
 	}
 	return nil
+}
+
+// Removed tells who removed a task and when, for a day; the zero time: not known.
+func (db *DB) Removed(id task.ID) (at time.Time, by task.Remover, err error) {
+	err = db.view(func(tx *bolt.Tx) error {
+		_, who, when, _ := getKey(tx, keyRemoved(id))
+		at, by = when, task.Remover(who)
+		return nil
+	})
+	return at, by, err
 }
 
 // removeSome deletes the record and a batch of pieces.

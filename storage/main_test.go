@@ -84,7 +84,7 @@ func writeOne(db *storage.DB, seq uint64) error {
 	}
 	say(task.Completed)
 	if seq%5 == 0 {
-		if err := db.Remove(t.ID); err != nil {
+		if err := db.Remove(t.ID, task.ByRequest, time.Now()); err != nil {
 			return err
 		}
 		say("removed")

@@ -119,7 +119,7 @@ func (m *model) remove(db *storage.DB, mt *modelTask) error {
 			delete(m.costs, s)
 		}
 	}
-	return db.Remove(mt.task.ID)
+	return db.Remove(mt.task.ID, task.ByRequest, time.Now())
 }
 
 func (mt *modelTask) names(session string) bool {

@@ -106,7 +106,7 @@ func TestResolveSeveral(t *testing.T) {
 			t.Errorf("Resolve(%q): %v\n got %+v\nwant %+v", ref, err, got, want)
 		}
 	}
-	if err := db.Remove(a); err != nil {
+	if err := db.Remove(a, task.ByRequest, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if m, err := db.Resolve(string(a)); !errors.Is(err, task.ErrNotFound) {
@@ -228,7 +228,7 @@ func TestMissing(t *testing.T) {
 			t.Errorf("%d: %v", i+1, err)
 		}
 	}
-	if err := db.Remove(none); err != nil {
+	if err := db.Remove(none, task.ByRequest, time.Now()); err != nil {
 		t.Errorf("Remove: %v", err)
 	}
 	if n, err := db.Sealed(id, 7, task.Stdout); err != nil || n != 0 {

@@ -139,7 +139,7 @@ func TestRestoreLeavesOutTheRemoved(t *testing.T) {
 	text := dumpOf(t, watched{db, func(id task.ID) {
 		if id == victim {
 			if n++; n == 3 {
-				if err := db.Remove(victim); err != nil {
+				if err := db.Remove(victim, task.ByRequest, time.Now()); err != nil {
 					t.Error(err)
 				}
 			}

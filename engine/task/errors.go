@@ -13,6 +13,7 @@ const (
 	CodeAmbiguous           Code = "ambiguous"            // a prefix or name that fits several tasks
 	CodeConflict            Code = "conflict"             // the task's status does not allow this
 	CodeIdempotencyConflict Code = "idempotency_conflict" // the same key with another specification
+	CodeRemoved             Code = "removed"              // the task that an idempotency key stands for
 	CodeSessionBusy         Code = "session_busy"         // another live task holds the session
 	CodePolicy              Code = "policy_denied"        // the person's policy forbids it; nothing was recorded
 	CodeOwnerStarting       Code = "owner_starting"       // the owner still migrates or recovers
@@ -60,6 +61,7 @@ var (
 	ErrAmbiguous           = &Error{Code: CodeAmbiguous}
 	ErrConflict            = &Error{Code: CodeConflict}
 	ErrIdempotencyConflict = &Error{Code: CodeIdempotencyConflict}
+	ErrRemoved             = &Error{Code: CodeRemoved}
 	ErrSessionBusy         = &Error{Code: CodeSessionBusy}
 	ErrPolicy              = &Error{Code: CodePolicy}
 	ErrOwnerStarting       = &Error{Code: CodeOwnerStarting}

@@ -44,6 +44,15 @@ type KeyTaken struct {
 
 func (k *KeyTaken) Error() string { return "idempotency key is taken by task " + string(k.ID) }
 
+// Remover says who removed a task.
+type Remover string
+
+// The removers.
+const (
+	ByRequest   Remover = "rm or cleanup_task"
+	ByRetention Remover = "retention"
+)
+
 // KeepPolicy says which ended tasks may go. Zero fields keep for ever.
 type KeepPolicy struct {
 	Age   time.Duration // since the end

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"cctask/engine"
+	"cctask/engine/claude"
 	"cctask/engine/task"
 )
 
@@ -26,7 +28,8 @@ type batch struct {
 	wait   bool
 	asJSON bool
 
-	tasks   []task.Task // by the index of subs; without an ID: not recorded
+	tasks   []task.Task  // by the index of subs; without an ID: not recorded
+	removed map[int]bool // whose task was recorded by an earlier call, and removed since
 	printed int
 }
 
@@ -47,10 +50,22 @@ func (b *batch) run(ctx context.Context) error {
 		return err
 	}
 	defer svc.close()
-	b.tasks = make([]task.Task, len(b.subs))
+	b.tasks, b.removed = make([]task.Task, len(b.subs)), map[int]bool{}
 	if err := b.record(ctx, svc, sigs); err != nil {
 		return err
 	}
+	b.tasks = slices.DeleteFunc(b.tasks, func(t task.Task) bool { return t.ID == "" })
+	if err := b.finish(ctx, svc, sigs); err != nil || len(b.removed) == 0 {
+		return err
+	}
+	return &task.Error{
+		Code: task.CodeRemoved, Message: fmt.Sprintf("of %[2]s %[1]d removed since an earlier call, as told above", len(b.removed), plural(len(b.subs), "task")),
+		Hint: "The rest is recorded. To do these again give their lines other idempotency keys, in a file of their own.",
+	}
+}
+
+// finish waits for the tasks that are recorded, if it is to, and shows them.
+func (b *batch) finish(ctx context.Context, svc *service, sigs signals) error {
 	if b.wait || svc.embedded {
 		ctx, cancel := sigs.until(ctx)
 		defer cancel()
@@ -112,6 +127,11 @@ func (b *batch) record(ctx context.Context, svc engine.Service, sigs signals) er
 				return b.brokenOff(fault, signal, sigs)
 			}
 			b.tasks[r.i] = r.t
+			if b.each && errors.Is(r.err, task.ErrRemoved) {
+				b.removed[r.i] = true
+				fmt.Fprintf(b.Stderr, "cctask: %s\n", claude.Visible(r.err.Error()))
+				r.err = nil
+			}
 			if r.err == nil {
 				r.err = b.print()
 			}
@@ -138,7 +158,7 @@ func (b *batch) brokenOff(fault error, signal os.Signal, sigs signals) error {
 			n++
 		}
 	}
-	all := n == len(b.subs)
+	all := n+len(b.removed) == len(b.subs)
 	if all && fault == nil {
 		if signal != nil {
 			sigs <- signal
@@ -178,7 +198,10 @@ func goOn(n int) string {
 
 // print writes the ids that are recorded up to the first that is not.
 func (b *batch) print() error {
-	for ; !b.asJSON && b.printed < len(b.tasks) && b.tasks[b.printed].ID != ""; b.printed++ {
+	for ; !b.asJSON && b.printed < len(b.tasks) && (b.tasks[b.printed].ID != "" || b.removed[b.printed]); b.printed++ {
+		if b.removed[b.printed] {
+			continue
+		}
 		if _, err := fmt.Fprintln(b.Stdout, b.tasks[b.printed].ID); err != nil && !errors.Is(err, syscall.EPIPE) {
 			return fmt.Errorf("task %s is recorded, but it could not be told: %w", b.tasks[b.printed].ID, err)
 		}

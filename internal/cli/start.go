@@ -27,9 +27,9 @@ or begins with {, JSON objects with prompt, idempotency_key and the options by t
 names in the MCP tools; or, with a PROMPT, a CSV with a header row, and PROMPT is the
 template: {{.name}} stands for the column of that name. Flags are defaults for all.
 Every line is checked before the first task is recorded. With --idempotency-key the same
-call starts nothing twice, also after it was broken off: each line has KEY/LINE as its
-own. Files of up to 64 lines run in their order; in longer ones neighbours may change
-places.`,
+call starts nothing twice, also after it was broken off or a task of it was removed: each
+line has KEY/LINE as its own. Files of up to 64 lines run in their order; in longer ones
+neighbours may change places.`,
 		Example: `  cctask start "Fix the failing test"
   cctask start --working-dir ~/project --timeout 30m - < prompt.txt
   git diff | cctask start "Review this"
