@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"unicode/utf8"
 
 	"cctask/engine/task"
 )
@@ -31,7 +33,7 @@ func (k *keyring) seal(id task.ID, env []string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := json.Marshal(env)
+	plain, err := encodeEnv(env)
 	if err != nil {
 		return nil, fmt.Errorf("encode the environment: %w", err)
 	}
@@ -54,11 +56,41 @@ func (k *keyring) open(id task.ID, sealed []byte) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s does not fit: %w", k.path, err)
 	}
-	var env []string
-	if err := json.Unmarshal(plain, &env); err != nil {
+	env, err := decodeEnv(plain)
+	if err != nil {
 		return nil, fmt.Errorf("decode the environment: %w", err)
 	}
 	return env, nil
+}
+
+// rawEnv stands before an environment whose entries are bytes, and not the text
+// that JSON strings are: a variable may hold any byte but NUL.
+const rawEnv = 'b'
+
+func encodeEnv(env []string) ([]byte, error) {
+	raw := make([][]byte, len(env))
+	text := true
+	for i, kv := range env {
+		raw[i], text = []byte(kv), text && utf8.ValidString(kv)
+	}
+	if text {
+		return json.Marshal(env)
+	}
+	plain, err := json.Marshal(raw)
+	return append([]byte{rawEnv}, plain...), err
+}
+
+func decodeEnv(plain []byte) (env []string, err error) {
+	if !bytes.HasPrefix(plain, []byte{rawEnv}) {
+		err = json.Unmarshal(plain, &env)
+		return env, err
+	}
+	var raw [][]byte
+	err = json.Unmarshal(plain[1:], &raw)
+	for _, kv := range raw {
+		env = append(env, string(kv))
+	}
+	return env, err
 }
 
 // load reads the key once; create makes a missing one.

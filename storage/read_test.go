@@ -236,6 +236,22 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+// An environment is kept to the byte, also where it is no text.
+func TestEnvironmentToTheByte(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	for i, env := range [][]string{{}, {"A=caf\xe9", "B=text"}, {"\xff=\xfe"}, {"C=\"b\u2028"}} {
+		w := queued(i, "x")
+		w.Env = env
+		if err := db.Apply(w); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := db.Env(w.Task.ID); err != nil || got == nil || !slices.Equal(got, env) {
+			t.Errorf("%q became %q, %v", env, got, err)
+		}
+	}
+}
+
 // Without its key an environment is an error with a way out, never garbage;
 // and its plaintext is nowhere in the state directory.
 func TestEnvKey(t *testing.T) {

@@ -161,8 +161,11 @@ func (s *Spec) checkBounds() error {
 // checkTexts refuses bytes that cannot stand in an argument of a process.
 func checkTexts(field string, texts ...string) error {
 	for _, v := range texts {
-		if strings.ContainsRune(v, 0) || !utf8.ValidString(v) {
-			return invalid(field, "contains a NUL byte or is not valid UTF-8", "Remove it.")
+		if strings.ContainsRune(v, 0) {
+			return invalid(field, "contains a NUL byte", "Remove it.")
+		}
+		if !utf8.ValidString(v) {
+			return invalid(field, fmt.Sprintf("%.200q is not valid UTF-8", v), "Convert it to UTF-8; a file or directory of such a name must be renamed.")
 		}
 		// Linux cuts one argument at 128 KiB.
 		if len(v) > 120<<10 {

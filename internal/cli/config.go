@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -52,6 +53,10 @@ func (a *app) config() (config, error) {
 		return c, nil
 	}
 	data, err := readPlain(c.path)
+	if err == nil && !utf8.ValidString(c.path) {
+		// A runner that starts an owner would tell it of another file.
+		err = errors.New("its name is not valid UTF-8")
+	}
 	if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) && c.path == usual {
 		return c, nil
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+	"unicode/utf8"
 
 	"cctask/engine"
 	"cctask/engine/task"
@@ -139,6 +140,9 @@ func firstTask(data []byte) []byte {
 // specification reads a line of JSON: prompt, idempotency_key, and the options
 // by their names in the MCP tools.
 func (e *each) specification(n int, line string) error {
+	if !utf8.ValidString(line) {
+		return badInput(e.at(n)+"not valid UTF-8", "Convert the file to UTF-8.")
+	}
 	var given map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(line), &given); err != nil {
 		var shape *json.UnmarshalTypeError // says what Go wanted

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"unicode/utf8"
 
 	"github.com/rs/zerolog"
 
@@ -82,6 +83,9 @@ func (o *owner) start(s settings, phase string, log zerolog.Logger) error {
 		exe, err := os.Executable()
 		if err != nil {
 			return fmt.Errorf("find this program: %w", err)
+		}
+		if !utf8.ValidString(exe) {
+			exe = "" // JSON would name another file; a runner's own is the same
 		}
 		if cfg.Owner, err = json.Marshal(relaunch{exe, s.dir, s.owner}); err != nil {
 			return fmt.Errorf("write down how to start an owner again: %w", err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"unicode/utf8"
 
 	"cctask/internal/statedir"
 )
@@ -35,5 +36,8 @@ func socketDir(dir string) (string, error) {
 	return short, nil
 }
 
-// fits leaves room for the longest name, sock.<pid>.
-func fits(dir string) bool { return len(filepath.Join(dir, "sock.4194304")) <= maxSocketPath }
+// fits leaves room for the longest name, sock.<pid>, and refuses one that
+// owner.lock, which is JSON, cannot tell.
+func fits(dir string) bool {
+	return utf8.ValidString(dir) && len(filepath.Join(dir, "sock.4194304")) <= maxSocketPath
+}

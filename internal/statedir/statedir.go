@@ -10,7 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
+	"unicode/utf8"
 
 	"cctask/engine/task"
 )
@@ -18,15 +20,22 @@ import (
 // Check refuses a directory in which somebody else could plant or read
 // files. A missing one is fs.ErrNotExist.
 func Check(dir string) error {
+	shown := dir
+	refuse := func(what, hint string) error {
+		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("the directory %s %s", shown, what), Hint: hint}
+	}
+	// The owner and its runners write its path down as JSON, which would lead
+	// whoever reads it to another place.
+	if !utf8.ValidString(dir) {
+		shown = strconv.Quote(dir)
+		return refuse("has a name that is not valid UTF-8", "Rename it, or choose another one with --dir or CCTASK_DIR.")
+	}
 	fi, err := os.Lstat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err != nil {
 		return Refused(err)
-	}
-	refuse := func(what, hint string) error {
-		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("the directory %s %s", dir, what), Hint: hint}
 	}
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	switch {
@@ -68,6 +77,9 @@ func ReadOnly(dir string) error {
 // Make makes a private directory that survives a power cut, or checks the one
 // that is there.
 func Make(dir string) error {
+	if err := Check(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	err := os.MkdirAll(filepath.Dir(dir), 0o700)
 	if err == nil {
 		err = os.Mkdir(dir, 0o700)
