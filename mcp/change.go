@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,12 +46,16 @@ type subscriber struct {
 // state is one that nobody has seen.
 type state map[string]string
 
-// join has l told when what uri names changes. It returns nil if that can never be.
-func (s *Server) join(l *listener, uri string) *watch {
+// foreign tells that a URI can never name anything of ours.
+func foreign(uri string) bool {
 	ref, part, _, err := splitURI(uri)
-	if err != nil || ref == "" || !strings.HasPrefix(uri, uriScheme) {
-		return nil
-	}
+	return err != nil || ref == "" || !strings.HasPrefix(uri, uriScheme) ||
+		!slices.Contains([]task.Stream{"", task.Stdout, task.Stderr, task.Result, task.Prompt}, task.Stream(part))
+}
+
+// join has l told when what uri, which is not foreign, names changes.
+func (s *Server) join(l *listener, uri string) *watch {
+	ref, part, _, _ := splitURI(uri)
 	ws := &s.watches
 	ws.mu.Lock()
 	defer ws.mu.Unlock()

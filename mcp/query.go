@@ -202,17 +202,24 @@ func (s *Server) list(ctx context.Context, r *request) (toolAnswer, error) {
 			return nil, err
 		}
 	}
-	return s.page(ctx, f, a.Detail)
+	if f.Cursor != "" {
+		return s.page(ctx, f, a.Detail, "There are no more: the page before was the last one.")
+	}
+	if len(a.Status) > 0 || a.IncludeFinished {
+		return s.page(ctx, f, a.Detail, "No task fits.")
+	}
+	return s.page(ctx, f, a.Detail, "No task fits. With include_finished the tasks that have ended are listed too.")
 }
 
-// page gives as many of the tasks as fit into one answer.
-func (s *Server) page(ctx context.Context, f task.Filter, detail bool) (toolAnswer, error) {
+// page gives as many of the tasks as fit into one answer; empty is what is said
+// of none.
+func (s *Server) page(ctx context.Context, f task.Filter, detail bool, empty string) (toolAnswer, error) {
 	for {
 		page, err := s.svc.List(ctx, f)
 		if err != nil {
 			return nil, fmt.Errorf("list the tasks: %w", err)
 		}
-		v := listOf(page, f, detail)
+		v := listOf(page, detail, empty)
 		if jsonSize(v) <= maxResult || f.Limit == 1 {
 			return v, nil
 		}
@@ -242,7 +249,7 @@ func (a listArgs) statuses() []task.Status {
 	return in
 }
 
-func listOf(page task.Page, f task.Filter, detail bool) listResult {
+func listOf(page task.Page, detail bool, empty string) listResult {
 	v := listResult{Tasks: make([]task.View, 0, len(page.Tasks)), NextCursor: page.NextCursor}
 	now := time.Now()
 	for _, t := range page.Tasks {
@@ -253,10 +260,8 @@ func listOf(page task.Page, f task.Filter, detail bool) listResult {
 		v.Next = "There are more: call list_active_tasks again with cursor set to next_cursor."
 	case len(v.Tasks) > 0:
 		v.Next = "check_task_status gives a task's result; with wait_seconds it waits for the end."
-	case f.Statuses == nil:
-		v.Next = "No task fits."
 	default:
-		v.Next = "No task fits. With include_finished the tasks that have ended are listed too."
+		v.Next = empty
 	}
 	return v
 }

@@ -105,7 +105,7 @@ var lists = map[string]task.Filter{
 // object gives what a URI without a stream names.
 func (s *Server) object(ctx context.Context, ref string) (any, error) {
 	if f, ok := lists[ref]; ok {
-		return s.page(ctx, f, true)
+		return s.page(ctx, f, true, "There is none.")
 	}
 	t, err := s.svc.Get(ctx, ref)
 	if err != nil {

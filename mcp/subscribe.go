@@ -3,11 +3,14 @@ package mcp
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
 
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
+
+	"cctask/engine/task"
 )
 
 // The most that one connection may subscribe to. A subscription costs a little
@@ -27,7 +30,7 @@ type listener struct {
 	// Held while an update is written, so that none comes after the answer
 	// that ends its subscription.
 	mu   sync.Mutex
-	subs map[string]*watch // by URI, nil for what is nothing of ours; no map once it is closed
+	subs map[string]*watch // by URI; no map once it is closed
 
 	dueMu sync.Mutex
 	due   []string // URIs that changed since they were last told of
@@ -73,9 +76,7 @@ func (l *listener) enter(uris []string) (fresh []*watch, bad *responseError) {
 	}
 	for _, uri := range wanted {
 		w := l.conn.srv.join(l, uri)
-		if l.subs[uri] = w; w != nil {
-			fresh = append(fresh, w)
-		}
+		l.subs[uri], fresh = w, append(fresh, w)
 	}
 	return fresh, nil
 }
@@ -101,18 +102,14 @@ func (l *listener) remove(uri string) {
 	}
 	delete(l.subs, uri)
 	l.conn.reserve(-1)
-	if w != nil {
-		w.leave(l, uri)
-	}
+	w.leave(l, uri)
 }
 
 func (l *listener) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for uri, w := range l.subs {
-		if w != nil {
-			w.leave(l, uri)
-		}
+		w.leave(l, uri)
 	}
 	l.conn.reserve(-len(l.subs))
 	l.subs = nil
@@ -198,6 +195,13 @@ func (r *request) subscribed(ctx context.Context, params map[string]json.RawMess
 	case method == mcpgo.MethodSubscriptionsListen && a.Error != nil && a.Error.Code == codeInternal:
 		return r.listen(ctx, params["_meta"], filter)
 	case method == mcpgo.MethodResourcesSubscribe && a.Error == nil:
+		if foreign(uri) && len(uri) <= maxURI {
+			_ = r.fail(ctx, &task.Error{
+				Code: task.CodeNotFound, Message: fmt.Sprintf("%s is no resource of this server", clip(uri, 100)),
+				Hint: "Subscribe to task://active, task://recent, task://{id} or one of its streams.",
+			}, map[string]any{"uri": uri})
+			return response{Error: r.fault}
+		}
 		if bad := r.conn.subscriptions().add(ctx, []string{uri}); bad != nil {
 			return response{Error: bad}
 		}
@@ -224,6 +228,8 @@ func (r *request) listen(ctx context.Context, rawMeta json.RawMessage, f listenF
 		r.notify(methodUpdated, updatedParams{Meta: &meta, URI: uri})
 	})
 	followed := sortedKeys(tasks)
+	// The acknowledgement names what is listened to, which is not what is not ours.
+	f.ResourceSubscriptions = slices.DeleteFunc(f.ResourceSubscriptions, func(uri string) bool { return foreign(uri) && len(uri) <= maxURI })
 	if bad := l.add(ctx, append(followed, f.ResourceSubscriptions...)); bad != nil {
 		return response{Error: bad}
 	}

@@ -73,7 +73,12 @@ func TestListenTellsOfEachPart(t *testing.T) {
 		p := newPeer(t, f)
 		id := f.seed(t)
 		of := "task://" + string(id)
-		p.listen(`"a"`, of, of+"/stdout", of+"/stdout?offset=5", of+"/stderr", of+"/result", of+"/prompt", of+"/nope", "task://active", "task://recent", "task://nobody", "file:///etc/passwd", "")
+		p.listen(`"a"`, of, of+"/stdout", of+"/stdout?offset=5", of+"/stderr", of+"/result", of+"/prompt", "task://active", "task://recent", "task://nobody")
+		// What is not ours is not listened to, and the acknowledgement says so.
+		p.send(`{"jsonrpc":"2.0","id":"b","method":"subscriptions/listen","params":{%s,"notifications":{"resourceSubscriptions":["file:///etc/passwd","%s/nope",""]}}}`, modernMeta, of)
+		if m := p.next(); !strings.HasSuffix(m.raw, `"notifications":{}}}`) {
+			t.Errorf("got %s", m.raw)
+		}
 		p.listen("9007199254740993", of+"/stderr") // an id that no float holds
 		p.gather(10*time.Second).want(t, "nothing happens")
 
@@ -106,7 +111,7 @@ func TestListenTellsOfEachPart(t *testing.T) {
 		}
 		slices.Sort(ends)
 		want := `{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/subscriptionId":%[1]s}}}`
-		if w := []string{fmt.Sprintf(want, `"a"`), fmt.Sprintf(want, "9007199254740993")}; !slices.Equal(ends, w) {
+		if w := []string{fmt.Sprintf(want, `"a"`), fmt.Sprintf(want, `"b"`), fmt.Sprintf(want, "9007199254740993")}; !slices.Equal(ends, w) {
 			t.Errorf("ended with %v", ends)
 		}
 	})
@@ -190,7 +195,11 @@ func TestLegacySubscriptions(t *testing.T) {
 		ask("resources/subscribe", of)
 		ask("resources/subscribe", of)
 		ask("resources/subscribe", of+"/stdout")
-		ask("resources/subscribe", "other://thing")
+		for _, uri := range []string{"other://thing", "file:///etc/passwd", of + "/nope", "task://"} {
+			if m := p.rpc("resources/subscribe", fmt.Sprintf(`"uri":%q`, uri)); m.Error == nil || m.Error.Code != -32002 {
+				t.Errorf("%q: %s", uri, m.raw)
+			}
+		}
 		ask("resources/unsubscribe", "never://subscribed")
 		f.change(id, func(t *task.Task) { t.StdoutBytes++ })
 		got := p.gather(3 * time.Second)
@@ -248,9 +257,9 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 		p.listen("7", uris...)
 		list := strings.Join(uris, `","`)
 		for _, c := range []struct{ method, params, want string }{
-			{"resources/subscribe", `"uri":"x://y"`, "at most 500 subscriptions"},
-			{"subscriptions/listen", modernMeta + `,"notifications":{"resourceSubscriptions":["x://y"]}`, "at most 500 subscriptions"},
-			{"subscriptions/listen", modernMeta + `,"notifications":{"resourceSubscriptions":["x://y","` + list + `"]}`, "at most 500 subscriptions"},
+			{"resources/subscribe", `"uri":"task://y"`, "at most 500 subscriptions"},
+			{"subscriptions/listen", modernMeta + `,"notifications":{"resourceSubscriptions":["task://y"]}`, "at most 500 subscriptions"},
+			{"subscriptions/listen", modernMeta + `,"notifications":{"resourceSubscriptions":["task://y","` + list + `"]}`, "at most 500 subscriptions"},
 			{"resources/subscribe", `"uri":"` + strings.Repeat("x", maxURI+1) + `"`, "a URI of 2049 bytes"},
 		} {
 			if m := p.rpc(c.method, c.params); m.Error == nil || m.Error.Code != -32602 || !strings.Contains(m.Error.Message, c.want) {

@@ -331,6 +331,15 @@ func TestListFiltersAndPages(t *testing.T) {
 	if len(seen) != 199 || seen[fakeID(7)] || !seen[fakeID(8)] {
 		t.Errorf("%d tasks were listed", len(seen))
 	}
+	for args, want := range map[string]string{
+		`{"name":"x"}`: "No task fits. With include_finished the tasks that have ended are listed too.", `{"status":["timeout"]}`: "No task fits.",
+		`{"include_finished":true,"name":"x"}`: "No task fits.", `{"cursor":"` + string(task.FirstID(time.UnixMilli(1))) + `"}`: "There are no more: the page before was the last one.",
+	} {
+		var page listResult
+		if err := json.Unmarshal(p.ask("list_active_tasks", args).Data, &page); err != nil || page.Next != want {
+			t.Errorf("%s: next says %q, %v", args, page.Next, err)
+		}
+	}
 	for args, want := range map[string]int{`{"status":["failed"]}`: 1, `{"include_finished":true,"label":"none"}`: 0, `{"include_finished":true,"working_dir":"/nowhere"}`: 0, `{"include_finished":true,"limit":3}`: 3, `{"name":"long name","search":"ppp","limit":5}`: 5, `{"name":"x"}`: 0, `{"search":"x"}`: 0} {
 		var page listResult
 		if err := json.Unmarshal(p.ask("list_active_tasks", args).Data, &page); err != nil || len(page.Tasks) != want {
