@@ -67,6 +67,11 @@ type restorer struct {
 }
 
 func (s *restorer) run(schema uint32) error {
+	// What is shorter is judged by its end.
+	head, _ := s.in.r.Peek(headSize)
+	if err := foreign(head); err != nil {
+		return err
+	}
 	l, err := s.in.next()
 	if err == nil {
 		err = l.acceptable(schema)
