@@ -74,6 +74,7 @@ func (p claudeFiles) server() ([]string, error) {
 }
 
 const (
+	blank       = " \t\r\n"
 	hooksPath   = "hooks.PostToolUse"
 	hookMatcher = "mcp__" + serverName + "__start_cc_task_async"
 	// hookTime is how long a hook may wait for its task, in seconds.
@@ -126,6 +127,8 @@ func (p claudeFiles) hookChange(command string, remove bool) ([]change, error) {
 			}
 		}
 	}
+	// The library cuts what follows the object.
+	kept = strings.TrimRight(kept, blank) + text[len(strings.TrimRight(text, blank)):]
 	if text == "{}" {
 		kept = string(pretty.Pretty([]byte(kept)))
 	}

@@ -109,6 +109,9 @@ func (a *app) newLister(f listFlags) (l lister, err error) {
 			l.empty = "No queued or running task fits. With --all the finished ones are looked at too."
 		}
 	}
+	if f.cursor != "" {
+		l.empty = "There are no more tasks: the page before was the last one."
+	}
 	l.filter.Sort, l.filter.Reverse, l.filter.Limit, l.filter.Cursor = task.Sort(f.sort), f.reverse, int(f.limit), f.cursor
 	l.asJSON = f.asJSON
 	shapes := 0
