@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -31,6 +32,7 @@ func Main(m *testing.M) int {
 	if fakeclaude.Called() {
 		return fakeclaude.Main()
 	}
+	DefaultSignals()
 	dir, err := os.MkdirTemp("", "cctask-test")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -45,6 +47,17 @@ func Main(m *testing.M) int {
 		return 1
 	}
 	return m.Run()
+}
+
+// DefaultSignals makes what a test starts begin with the default dispositions,
+// also where the tests run under nohup or in the background of a shell: a caught
+// signal is the default one behind an exec, an ignored one is not.
+func DefaultSignals() {
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 }
 
 // Patience bounds every wait. Nothing takes as long unless it hangs, however busy

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"cctask/internal/cctest"
 	"cctask/internal/cli"
 	"cctask/internal/fakeclaude"
 	"cctask/storage"
@@ -27,12 +28,19 @@ const hang = 5 * time.Minute
 
 // The test binary is the command line and the claude of the scripts.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(tests{m}, map[string]func(){
 		"cctask":     cctask,
 		"fill-heavy": fillHeavy,
 		"claude":     func() { os.Exit(fakeclaude.Main()) },
 		"panics":     panics,
 	})
+}
+
+type tests struct{ *testing.M }
+
+func (m tests) Run() int {
+	cctest.DefaultSignals()
+	return m.M.Run()
 }
 
 func exists(path string) bool {
