@@ -35,7 +35,7 @@ func TestWitnesses(t *testing.T) {
 		{"cancelled as it failed", initLine + failure("x", ""), End{Stopped: "cancel", ExitCode: 1}, cancelled, "cancelled", "cancelled", noAnswer},
 		{"deadline", initLine + retry, End{Stopped: "deadline", ExitCode: 143, Deadline: 90 * time.Second}, timeout, "deadline", "stopped at the deadline of 1m30s, while it retried the API (attempt 2 of 10: overloaded (529))", noAnswer},
 		{"deadline, exit 0", answered, End{Stopped: "deadline"}, timeout, "deadline", "stopped at the deadline; the answer that it had given is kept", "Yes."},
-		{"output limit", initLine, End{Stopped: "output_limit", ExitCode: 143}, failed, "output_limit", "stopped because it wrote too much", noAnswer},
+		{"output limit", initLine, End{Stopped: "output_limit", ExitCode: 143}, failed, "output_limit", "it wrote more than max_output allows", noAnswer},
 		{"runner asked to end", initLine, End{Stopped: "terminated", ExitCode: 143}, interrupted, "interrupted", "stopped because its runner was asked to end", noAnswer},
 
 		{"no record", initLine, End{NoRecord: true}, interrupted, "interrupted", "the runner died, so how claude ended is unknown", noAnswer},

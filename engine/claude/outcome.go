@@ -149,7 +149,7 @@ func (p *Parser) judgeStopped(o *Outcome, e End) {
 			o.Message += " of " + e.Deadline.String()
 		}
 	case stoppedOutputLimit:
-		o.end(failed, "output_limit", "stopped because it wrote too much")
+		o.end(failed, "output_limit", "it wrote more than max_output allows")
 	default:
 		o.end(interrupted, "interrupted", "stopped because its runner was asked to end")
 	}

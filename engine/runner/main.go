@@ -240,6 +240,7 @@ func (r *runner) answer() {
 // if we are killed while a gigabyte of output is synced, and is synced last.
 func (r *runner) finish() {
 	r.rec.State = StateEnded
+	r.measure() // what was left behind may have written too
 	r.rec.StdoutBytes, r.rec.StderrBytes = size(r.stdout), size(r.stderr)
 	r.note(r.status.put(r.rec))
 	r.note(r.stdout.Sync())

@@ -79,7 +79,7 @@ type Record struct {
 	ExitCode    int       // 128+n for a signal
 	Signal      string    // e.g. "SIGKILL"
 	// Stopped says why the runner signalled claude before its exit; "" if it
-	// did not.
+	// did not. StopOutputLimit also says that it ended with more output than it may have.
 	Stopped   string
 	StoppedAt time.Time
 	Leftovers int // processes that had to be killed after claude's end

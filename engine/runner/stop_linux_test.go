@@ -178,6 +178,19 @@ func TestRunnerTerminated(t *testing.T) {
 	}
 }
 
+// All of it may come between two looks, and claude may have ended by then.
+func TestOutputLimitAtOnce(t *testing.T) {
+	t.Parallel()
+	for most, stopped := range map[int64]string{2000: StopOutputLimit, 100_000: "", 0: ""} {
+		l := childLaunch(t, "flood", "100000")
+		l.MaxOutput = most
+		_, rec := run(t, l, "")
+		if rec.Stopped != stopped || rec.ExitCode != 0 || rec.Signal != "" || rec.StdoutBytes != 100_000 || rec.StoppedAt.IsZero() != (stopped == "") {
+			t.Errorf("at most %d: %+v", most, rec)
+		}
+	}
+}
+
 func TestOutputLimit(t *testing.T) {
 	t.Parallel()
 	l := childLaunch(t, "cat")

@@ -66,8 +66,18 @@ func (r *runner) supervise() {
 			look = time.After(pause)
 		}
 	}
+	r.measure()
 	// The sweep may take its time; the exit status must not be lost with us.
 	r.note(r.status.put(r.rec))
+}
+
+// measure holds a claude that has ended to its limit: what it wrote may have come
+// between two looks.
+func (r *runner) measure() {
+	most := r.launch.MaxOutput
+	if r.rec.Stopped == "" && most > 0 && max(size(r.stdout), size(r.stderr)) > most {
+		r.rec.Stopped, r.rec.StoppedAt = StopOutputLimit, r.rec.EndedAt
+	}
 }
 
 func watchPause(last time.Duration, grew bool) time.Duration {

@@ -47,7 +47,7 @@ var taskOptions = []option{
 	with("literal", "literal", "", "take a prompt that begins with / as text, not as a slash command"),
 	with("mcp_config", "mcp-config", "FILE", "MCP servers for the task, a file or inline JSON; may be repeated"),
 	with("strict_mcp_config", "strict-mcp-config", "", "load only the MCP servers of --mcp-config (default); =false also those of user and project"),
-	with("max_output", "max-output", "SIZE", "most bytes of stdout or stderr; beyond them the task is stopped (default 1GiB)"),
+	with("max_output", "max-output", "SIZE", "most bytes of stdout or stderr; beyond them the task is stopped and fails (default 1GiB)"),
 	with("resume_task_id", "resume-task-id", "ID", "go on with that task's session, in its directory unless --working-dir is given"),
 	with("fork", "fork", "", "with --resume-task-id: go on with a copy of the session, which stays as it is"),
 	with("on_interrupt", "on-interrupt", "WHAT", "what follows a crash: resume lets the task go on by itself, a few times (default: nothing)"),
