@@ -313,7 +313,7 @@ func (a *attempt) fill(t *task.Task) {
 	t.Model = p.Model
 	t.Progress = &task.Progress{
 		Turns: p.Turns, LastTool: p.LastTool, LastText: p.LastText, Retrying: p.Retrying,
-		CostUSD: p.CostUSD, Events: p.Events, At: a.progressAt,
+		CostUSD: task.RoundUSD(p.CostUSD), Events: p.Events, At: a.progressAt,
 	}
 	if a.spool == nil {
 		return

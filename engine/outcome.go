@@ -116,7 +116,7 @@ func (a *attempt) price(n *task.Attempt, out *claude.Outcome, w *task.Write) {
 		return
 	}
 	if !claude.Supported(out.Version) {
-		n.CostUSD, n.CostUncertain = out.TotalCost, out.CostPartial || n.Resumes || n.ForkOf != ""
+		n.CostUSD, n.CostUncertain = task.RoundUSD(out.TotalCost), out.CostPartial || n.Resumes || n.ForkOf != ""
 		return
 	}
 	base, known, err := a.e.store.SessionCost(n.SessionID)
@@ -129,18 +129,18 @@ func (a *attempt) price(n *task.Attempt, out *claude.Outcome, w *task.Write) {
 	case !n.Resumes:
 		base, known = 0, true
 	}
-	n.CostUSD, n.CostUncertain = out.TotalCost-base, out.CostPartial
+	n.CostUSD, n.CostUncertain = task.RoundUSD(out.TotalCost-base), out.CostPartial
 	if err != nil || !known || n.CostUSD < 0 {
 		n.CostUSD, n.CostUncertain = max(n.CostUSD, 0), true
 	}
-	w.SessionID, w.SessionCost = n.SessionID, out.TotalCost
+	w.SessionID, w.SessionCost = n.SessionID, task.RoundUSD(out.TotalCost)
 }
 
 // take adds a finished attempt to the task: sums, and the last one's values.
 func take(t *task.Task, n task.Attempt) {
 	t.Reason, t.Message, t.ExitCode, t.Model = n.Reason, n.Message, n.ExitCode, n.Model
 	t.StdoutBytes, t.StderrBytes, t.ResultBytes = n.StdoutBytes, n.StderrBytes, n.ResultBytes
-	t.CostUSD += n.CostUSD
+	t.CostUSD = task.RoundUSD(t.CostUSD + n.CostUSD)
 	t.CostUncertain = t.CostUncertain || n.CostUncertain
 	t.NumTurns += n.NumTurns
 	t.DurationMS += n.DurationMS

@@ -102,6 +102,7 @@ func NewView(t Task, now time.Time) View {
 	v.Stderr = &StreamView{Bytes: t.StderrBytes, URI: StreamURI(t.ID, Stderr)}
 	// Only an ended attempt has a cost; the running one's is in Progress.
 	if t.Status.Ended() || t.Attempt > 1 {
+		t.CostUSD = RoundUSD(t.CostUSD) // an older record has the sum as it was
 		v.CostUSD, v.NumTurns = &t.CostUSD, &t.NumTurns
 		if t.Usage != (Usage{}) {
 			v.Usage = &t.Usage

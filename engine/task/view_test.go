@@ -167,3 +167,10 @@ func TestCommandShowsOptionsButNoSecret(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
+
+func TestViewRoundsCosts(t *testing.T) {
+	old := Task{ID: NewID(viewNow), Status: Completed, StartedAt: viewNow, CostUSD: 0.014000000000000002}
+	if b, err := json.Marshal(NewView(old, viewNow)); err != nil || !strings.Contains(string(b), `"cost_usd":0.014,`) {
+		t.Errorf("%s, %v", b, err)
+	}
+}

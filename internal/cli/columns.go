@@ -83,7 +83,7 @@ func newRow(t task.Task, now time.Time) row {
 	r := row{
 		ID: string(t.ID), Name: t.Spec.Name, Status: string(v.Status), Message: t.Message, Reason: string(t.Reason),
 		Prompt: t.PromptHead, Dir: t.Spec.WorkingDir, Model: v.Model, Session: t.SessionID, Labels: t.Spec.Labels,
-		Created: t.CreatedAt, Started: t.StartedAt, Ended: t.FinishedAt, Duration: t.Elapsed(now), Cost: t.CostUSD,
+		Created: t.CreatedAt, Started: t.StartedAt, Ended: t.FinishedAt, Duration: t.Elapsed(now), Cost: task.RoundUSD(t.CostUSD),
 		Turns: t.NumTurns, Attempt: t.Attempt, Queue: t.QueuePosition, Task: v,
 		task: t, now: now,
 	}

@@ -109,7 +109,7 @@ var columns = []column{
 	{"started_at", func(t task.Task) string { return stamp(t.StartedAt) }},
 	{"finished_at", func(t task.Task) string { return stamp(t.FinishedAt) }},
 	{"duration_ms", func(t task.Task) string { return strconv.FormatInt(t.DurationMS, 10) }},
-	{"cost_usd", func(t task.Task) string { return strconv.FormatFloat(t.CostUSD, 'f', -1, 64) }},
+	{"cost_usd", func(t task.Task) string { return strconv.FormatFloat(task.RoundUSD(t.CostUSD), 'f', -1, 64) }},
 	{"cost_uncertain", func(t task.Task) string { return strconv.FormatBool(t.CostUncertain) }},
 	{"num_turns", func(t task.Task) string { return strconv.Itoa(t.NumTurns) }},
 	{"input_tokens", func(t task.Task) string { return strconv.FormatInt(t.Usage.InputTokens, 10) }},

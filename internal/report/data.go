@@ -153,11 +153,11 @@ func (d *data) total() {
 	}
 	for _, s := range task.Statuses {
 		if c := counts[s]; c.Tasks > 0 {
-			c.USD = micros(c.USD)
+			c.USD = task.RoundUSD(c.USD)
 			t.Statuses = append(t.Statuses, *c)
 		}
 	}
-	t.USD = micros(t.USD)
+	t.USD = task.RoundUSD(t.USD)
 }
 
 // rank finds the longest, and those that did not complete by their reasons.

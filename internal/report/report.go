@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"math"
 	"sync"
 	"time"
 
@@ -114,7 +113,7 @@ func (r *Report) Add(e Entry) {
 	x := row{
 		ID: t.ID, Status: t.Status.Public(), Name: r.text(t.Spec.Name), Message: r.text(t.Message), Reason: t.Reason,
 		Dir: r.word(t.Spec.WorkingDir), Model: r.word(t.Model), Created: ms(t.CreatedAt), Finished: ms(t.FinishedAt),
-		USD: micros(t.CostUSD), Uncertain: t.CostUncertain, Turns: t.NumTurns, usage: t.Usage,
+		USD: task.RoundUSD(t.CostUSD), Uncertain: t.CostUncertain, Turns: t.NumTurns, usage: t.Usage,
 		Elapsed: t.Elapsed(r.now).Milliseconds(),
 	}
 	if t.Model == "" {
@@ -127,7 +126,7 @@ func (r *Report) Add(e Entry) {
 		x.Answer = r.texts.add(*t.Result, t.ResultBytes)
 	}
 	for _, a := range t.Attempts {
-		b := bar{N: a.N, Kind: a.Kind, Status: a.Status.Public(), Reason: a.Reason, Start: ms(a.StartedAt), End: ms(a.FinishedAt), USD: micros(a.CostUSD)}
+		b := bar{N: a.N, Kind: a.Kind, Status: a.Status.Public(), Reason: a.Reason, Start: ms(a.StartedAt), End: ms(a.FinishedAt), USD: task.RoundUSD(a.CostUSD)}
 		if len(t.Attempts) > 1 { // else it is the task's
 			b.Message = r.text(a.Message)
 		}
@@ -161,5 +160,3 @@ func ms(t time.Time) int64 {
 	}
 	return t.UnixMilli()
 }
-
-func micros(usd float64) float64 { return math.Round(usd*1e6) / 1e6 }

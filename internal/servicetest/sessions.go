@@ -244,8 +244,12 @@ func (s *suite) boundsAreTheTasks() {
 	again := engine.Again{Ref: string(t.ID), Prompt: "[[text two]][[cost 0.2]][[error x]]", Env: s.env()}
 	_, err = s.Resume(s.ctx, again)
 	s.must(err)
-	s.end(t.ID)
+	t = s.end(t.ID)
 	told("--max-turns=2 --max-budget-usd=0.2")
+	// Floats add up to 0.30000000000000004.
+	if t.CostUSD != 0.3 || t.Attempts[1].CostUSD != 0.2 {
+		s.Errorf("costs %v, of it %v in the second attempt", t.CostUSD, t.Attempts[1].CostUSD)
+	}
 	refused := func(option string) {
 		s.Helper()
 		_, resume := s.Resume(s.ctx, again)
