@@ -238,7 +238,7 @@ func requeue(t *task.Task, w *task.Write, rec task.Attempt, why string) error {
 	rec.N, rec.Status, rec.CreatedAt = t.Attempt, task.Queued, w.At
 	w.Attempts = append(w.Attempts, rec)
 	t.SessionID, t.ExitCode, t.Reason, t.Message, t.CancelRequested = rec.SessionID, nil, "", "", false
-	t.ResultBytes, t.StdoutBytes, t.StderrBytes = 0, 0, 0
+	t.ResultBytes, t.StdoutBytes, t.StderrBytes, t.RetryAt = 0, 0, 0, time.Time{}
 	return t.Become(task.Queued, w.At, why)
 }
 

@@ -86,7 +86,7 @@ func judge(p *claude.Parser, t *task.Task, rec runner.Record, end claude.End) cl
 // settle writes an outcome into the attempt's record.
 func (a *attempt) settle(n *task.Attempt, out *claude.Outcome, rec runner.Record, w *task.Write) {
 	n.Status, n.Reason, n.Message = task.Status(out.Status), task.FailureReason(out.Reason), out.Message
-	n.FinishedAt, n.Signal = w.At, rec.Signal
+	n.FinishedAt, n.RetryAt, n.Signal = w.At, out.RetryAt, rec.Signal
 	if rec.Exited {
 		n.ExitCode = &rec.ExitCode
 	}
@@ -138,7 +138,7 @@ func (a *attempt) price(n *task.Attempt, out *claude.Outcome, w *task.Write) {
 
 // take adds a finished attempt to the task: sums, and the last one's values.
 func take(t *task.Task, n task.Attempt) {
-	t.Reason, t.Message, t.ExitCode, t.Model = n.Reason, n.Message, n.ExitCode, n.Model
+	t.Reason, t.Message, t.RetryAt, t.ExitCode, t.Model = n.Reason, n.Message, n.RetryAt, n.ExitCode, n.Model
 	t.StdoutBytes, t.StderrBytes, t.ResultBytes = n.StdoutBytes, n.StderrBytes, n.ResultBytes
 	t.CostUSD = task.RoundUSD(t.CostUSD + n.CostUSD)
 	t.CostUncertain = t.CostUncertain || n.CostUncertain

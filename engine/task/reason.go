@@ -44,7 +44,7 @@ var hints = map[FailureReason]string{
 	ReasonInvalidRequest:   "The API refused the request: read the message, change the prompt or the options, then retry.",
 	ReasonAuth:             "Log in (run `claude` once and use /login) or set ANTHROPIC_API_KEY, then retry.",
 	ReasonBilling:          "Check the account's credit and plan, then retry.",
-	ReasonUsageLimit:       "The subscription's usage limit is reached: resume after the reset time in the message.",
+	ReasonUsageLimit:       "The subscription's usage limit is reached: resume after the reset time (retry_at, where claude named it).",
 	ReasonRateLimited:      "The API limits the rate: wait a minute, run fewer tasks at once (--jobs), then resume.",
 	ReasonOverloaded:       "The API is overloaded: resume in a few minutes.",
 	ReasonNetwork:          "The API was not reached: check the network and the proxy settings, then resume.",

@@ -32,12 +32,13 @@ type Task struct {
 	CancelRequested bool `json:"cancel_requested,omitempty"`
 
 	// The last attempt's.
-	SessionID   string `json:"session_id,omitempty"`
-	Model       string `json:"model,omitempty"` // as claude's init event names it
-	ExitCode    *int   `json:"exit_code,omitempty"`
-	ResultBytes int64  `json:"result_bytes,omitempty"`
-	StdoutBytes int64  `json:"stdout_bytes,omitempty"`
-	StderrBytes int64  `json:"stderr_bytes,omitempty"`
+	RetryAt     time.Time `json:"retry_at,omitzero"` // when the usage limit that ended it ends
+	SessionID   string    `json:"session_id,omitempty"`
+	Model       string    `json:"model,omitempty"` // as claude's init event names it
+	ExitCode    *int      `json:"exit_code,omitempty"`
+	ResultBytes int64     `json:"result_bytes,omitempty"`
+	StdoutBytes int64     `json:"stdout_bytes,omitempty"`
+	StderrBytes int64     `json:"stderr_bytes,omitempty"`
 
 	// Sums over all attempts.
 	CostUSD       float64 `json:"cost_usd"`
@@ -112,13 +113,14 @@ type Attempt struct {
 	StartedAt  time.Time     `json:"started_at,omitzero"`
 	FinishedAt time.Time     `json:"finished_at,omitzero"`
 
-	ExitCode      *int    `json:"exit_code,omitempty"`
-	Signal        string  `json:"signal,omitempty"` // e.g. "SIGKILL"
-	ClaudeVersion string  `json:"claude_version,omitempty"`
-	Model         string  `json:"model,omitempty"` // as claude's init event names it
-	CostUSD       float64 `json:"cost_usd"`
-	CostUncertain bool    `json:"cost_uncertain,omitempty"`
-	NumTurns      int     `json:"num_turns"`
+	RetryAt       time.Time `json:"retry_at,omitzero"` // when the usage limit that ended it ends
+	ExitCode      *int      `json:"exit_code,omitempty"`
+	Signal        string    `json:"signal,omitempty"` // e.g. "SIGKILL"
+	ClaudeVersion string    `json:"claude_version,omitempty"`
+	Model         string    `json:"model,omitempty"` // as claude's init event names it
+	CostUSD       float64   `json:"cost_usd"`
+	CostUncertain bool      `json:"cost_uncertain,omitempty"`
+	NumTurns      int       `json:"num_turns"`
 	// Requests are the answers of the model: what max_turns counts. num_turns is claude's
 	// own number, in which tools that run side by side are several.
 	Requests    int   `json:"requests,omitempty"`

@@ -24,6 +24,7 @@ type View struct {
 	CreatedAt  time.Time `json:"created_at,omitzero"`
 	StartedAt  time.Time `json:"started_at,omitzero"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
+	RetryAt    time.Time `json:"retry_at,omitzero"` // when the usage limit ends that ended the task
 	// DurationMS is the time with a process over all attempts, the running one
 	// included; absent if none ever ran. ElapsedSeconds is the same in seconds.
 	DurationMS     *int64   `json:"duration_ms,omitempty"`
@@ -77,7 +78,7 @@ func NewView(t Task, now time.Time) View {
 		TaskID: t.ID, Name: t.Spec.Name, Labels: t.Spec.Labels,
 		Status: t.Status.Public(), StatusMessage: t.Message, FailureReason: t.Reason,
 		CancelRequested: t.CancelRequested,
-		CreatedAt:       t.CreatedAt, StartedAt: t.StartedAt, FinishedAt: t.FinishedAt,
+		CreatedAt:       t.CreatedAt, StartedAt: t.StartedAt, FinishedAt: t.FinishedAt, RetryAt: t.RetryAt,
 		QueuePosition: t.QueuePosition, Attempt: t.Attempt,
 		ExitCode: t.ExitCode, Result: t.Result, ResultBytes: t.ResultBytes, SessionID: t.SessionID,
 		CostUncertain: t.CostUncertain, ResumeTaskID: t.Spec.ResumeTaskID, Fork: t.Spec.Fork, OnInterrupt: t.Spec.OnInterrupt,

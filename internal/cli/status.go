@@ -130,6 +130,7 @@ func times(fact func(name, value string), t task.Task, now time.Time) {
 	fact("created", fmt.Sprintf("%s (%s)", at(t.CreatedAt), ago(t.CreatedAt, now)))
 	fact("started", at(t.StartedAt))
 	fact("finished", at(t.FinishedAt))
+	fact("limit ends", at(t.RetryAt))
 	if d := spent(t); d > 0 {
 		fact("duration", duration(d))
 	}

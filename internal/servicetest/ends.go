@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"cctask/engine"
 	"cctask/engine/task"
@@ -122,6 +123,23 @@ func (s *suite) fails() {
 		if t.Message == "" || want.Hint() == "" {
 			s.Errorf("%s: message %q", prompt, t.Message)
 		}
+	}
+}
+
+// usageLimit: when the limit ends is in the record as long as the task has not
+// gone on.
+func (s *suite) usageLimit() {
+	id := s.submit(`[[print {"type":"rate_limit_event","rate_limit_info":{"status":"rejected","resetsAt":1795400000}}]]` +
+		`[[print {"type":"result","subtype":"success","is_error":true,"api_error_status":429,"result":"You've hit your limit"}]][[exit 1]]`)
+	t, want := s.end(id), time.Unix(1795400000, 0)
+	s.wants(t, task.Failed, task.ReasonUsageLimit)
+	if v := task.NewView(t, time.Now()); !t.RetryAt.Equal(want) || !t.Attempts[0].RetryAt.Equal(want) || !v.RetryAt.Equal(want) {
+		s.Errorf("retry at %v, of the attempt %v, shown %v; want %v", t.RetryAt, t.Attempts[0].RetryAt, v.RetryAt, want)
+	}
+	t, err := s.Resume(s.ctx, engine.Again{Ref: string(id), Prompt: "[[text x]]", Env: s.env()})
+	s.must(err)
+	if s.end(id); !t.RetryAt.IsZero() {
+		s.Errorf("it goes on, and is to be tried again at %v", t.RetryAt)
 	}
 }
 

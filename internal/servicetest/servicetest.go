@@ -60,6 +60,7 @@ func Run(t *testing.T, open Open) {
 		{"CancelKillsTheTree", 1, (*suite).cancelKillsTheTree},
 		{"Deadline", 1, (*suite).deadline},
 		{"Fails", 1, (*suite).fails},
+		{"UsageLimit", 1, (*suite).usageLimit},
 		{"KilledClaude", 1, (*suite).killedClaude},
 		{"ResumeAndRetry", 1, (*suite).resumeAndRetry},
 		{"LostSessionRunsNothing", 1, (*suite).lostSessionRunsNothing},
