@@ -21,7 +21,7 @@ func viewTask() Task {
 			AppendSystemPrompt: "be brief", MaxTurns: 3, MaxBudgetUSD: 0.5, JSONSchema: json.RawMessage(`{"type":"object"}`),
 			AddDirs: []string{"/x"}, MCPConfig: []string{"/m.json", `{"secret":"hush"}`}, ResumeTaskID: "r", Fork: true, OnInterrupt: "resume",
 		},
-		PromptBytes: 5, PromptHead: "hello", CreatedAt: viewNow, QueuedAt: viewNow, StartedAt: viewNow, FinishedAt: viewNow,
+		PromptBytes: 5, PromptHead: "hello", CreatedAt: viewNow, QueuedAt: viewNow, StartedAt: viewNow, FinishedAt: viewNow, RetryAt: viewNow,
 		CancelRequested: true, SessionID: "s", ExitCode: &code, Result: &result, ResultBytes: 6, StdoutBytes: 10, StderrBytes: 20,
 		CostUSD: 0.25, CostUncertain: true, NumTurns: 4, DurationMS: 1500, Usage: Usage{InputTokens: 1},
 		QueuePosition: 3, Progress: &Progress{Turns: 1}, Match: &Match{Ref: "n", ID: "x", Count: 2},
