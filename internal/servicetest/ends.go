@@ -93,15 +93,18 @@ func (s *suite) deadline() {
 		t, err := s.Submit(s.ctx, b)
 		s.must(err)
 		ctx, stop := context.WithCancel(s.ctx)
-		reached := make(chan bool, 1)
+		reached := make(chan func(), 1)
 		go func() {
-			_, err := gate.Reached(ctx)
-			reached <- err == nil
+			open, _ := gate.Reached(ctx)
+			reached <- open
 		}()
 		t = s.end(t.ID)
 		stop()
 		s.wants(t, task.Timeout, task.ReasonDeadline)
-		said = <-reached
+		open := <-reached
+		if said = open != nil; said {
+			open() // not before: claude would go on
+		}
 		if got := string(s.all(t.ID, task.Stdout)); said && !strings.Contains(got, "before") {
 			s.Errorf("the partial output is lost: %q", got)
 		}
