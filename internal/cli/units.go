@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -79,7 +80,7 @@ func parseSize(text string) (int64, error) {
 			continue
 		}
 		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || !within(n*u.factor, 1<<60) {
+		if err != nil || !within(n*u.factor, 1<<60) || u.factor == 1 && n != math.Trunc(n) {
 			return 0, errors.New("not a size")
 		}
 		return int64(n * u.factor), nil
