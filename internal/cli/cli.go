@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -87,6 +88,7 @@ func newRoot(a *app, verb string) *cobra.Command {
 		Use: "cctask", Short: "Run Claude Code tasks in parallel", Long: rootLong, Example: rootExample,
 		Annotations:   exits(exitDone, exitFault, exitInput, exitEnded, exitTimeout, exitInterrupted),
 		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: refuseBlank,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil
@@ -140,6 +142,22 @@ func flagError(cmd *cobra.Command, err error) error {
 	// What strconv says helps nobody.
 	message, _, _ := strings.Cut(err.Error(), ": strconv.")
 	return badInput(message, hint)
+}
+
+// refuseBlank refuses what was given as "": a variable that was not set. Taken for
+// none it would start afresh what was to go on, or list what was to be filtered.
+// Options of a task are judged by their table.
+func refuseBlank(cmd *cobra.Command, _ []string) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		blank := f.Value.Type() == "string" && f.Value.String() == ""
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			blank = len(list.GetSlice()) == 0 || slices.Contains(list.GetSlice(), "")
+		}
+		if blank {
+			err = badInput("--"+f.Name+": the value is empty", "Give one, or leave --"+f.Name+" out.")
+		}
+	})
+	return err
 }
 
 func takesPrompt(cmd *cobra.Command) bool { return strings.Contains(cmd.Use, "PROMPT") }
