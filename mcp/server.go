@@ -37,9 +37,10 @@ type Config struct {
 
 // Client is what a front knows about whoever called it.
 type Client struct {
-	WorkingDir string   // absolute; where relative paths count from; "": paths must be absolute
-	Nowhere    string   // why WorkingDir is ""
-	Env        []string // for claude, as are Limits
+	WorkingDir string                   // absolute; where relative paths count from; "": paths must be absolute
+	Nowhere    string                   // why WorkingDir is ""
+	Homed      func(path string) string // writes out ~/; nil: nobody has a home
+	Env        []string                 // for claude, as are Limits
 	Limits     task.Limits
 	Claude     string // absolute path of the claude binary
 	// Defaults are options for arguments that are left out.

@@ -116,6 +116,9 @@ func (a *runArgs) spec(client Client) (task.Spec, error) {
 
 // resolve makes the path of a parameter absolute, from where the client works.
 func (c Client) resolve(option, path string) (string, error) {
+	if c.Homed != nil {
+		path = c.Homed(path)
+	}
 	return task.Abs(option, path, c.WorkingDir, c.Nowhere)
 }
 

@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,7 +33,16 @@ func (db *DB) Resolve(ref string) (task.Match, error) {
 	return read(db, func(tx *bolt.Tx) (task.Match, error) { return resolve(tx, ref) })
 }
 
+// resolve takes ref as it is, for a name may have quotes, and else what is in it.
 func resolve(tx *bolt.Tx, ref string) (task.Match, error) {
+	m, err := resolveBare(tx, ref)
+	if bare := task.BareRef(ref); errors.Is(err, task.ErrNotFound) && bare != ref {
+		return resolveBare(tx, bare)
+	}
+	return m, err
+}
+
+func resolveBare(tx *bolt.Tx, ref string) (task.Match, error) {
 	tasks := tx.Bucket(bucketTasks)
 	if id, err := task.ParseID(ref); err == nil {
 		// What looks like a whole id never means another task, whatever its name.

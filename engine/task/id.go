@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -68,4 +69,23 @@ func (id ID) UUID() string {
 	}
 	h := hex.EncodeToString(u[:])
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// BareRef is a reference without what people and models put around one: white
+// space, quotes, and task://, with what a resource has behind the id.
+func BareRef(ref string) string {
+	for {
+		bare := strings.Trim(strings.TrimSpace(ref), "\"'`")
+		if uri, ok := strings.CutPrefix(bare, "task://"); ok {
+			bare, _, _ = strings.Cut(uri, "/")
+			bare, _, _ = strings.Cut(bare, "?")
+			if name, err := url.PathUnescape(bare); err == nil {
+				bare = name
+			}
+		}
+		if bare == ref {
+			return ref
+		}
+		ref = bare
+	}
 }

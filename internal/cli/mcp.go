@@ -87,7 +87,7 @@ func (a *app) remoteDefaults() (mcp.Client, error) {
 		return mcp.Client{}, err
 	}
 	claude, err := a.findClaude(s.claude)
-	return mcp.Client{Env: a.Environ(), Limits: callerLimits(), Claude: claude, Defaults: s.config.defaults, Policy: s.config.policy, Nowhere: "over HTTP this server does not know your directory"}, err
+	return mcp.Client{Homed: a.homed, Env: a.Environ(), Limits: callerLimits(), Claude: claude, Defaults: s.config.defaults, Policy: s.config.policy, Nowhere: "over HTTP this server does not know your directory"}, err
 }
 
 // defaults is what this front knows about its client.
