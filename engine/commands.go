@@ -137,7 +137,7 @@ func (e *Engine) remove(id task.ID, by task.Remover) error {
 	if err := e.store.Remove(id, by, time.Now()); err != nil {
 		return fmt.Errorf("remove task %s: %w", id, err)
 	}
-	e.hub.publish(Event{ID: id, Version: uint64(time.Now().UnixMicro()), Ended: true})
+	e.hub.Publish(Event{ID: id, Version: uint64(time.Now().UnixMicro()), Ended: true})
 	return nil
 }
 

@@ -52,7 +52,7 @@ type Engine struct {
 	log   zerolog.Logger
 	born  uint64 // the version of every task that has not changed since
 	locks keyedMutex
-	hub   hub
+	hub   Hub
 	// sessions is held while a task takes an existing session: whether another
 	// one holds it must stay true until that is recorded. Taken before locks.
 	sessions sync.Mutex
@@ -146,7 +146,7 @@ func (e *Engine) Stats() Stats {
 }
 
 // Subscribe tells of the changes of one task, or of all with "".
-func (e *Engine) Subscribe(id task.ID) *Subscription { return e.hub.subscribe(id) }
+func (e *Engine) Subscribe(id task.ID) *Subscription { return e.hub.Subscribe(id) }
 
 // DefaultJobs is two tasks a core, as far as half of the memory holds them:
 // claude takes about 250 MB and waits for its API most of the time.
@@ -210,7 +210,7 @@ func (e *Engine) publish(id task.ID, ended bool) (version uint64) {
 		e.versions[id] = v
 	}
 	e.mu.Unlock()
-	e.hub.publish(Event{ID: id, Version: v, Ended: ended})
+	e.hub.Publish(Event{ID: id, Version: v, Ended: ended})
 	return v
 }
 

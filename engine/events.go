@@ -14,16 +14,15 @@ type Event struct {
 	Ended   bool    `json:"ended,omitempty"`
 }
 
-// hub hands events to subscribers. Publishing never blocks: a subscriber that
-// is slow sees a task's newest event only.
-type hub struct {
+// Hub hands events to subscribers. The zero value works.
+type Hub struct {
 	mu   sync.Mutex
 	subs map[task.ID]map[*Subscription]struct{} // "" holds those who want all
 }
 
 // Subscription collects events until they are fetched.
 type Subscription struct {
-	hub  *hub
+	hub  *Hub
 	id   task.ID
 	wake chan struct{}
 
@@ -32,7 +31,8 @@ type Subscription struct {
 	order   []task.ID
 }
 
-func (h *hub) subscribe(id task.ID) *Subscription {
+// Subscribe tells of the changes of one task, or of all with "".
+func (h *Hub) Subscribe(id task.ID) *Subscription {
 	s := &Subscription{hub: h, id: id, wake: make(chan struct{}, 1), pending: map[task.ID]Event{}}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -46,7 +46,8 @@ func (h *hub) subscribe(id task.ID) *Subscription {
 	return s
 }
 
-func (h *hub) publish(ev Event) {
+// Publish never blocks: a slow subscriber sees a task's newest event only.
+func (h *Hub) Publish(ev Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for s := range h.subs[ev.ID] {

@@ -11,11 +11,11 @@ import (
 )
 
 func TestSubscriberSeesTheNewestOfEachTask(t *testing.T) {
-	var h hub
-	all, one := h.subscribe(""), h.subscribe("b")
-	h.publish(Event{ID: "a", Version: 1})
-	h.publish(Event{ID: "b", Version: 1})
-	h.publish(Event{ID: "a", Version: 2, Ended: true})
+	var h Hub
+	all, one := h.Subscribe(""), h.Subscribe("b")
+	h.Publish(Event{ID: "a", Version: 1})
+	h.Publish(Event{ID: "b", Version: 1})
+	h.Publish(Event{ID: "a", Version: 2, Ended: true})
 	got, err := all.Next(context.Background())
 	if err != nil || len(got) != 2 || got[0] != (Event{"a", 2, true}) || got[1] != (Event{"b", 1, false}) {
 		t.Errorf("all saw %v, %v", got, err)
@@ -33,8 +33,8 @@ func TestSubscriberSeesTheNewestOfEachTask(t *testing.T) {
 
 func TestNextEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var h hub
-		s := h.subscribe("")
+		var h Hub
+		s := h.Subscribe("")
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		if _, err := s.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -45,12 +45,12 @@ func TestNextEndsWithItsContext(t *testing.T) {
 
 // No event between a look and the next Next may be lost.
 func TestNoWakeUpIsLost(t *testing.T) {
-	var h hub
-	s := h.subscribe("")
+	var h Hub
+	s := h.Subscribe("")
 	const n = 10000
 	go func() {
 		for v := uint64(1); v <= n; v++ {
-			h.publish(Event{ID: "a", Version: v})
+			h.Publish(Event{ID: "a", Version: v})
 		}
 	}()
 	for {

@@ -106,7 +106,7 @@ func (e *Engine) Wait(ctx context.Context, ref string, seen uint64) (task.Task, 
 	if err != nil {
 		return task.Task{}, err
 	}
-	sub := e.hub.subscribe(id)
+	sub := e.hub.Subscribe(id)
 	defer sub.Close()
 	for {
 		t, err := e.get(id)

@@ -39,8 +39,7 @@ type Store interface {
 	List(ctx context.Context, f task.Filter) (task.Page, error)
 	Queue() ([]task.Place, error) // the queued tasks in the queue's order
 	Live() ([]task.Task, error)   // the starting and running tasks
-	Counts() (map[task.Status]int, error)
-	LastSeq() (uint64, error) // the highest queue sequence ever taken
+	LastSeq() (uint64, error)     // the highest queue sequence ever taken
 	SessionCost(session string) (total float64, known bool, err error)
 	// Restored tells that the database was restored from a dump and not activated.
 	Restored() (bool, error)

@@ -131,20 +131,6 @@ func (db *DB) Live() (list []task.Task, err error) {
 	return list, err
 }
 
-// Counts returns how many tasks are in each status; those with none are left
-// out.
-func (db *DB) Counts() (map[task.Status]int, error) {
-	return read(db, func(tx *bolt.Tx) (map[task.Status]int, error) {
-		counts := map[task.Status]int{}
-		for _, s := range task.Statuses {
-			if n := getU64(tx.Bucket(bucketMeta).Get(keyCount(s))); n > 0 {
-				counts[s] = int(n)
-			}
-		}
-		return counts, nil
-	})
-}
-
 // LastSeq returns the highest queue sequence ever taken, 0 before the first.
 func (db *DB) LastSeq() (uint64, error) {
 	return read(db, func(tx *bolt.Tx) (uint64, error) { return getU64(tx.Bucket(bucketMeta).Get(keySeq)), nil })
