@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -64,6 +66,7 @@ type Engine struct {
 	// still is why nothing may change: the database is a restored copy, or can
 	// only be read. nil: it may.
 	still error
+	full  atomic.Pointer[string] // why nothing can be recorded at the moment; nil: it can
 
 	mu       sync.Mutex
 	sched    *schedule
@@ -179,11 +182,26 @@ func (e *Engine) change(id task.ID, f func(t *task.Task, w *task.Write) error) (
 	if err := f(&t, &w); err != nil {
 		return t, err
 	}
-	if err := e.store.Apply(w); err != nil {
+	if err := e.apply(w); err != nil {
 		return t, fmt.Errorf("record task %s: %w", id, err)
 	}
 	e.changed(&t)
 	return t, nil
+}
+
+// apply is every write of what a task has done. While the disk is full for it, the
+// record of each task that has not ended is behind, and says so.
+func (e *Engine) apply(w task.Write) error {
+	err := e.store.Apply(w)
+	var full *string
+	if errors.Is(err, task.ErrNoSpace) {
+		full = new(string)
+		*full = "the disk is full, so that nothing can be recorded until there is space: " + err.Error()
+	}
+	if err == nil || full != nil {
+		e.full.Store(full)
+	}
+	return err
 }
 
 // changed follows a durable write, under the task's lock still: the queue holds

@@ -35,6 +35,46 @@ func TestFullDiskAtEachStep(t *testing.T) {
 	}
 }
 
+// While nothing can be recorded, each task that has not ended says why it stands.
+func TestFullDiskIsTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	gate := fakeclaude.NewGate(t)
+	id := w.submit(gate.Directive() + "[[text answer]]")
+	open := w.reached(gate)
+	next := w.submit("[[text next]]")
+	full := make(chan struct{})
+	w.store.set(func() {
+		w.store.before = func(wr task.Write) error {
+			select {
+			case <-full:
+				return nil
+			default:
+			}
+			if ends(wr) {
+				return &task.Error{Code: task.CodeNoSpace, Message: "write tasks.db"}
+			}
+			return nil
+		}
+	})
+	open()
+	says := func(id task.ID) string {
+		t, err := w.Get(w.ctx, string(id))
+		w.must(err)
+		return t.Message
+	}
+	const want = "the disk is full, so that nothing can be recorded until there is space: write tasks.db"
+	w.until("the task tells of the disk", func() bool { return says(id) == want })
+	if got := says(next); got != want {
+		t.Errorf("the one that waits says %q", got)
+	}
+	close(full)
+	if got := w.end(id, task.Completed); got.Message != "" {
+		t.Errorf("in the end it says %q", got.Message)
+	}
+	w.end(next, task.Completed)
+}
+
 // What fills the disk may be the task itself: it can be cancelled all the same.
 func TestCancelOnAFullDisk(t *testing.T) {
 	t.Parallel()

@@ -149,7 +149,7 @@ func (f *follower) sealFull(st task.Stream, size int64) error {
 		if err != nil {
 			return err
 		}
-		if err := f.a.e.store.Apply(task.Write{At: time.Now(), Chunks: []task.Blob{b}}); err != nil {
+		if err := f.a.e.apply(task.Write{At: time.Now(), Chunks: []task.Blob{b}}); err != nil {
 			return fmt.Errorf("seal %s of task %s: %w", st, f.a.id, err)
 		}
 		f.sealed[st] += int64(len(b.Data))

@@ -76,7 +76,7 @@ func judge(p *claude.Parser, t *task.Task, rec runner.Record, end claude.End) cl
 		spawn := &runner.SpawnError{Op: "start claude", Path: rec.SpawnPath, Err: rec.SpawnError}
 		return claude.Outcome{Status: string(task.Failed), Reason: string(task.ReasonSpawnFailed), Message: spawn.Error()}
 	}
-	end.ExitCode, end.Signal, end.Stopped = rec.ExitCode, rec.Signal, rec.Stopped
+	end.ExitCode, end.Signal, end.Stopped, end.DiskFull = rec.ExitCode, rec.Signal, rec.Stopped, rec.DiskFull
 	end.WantStructured, end.Deadline = len(t.Spec.JSONSchema) > 0, t.Spec.Timeout()
 	end.MaxTurns, end.MaxBudgetUSD = t.Spec.MaxTurns, t.Spec.MaxBudgetUSD
 	end.Root = os.Geteuid() == 0

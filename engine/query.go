@@ -70,6 +70,9 @@ func (e *Engine) fill(t task.Task) task.Task {
 		t.Message = cmp.Or(e.heldBy(t.Spec.Claude), t.Message)
 	}
 	e.mu.Unlock()
+	if full := e.full.Load(); full != nil && !t.Status.Ended() {
+		t.Message = *full
+	}
 	if a != nil && t.Status.Live() {
 		a.fill(&t)
 	}

@@ -315,7 +315,7 @@ func (e *Engine) sealRest(fr *foundRun) {
 		_, err = retry(e.ctx, func() (struct{}, error) {
 			chunks, err := f.rest()
 			if err == nil {
-				err = e.store.Apply(task.Write{At: time.Now(), Chunks: chunks})
+				err = e.apply(task.Write{At: time.Now(), Chunks: chunks})
 			}
 			return struct{}{}, err
 		})

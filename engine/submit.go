@@ -61,7 +61,7 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 	}
 	unlock := e.locks.lock(id)
 	defer unlock()
-	err = e.store.Apply(task.Write{
+	err = e.apply(task.Write{
 		At: now, Task: &t, Attempts: []task.Attempt{first},
 		Prompt: &task.Blob{ID: id, Attempt: 1, Data: []byte(s.Prompt)},
 		Env:    environment(s.Env), Key: s.Key, KeyHash: hash,

@@ -68,6 +68,12 @@ func TestWitnesses(t *testing.T) {
 		{"a note about a SIGINT that was not the end", initLine + interruptLine + resultLine, End{}, completed, "", "", "Yes."},
 		{"a tool that prints the note", initLine + strings.Replace(strings.Replace(interruptLine, `"type":"text"`, `"type":"tool_result"`, 1), `"text":`, `"content":`, 1), End{}, failed, "no_result", "claude ended with exit code 0 but gave no result", noAnswer},
 
+		// A full disk.
+		{"no room for its output", initLine + say("1", "a")[:20], End{ExitCode: 1, DiskFull: true}, failed, "disk_full", "the disk was full, and claude ended with exit code 1 before it answered", noAnswer},
+		{"no room, said by claude", initLine, End{ExitCode: 1, Stderr: []byte("Error: ENOSPC: no space left on device, write\n")}, failed, "disk_full", "the disk was full, and claude ended with exit code 1: Error: ENOSPC: no space left on device, write before it answered", noAnswer},
+		{"no room, in a result", initLine + failure("EDQUOT: disk quota exceeded", ""), End{ExitCode: 1}, failed, "disk_full", "EDQUOT: disk quota exceeded", noAnswer},
+		{"answered on a full disk", answered, End{DiskFull: true}, completed, "", "", "Yes."},
+
 		// The exit status alone.
 		{"nothing at all", "", End{}, failed, "no_result", "claude ended with exit code 0 but gave no result", noAnswer},
 		{"plain words", "Hello\n", End{}, failed, "no_result", "claude ended with exit code 0 but gave no result; lines of its output that were no events: 1", noAnswer},

@@ -36,6 +36,7 @@ type End struct {
 	// RunnerSignal is the signal that ended the runner, where somebody saw it.
 	RunnerSignal string
 	Stderr       []byte // the last 64 KiB
+	DiskFull     bool   // at the end there was no room for more of claude's output
 
 	WantStructured bool          // a JSON schema was given
 	MaxTurns       int           // for the message; 0: none
@@ -105,6 +106,8 @@ func (p *Parser) Judge(e End) Outcome {
 		p.judgeSignal(&o, e)
 	case p.interrupted:
 		o.end(interrupted, "interrupted", "claude was interrupted (SIGINT)"+p.unfinished(o))
+	case p.last == nil && p.apiError == nil && (e.DiskFull || says(e.Stderr, noSpace)):
+		o.end(failed, "disk_full", "the disk was full, and claude "+exitText(e)+" before it answered")
 	case p.last == nil:
 		p.judgeSilent(&o, e)
 	case e.ExitCode != 0:
@@ -154,6 +157,14 @@ func (p *Parser) judgeStopped(o *Outcome, e End) {
 		o.end(interrupted, "interrupted", "stopped because its runner was asked to end")
 	}
 	o.Message += p.unfinished(*o)
+}
+
+// noSpace is how programs tell a full disk.
+var noSpace = []string{"no space left on device", "enospc", "disk quota exceeded", "edquot"}
+
+func says(text []byte, words []string) bool {
+	low := bytes.ToLower(text)
+	return slices.ContainsFunc(words, func(w string) bool { return bytes.Contains(low, []byte(w)) })
 }
 
 // unfinished says what claude left when something else ended it.

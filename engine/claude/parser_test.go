@@ -265,7 +265,7 @@ func FuzzParser(f *testing.F) {
 var reasons = []string{
 	"invalid_request", "auth", "billing", "usage_limit", "rate_limited", "overloaded", "network", "model_not_found",
 	"context_overflow", "max_turns", "max_budget", "structured_output", "permission_denied_root", "deadline", "cancelled",
-	"session_lost", "process_failed", "no_result", "output_limit", "interrupted", "unknown",
+	"session_lost", "process_failed", "no_result", "output_limit", "disk_full", "interrupted", "unknown",
 }
 
 func checkShape(t *testing.T, o Outcome) {

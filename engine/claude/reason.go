@@ -85,6 +85,9 @@ func (p *Parser) reason(ev *event, text string) string {
 	if status >= 500 {
 		return "overloaded"
 	}
+	if says([]byte(text), noSpace) {
+		return "disk_full"
+	}
 	text = strings.ToLower(text)
 	for _, t := range byText {
 		if strings.Contains(text, t.has) {

@@ -242,10 +242,23 @@ func (r *runner) finish() {
 	r.rec.State = StateEnded
 	r.measure() // what was left behind may have written too
 	r.rec.StdoutBytes, r.rec.StderrBytes = size(r.stdout), size(r.stderr)
+	r.rec.DiskFull = full(r.run.Dir())
 	r.note(r.status.put(r.rec))
 	r.note(r.stdout.Sync())
 	r.note(r.stderr.Sync())
 	r.note(r.status.sync())
+}
+
+// full tells whether a disk has not a page left for a file of ours.
+func full(dir string) bool {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return false
+	}
+	if os.Geteuid() == 0 {
+		return st.Bfree == 0
+	}
+	return st.Bavail == 0
 }
 
 // release lets go of the lock: the record is final.

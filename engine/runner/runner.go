@@ -89,6 +89,7 @@ type Record struct {
 	SpawnError  string
 	StdoutBytes int64 // of an ended run
 	StderrBytes int64
+	DiskFull    bool // at the end there was no room left for more of its output
 }
 
 // begun tells whether claude may have run.

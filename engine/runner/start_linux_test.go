@@ -73,7 +73,7 @@ func TestFullDisk(t *testing.T) {
 	r := prepareIn(t, disk, childLaunch(t, "flood", "1000000"), "")
 	start(t, r)
 	rec := ended(t, r)
-	if rec.State != StateEnded || rec.ExitCode != 0 || rec.StdoutBytes == 0 || rec.StdoutBytes >= 1000000 {
+	if rec.State != StateEnded || rec.ExitCode != 0 || rec.StdoutBytes == 0 || rec.StdoutBytes >= 1000000 || !rec.DiskFull {
 		t.Errorf("record %+v", rec)
 	}
 	if err := os.WriteFile(filepath.Join(disk, "more"), make([]byte, 1<<20), 0o600); err == nil {

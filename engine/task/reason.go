@@ -27,6 +27,7 @@ const (
 	ReasonProcessFailed    FailureReason = "process_failed"
 	ReasonNoResult         FailureReason = "no_result"
 	ReasonOutputLimit      FailureReason = "output_limit"
+	ReasonDiskFull         FailureReason = "disk_full"
 	ReasonInterrupted      FailureReason = "interrupted"
 	ReasonUnknown          FailureReason = "unknown"
 )
@@ -36,7 +37,7 @@ var Reasons = []FailureReason{
 	ReasonInvalidRequest, ReasonAuth, ReasonBilling, ReasonUsageLimit, ReasonRateLimited, ReasonOverloaded,
 	ReasonNetwork, ReasonModelNotFound, ReasonContextOverflow, ReasonMaxTurns, ReasonMaxBudget,
 	ReasonStructuredOutput, ReasonPermissionRoot, ReasonSpawnFailed, ReasonPolicy, ReasonDeadline, ReasonCancelled,
-	ReasonSessionLost, ReasonProcessFailed, ReasonNoResult, ReasonOutputLimit, ReasonInterrupted, ReasonUnknown,
+	ReasonSessionLost, ReasonProcessFailed, ReasonNoResult, ReasonOutputLimit, ReasonDiskFull, ReasonInterrupted, ReasonUnknown,
 }
 
 // hints are the next steps that a person or a model can take.
@@ -62,6 +63,7 @@ var hints = map[FailureReason]string{
 	ReasonProcessFailed:    "claude ended with an error: read its stderr in the logs.",
 	ReasonNoResult:         "claude ended without a result: read the logs, then resume or retry.",
 	ReasonOutputLimit:      "The output limit was reached: start a new task with a higher max_output, or ask for less output.",
+	ReasonDiskFull:         "Free some space on the disks of the state directory and of the task, then resume to go on in the same session.",
 	ReasonInterrupted:      "Resume to go on in the same session; verify first what the last tool did.",
 	ReasonUnknown:          "Read the logs, then resume or retry.",
 }
