@@ -57,6 +57,7 @@ var foreign = map[string][]string{
 	"github.com/tidwall":               {"internal/cli"},
 	"gopkg.in/natefinch/lumberjack.v2": {"internal/cli"},
 	"golang.org/x/term":                {"internal/cli"},
+	"golang.org/x/text":                {"engine", "storage"},
 	"charm.land/bubbletea":             {"internal/top"},
 	"github.com/charmbracelet/x/ansi":  {"internal/top"},
 }

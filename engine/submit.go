@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/text/unicode/norm"
 
 	"cctask/engine/task"
 )
@@ -20,6 +21,7 @@ import (
 // Submit checks everything that can be checked now, so that a bad task is
 // refused with nothing recorded, and then records it before it answers.
 func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
+	s.Spec.Name = norm.NFC.String(s.Spec.Name) // one name, however a keyboard or a file system composes it
 	hash := hashOf(s)
 	first := task.Attempt{N: 1, Kind: task.First, PromptN: 1, Status: task.Queued}
 	if s.Spec.ResumeTaskID != "" {
@@ -52,7 +54,7 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 	now := time.Now()
 	id := task.NewID(now)
 	t := task.Task{
-		ID: id, Spec: spec, Policy: s.Policy, PromptBytes: len(s.Prompt), PromptHead: task.Head(s.Prompt),
+		ID: id, Spec: spec, RealDir: task.RealDir(spec.WorkingDir), Policy: s.Policy, PromptBytes: len(s.Prompt), PromptHead: task.Head(s.Prompt),
 		Seq: seq, Attempt: 1, Limits: s.Limits, CreatedAt: now, SessionID: cmp.Or(first.SessionID, id.UUID()),
 	}
 	first.SessionID, first.CreatedAt = t.SessionID, now

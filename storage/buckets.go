@@ -31,6 +31,7 @@ var (
 	keyCreated    = []byte("created")
 	keyApp        = []byte("app")
 	keySeq        = []byte("seq")
+	keyNewest     = []byte("newest")
 	keyEndedBytes = []byte("ended_bytes")
 	keyRestored   = []byte("restored")
 	keyRedacted   = []byte("redacted")

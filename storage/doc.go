@@ -12,6 +12,7 @@
 //	           created                time of the file's creation, RFC 3339
 //	           app                    version of the last writer
 //	           seq                    uint64, the highest queue sequence ever taken
+//	           newest                 <id> of the task that was recorded last; it may be gone
 //	           count/<status>         uint64, tasks in this status
 //	           ended_bytes            uint64, sum of the values of `ended`
 //	           restored               time of the restore, RFC 3339, until the file is activated

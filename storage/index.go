@@ -120,6 +120,12 @@ func (e entry) count(tx *bolt.Tx, to entry) error {
 			ended += sign * e.stored
 		}
 	}
+	// A clock that was set back gives later tasks lower ids.
+	if e.id == "" && to.id != "" {
+		if err := meta.Put(keyNewest, []byte(to.id)); err != nil {
+			return err
+		}
+	}
 	return errors.Join(addU64(meta, keyEndedBytes, ended), meta.Put(keySeq, u64(max(seq, to.seq))))
 }
 

@@ -25,7 +25,11 @@ type query struct {
 	floor, below string
 	// needles stand in the JSON of every task that fits.
 	needles [][]byte
-	search  []byte // in lower case
+	// dirs are the names of the working directory; one of places stands in the
+	// JSON of a task that works there.
+	dirs   []string
+	places [][]byte
+	search []byte // in lower case
 
 	records *bolt.Cursor
 }
@@ -47,24 +51,34 @@ func newQuery(ctx context.Context, f task.Filter) (*query, error) {
 	// Quotes in a JSON string are escaped, so that a whole string is found only
 	// where one stands.
 	for _, label := range f.Labels {
-		if err := q.needle("", label, `"`); err != nil {
+		needle, err := needle("", label, `"`)
+		if err != nil {
 			return nil, err
 		}
+		q.needles = append(q.needles, needle)
 	}
-	if dir := strings.TrimSuffix(f.WorkingDir, "/"); dir != "" {
-		return q, q.needle(`"working_dir":`, dir, "")
+	for _, dir := range []string{f.WorkingDir, task.RealDir(f.WorkingDir)} {
+		if dir = strings.TrimSuffix(dir, "/"); dir == "" {
+			continue
+		}
+		q.dirs = append(q.dirs, dir)
+		for _, field := range []string{`"working_dir":`, `"real_dir":`} {
+			needle, err := needle(field, dir, "")
+			if err != nil {
+				return nil, err
+			}
+			q.places = append(q.places, needle)
+		}
 	}
 	return q, nil
 }
 
-func (q *query) needle(before, text, after string) error {
+func needle(before, text, after string) ([]byte, error) {
 	quoted, err := json.Marshal(text)
 	if err != nil {
-		return fmt.Errorf("encode a filter: %w", err)
+		return nil, fmt.Errorf("encode a filter: %w", err)
 	}
-	needle := append([]byte(before), bytes.TrimSuffix(quoted, []byte(`"`))...)
-	q.needles = append(q.needles, append(needle, after...))
-	return nil
+	return append(append([]byte(before), bytes.TrimSuffix(quoted, []byte(`"`))...), after...), nil
 }
 
 func (q *query) check() error {
@@ -124,7 +138,8 @@ func (q *query) run(tx *bolt.Tx) ([]task.Task, error) {
 // selected is the task with this record, or nil if it does not fit. Its status
 // and its name were looked at before.
 func (q *query) selected(tx *bolt.Tx, id task.ID, record []byte) (*task.Task, error) {
-	if slices.ContainsFunc(q.needles, func(n []byte) bool { return !bytes.Contains(record, n) }) {
+	in := func(n []byte) bool { return bytes.Contains(record, n) }
+	if slices.ContainsFunc(q.needles, func(n []byte) bool { return !in(n) }) || len(q.places) > 0 && !slices.ContainsFunc(q.places, in) {
 		return nil, nil
 	}
 	if said, err := q.said(tx, id); !said || err != nil {
@@ -175,8 +190,11 @@ func (q *query) fits(t task.Task) bool {
 			return false
 		}
 	}
-	dir := strings.TrimSuffix(q.WorkingDir, "/")
-	return (t.Spec.WorkingDir == q.WorkingDir || t.Spec.WorkingDir == dir || strings.HasPrefix(t.Spec.WorkingDir, dir+"/")) &&
+	works := func(dir string) bool {
+		below := func(at string) bool { return at == dir || strings.HasPrefix(at, dir+"/") }
+		return below(t.Spec.WorkingDir) || below(t.RealDir)
+	}
+	return (len(q.dirs) == 0 || slices.ContainsFunc(q.dirs, works)) &&
 		(q.Since.IsZero() || !t.CreatedAt.Before(q.Since)) &&
 		(q.Until.IsZero() || t.CreatedAt.Before(q.Until))
 }

@@ -121,10 +121,45 @@ func TestResolveLast(t *testing.T) {
 	if m, err := db.Resolve("last"); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("without tasks: %q, %v", m.ID, err)
 	}
-	named := withID(t, db, 0, "01AAAA0000000000000000KEEP", "last")
-	submit(t, db, 1)
+	// The clock was set back after the first: it has the higher id.
+	high := withID(t, db, 1, "01CCCC0000000000000000KEEP", "")
+	later := withID(t, db, 0, "01BBBB0000000000000000KEEP", "")
+	if m, err := db.Resolve("last"); m.ID != later || err != nil {
+		t.Errorf("after the clock was set back: %q, %v", m.ID, err)
+	}
+	advance(t, db, later, t0, task.Cancelled)
+	if err := db.Remove(later, task.ByRequest, t0); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := db.Resolve("last"); m.ID != high || err != nil {
+		t.Errorf("after the removal of the last one: %q, %v", m.ID, err)
+	}
+	named := withID(t, db, 2, "01AAAA0000000000000000KEEP", "last")
+	submit(t, db, 3)
 	if m, err := db.Resolve("last"); m.ID != named || err != nil {
 		t.Errorf("with a name: %q, %v", m.ID, err)
+	}
+}
+
+// A name is one however it is composed, also that of a record from before all
+// were kept composed.
+func TestResolveComposed(t *testing.T) {
+	t.Parallel()
+	db := storagetest.Open(t)
+	old := withID(t, db, 0, "01AAAA0000000000000000KEEP", "cafe\u0301")
+	for _, ref := range []string{"cafe\u0301", "caf\u00e9"} {
+		if m, err := db.Resolve(ref); m.ID != old || err != nil {
+			t.Errorf("%q: %q, %v", ref, m.ID, err)
+		}
+	}
+	newer := withID(t, db, 1, "01CCCC0000000000000000KEEP", "caf\u00e9")
+	for _, ref := range []string{"cafe\u0301", "caf\u00e9"} {
+		if m, err := db.Resolve(ref); m.ID != newer || m.Count != 2 || err != nil {
+			t.Errorf("%q: %+v, %v", ref, m, err)
+		}
+		if p, err := db.List(t.Context(), task.Filter{Name: ref}); len(p.Tasks) != 2 || err != nil {
+			t.Errorf("--name %q: %d tasks, %v", ref, len(p.Tasks), err)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
+	"golang.org/x/text/unicode/norm"
 
 	"cctask/engine/task"
 )
@@ -52,8 +53,8 @@ func resolveBare(tx *bolt.Tx, ref string) (task.Match, error) {
 		return task.Only(id), nil
 	}
 	found := bearers(tx, ref)
-	if k, _ := tasks.Cursor().Last(); ref == task.NewestRef && len(found) == 0 && k != nil {
-		return task.Only(task.ID(k)), nil
+	if id := newestRecorded(tx); ref == task.NewestRef && len(found) == 0 && id != "" {
+		return task.Only(id), nil
 	}
 	m, named := task.Match{Ref: ref}, len(found)
 	if named > 0 {
@@ -85,8 +86,29 @@ func resolveBare(tx *bolt.Tx, ref string) (task.Match, error) {
 	return m, err
 }
 
-// bearers are the tasks of a name, the newest first.
-func bearers(tx *bolt.Tx, name string) (found []task.ID) {
+// newestRecorded is the task that was recorded last, or, if that is gone, the
+// one with the highest id.
+func newestRecorded(tx *bolt.Tx) task.ID {
+	tasks := tx.Bucket(bucketTasks)
+	if k := tx.Bucket(bucketMeta).Get(keyNewest); k != nil && tasks.Get(k) != nil {
+		return task.ID(k)
+	}
+	k, _ := tasks.Cursor().Last()
+	return task.ID(k)
+}
+
+// bearers are the tasks of a name, the newest first. A name is one however its
+// characters are composed: new ones are kept composed, older ones as they came.
+func bearers(tx *bolt.Tx, name string) []task.ID {
+	found := withName(tx, norm.NFC.String(name))
+	if apart := norm.NFD.String(name); !norm.NFC.IsNormalString(apart) {
+		found = append(found, withName(tx, apart)...)
+		slices.SortFunc(found, func(a, b task.ID) int { return cmp.Compare(b, a) })
+	}
+	return found
+}
+
+func withName(tx *bolt.Tx, name string) (found []task.ID) {
 	c, prefix := tx.Bucket(bucketNames).Cursor(), keyName(name, "")
 	for k, _ := lastBefore(c, prefix, keyName(name, "\xff")); name != "" && bytes.HasPrefix(k, prefix); k, _ = c.Prev() {
 		found = append(found, task.ID(k[len(prefix):]))

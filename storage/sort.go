@@ -13,6 +13,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	"golang.org/x/text/unicode/norm"
 
 	"cctask/engine/task"
 )
@@ -167,12 +168,12 @@ func (q *query) names(tx *bolt.Tx) map[task.ID]string {
 }
 
 func nameMatcher(pattern string) func(name string) bool {
-	pattern = strings.ToLower(pattern)
+	pattern = strings.ToLower(norm.NFC.String(pattern))
 	if !strings.ContainsAny(pattern, `*?[\`) {
-		return func(name string) bool { return strings.Contains(name, pattern) }
+		return func(name string) bool { return strings.Contains(norm.NFC.String(name), pattern) }
 	}
 	// A name is no path: a star stands for slashes too.
-	flat := func(s string) string { return strings.ReplaceAll(s, "/", "\x00") }
+	flat := func(s string) string { return strings.ReplaceAll(norm.NFC.String(s), "/", "\x00") }
 	pattern = flat(pattern)
 	return func(name string) bool {
 		ok, _ := path.Match(pattern, flat(name))

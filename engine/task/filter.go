@@ -1,12 +1,15 @@
 package task
 
-import "time"
+import (
+	"path/filepath"
+	"time"
+)
 
 // Filter selects tasks for a list. A zero field selects all.
 type Filter struct {
 	Statuses   []Status `json:"statuses,omitempty"`    // one of these
 	Labels     []string `json:"labels,omitempty"`      // all of these
-	WorkingDir string   `json:"working_dir,omitempty"` // this directory or one below it
+	WorkingDir string   `json:"working_dir,omitempty"` // this directory or one below it, by any name
 	// Name is a part of the name, in any case; with one of *?[ a pattern for
 	// all of it.
 	Name   string    `json:"name,omitempty"`
@@ -46,4 +49,12 @@ var Sorts = []Sort{ByCreated, ByStarted, ByEnded, ByDuration, ByCost, ByName, By
 type Page struct {
 	Tasks      []Task `json:"tasks"`
 	NextCursor string `json:"next_cursor,omitempty"`
+}
+
+// RealDir is dir without links, or "" if it has none or is not there.
+func RealDir(dir string) string {
+	if real, err := filepath.EvalSymlinks(dir); err == nil && real != filepath.Clean(dir) {
+		return real
+	}
+	return ""
 }

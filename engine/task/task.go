@@ -8,9 +8,12 @@ import (
 // Task is the record of a task: what lists load. Output, answer, prompts and
 // environment lie apart.
 type Task struct {
-	ID          ID     `json:"id"`
-	Spec        Spec   `json:"spec"`
-	Policy      Policy `json:"policy,omitzero"` // of the front that submitted it; bounds each start, beside the owner's
+	ID     ID     `json:"id"`
+	Spec   Spec   `json:"spec"`
+	Policy Policy `json:"policy,omitzero"` // of the front that submitted it; bounds each start, beside the owner's
+	// RealDir is the working directory without links, as it was at submission;
+	// "" if that is how it was named.
+	RealDir     string `json:"real_dir,omitempty"`
 	PromptBytes int    `json:"prompt_bytes"`
 	PromptHead  string `json:"prompt_head"` // the first 200 characters
 	Status      Status `json:"status"`

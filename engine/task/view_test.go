@@ -31,7 +31,7 @@ func viewTask() Task {
 // inward names the fields of a record that are nobody's business outside. A
 // new field of Task or Spec must get a place in View or a line here.
 var inward = []string{
-	"Seq", "Policy", "Limits", "QueuedAt", "History", "Attempts", "Version", "Spec",
+	"Seq", "RealDir", "Policy", "Limits", "QueuedAt", "History", "Attempts", "Version", "Spec",
 	"Spec.Literal", "Spec.MaxOutput",
 	"Model", // stands in for Spec.Model where that is empty: TestViewNamesTheModel
 	// Shown as a part of the command.
