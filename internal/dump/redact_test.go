@@ -60,6 +60,9 @@ var secrets = [][2]string{
 	{"mysqlpass=hunter22", "hunter22"},
 	{`"smtp_pass": "hunter22"`, "hunter22"},
 	{"pass=hunter22", "hunter22"},
+	{"DB_PASS: hunter22", "hunter22"},
+	{"DBPASS=swordfish", "swordfish"},
+	{"account_key: hunter22hunter22", "hunter22hunter22"},
 	{"dbpwd=hunter22", "hunter22"},
 	{"AccountName=me;AccountKey=" + fake("", 86) + "==;EndpointSuffix=core.windows.net", fake("", 86) + "=="},
 	{"https://a.blob.core.windows.net/x?sv=2026&sig=" + fake("", 43) + "%3D", fake("", 43) + "%3D"},
@@ -85,6 +88,7 @@ var secrets = [][2]string{
 	{"machine example.org login me password hunter22", "hunter22"},
 	{"machine example.org\n\tlogin me\n\tpassword swordfish", "swordfish"},
 	{"default login me password swordfish", "swordfish"},
+	{"login me\n\tpassword hunter22", "hunter22"},
 	{`{"auths":{"https://index.docker.io/v1/":{"auth":"` + fake("", 24) + `"}}}`, fake("", 24)},
 	{"//registry.example.org/:_auth=" + fake("", 24), fake("", 24)},
 	{".dockerconfigjson: eyJhdXRo" + fake("", 60), "eyJhdXRo" + fake("", 60)},
@@ -103,6 +107,7 @@ var secrets = [][2]string{
 	{"https://discord.com/api/webhooks/" + "123456789012345678/" + fake("", 68), fake("", 68)},
 	{"https://canary.discordapp.com/api/v10/webhooks/" + "123456789012345678/" + fake("", 68), fake("", 68)},
 	{"https://me.webhook.office.com/webhookb2/" + fake("", 36) + "@" + fake("", 36) + "/IncomingWebhook/" + fake("", 32), fake("", 32)},
+	{"https://outlook.office.com/webhook/" + fake("", 36) + "/IncomingWebhook/" + fake("", 32), fake("", 32)},
 	{"https://prod-1.westeurope.logic.azure.com/workflows/x?sp=%2Ftriggers&sig=" + fake("", 43), fake("", 43)},
 	{"https://chat.googleapis.com/v1/spaces/x/messages?key=" + fake("", 39), fake("", 39)},
 	{"https://api.telegram.org/bot123456789:" + fake("", 35) + "/sendMessage", fake("", 35)},
@@ -206,6 +211,7 @@ func FuzzMask(f *testing.F) {
 	for _, s := range secrets {
 		f.Add(s[0])
 	}
+	f.Add("{\"cookie\":\x84sid=a=ab")
 	for _, s := range slices.Concat(harmless, hostile) {
 		f.Add(s)
 		f.Add(strings.Repeat(s, 20))

@@ -25,8 +25,11 @@ const before = 40
 // alone tells whether a word begins at the end of b.
 func alone(b []byte) bool {
 	n := len(b)
-	return n < 2 || !letter(b[n-2]) || n > 2 && b[n-3] == '\\' || upper(b[n-1]) && !upper(b[n-2])
+	return n < 2 || !letter(b[n-2]) || n > 2 && b[n-3] == '\\' || upper(b[n-1])
 }
+
+// joined tells whether a word begins at the end of b that goes on with a name.
+func joined(b []byte) bool { return len(b) > 1 && (b[len(b)-2] == '_' || b[len(b)-2] == '-') }
 
 // optional tells whether the end of b belongs to the name of an option: -x, --a-x.
 func optional(b []byte) bool {
@@ -85,6 +88,7 @@ const (
 	option  = `(?i:password|passwd|passphrase|pass|secret|token|api[_-]?key|access[_-]?key)(?i:[_-]?key)?`
 	suffix  = `(?:[_-][A-Za-z0-9_-]{1,30})?\\*["']?`
 	sign    = suffix + `\s*(?:[:=>]|\\u003e)` // of a value, behind a name
+	colon   = `\s*:\s*(?P<mixed>[^\s"'\\&;,<>(){}\[\]$|]{6,})`
 	curl    = `(?i:curl)\b` + inLine
 	user    = `(?:-[A-Za-z]{0,8}[uU]|--(?:proxy-)?user)[\s=]*`
 	jar     = `(?:-[A-Za-z]{0,8}b|--cookie)[\s=]*`
@@ -147,7 +151,7 @@ var rules = sync.OnceValue(func() []rule {
 
 		newRule("bearer", `(?i:bearer)\s+(?P<mixed>[A-Za-z0-9._~+/=-]{16,})`),                                               // HTTP
 		newRule("authorization", `(?i:authorization)\\*["']?\s*[:=]\s*\\*["']?(?i:basic|token)\s+([A-Za-z0-9._~+/=-]{8,})`), // HTTP
-		newRule("cookie", `(?i:cookie)\\*["']?\s*[:=]\s*\\*["']?([^\s=;:"'\\]+=[^"'\\\r\n]{4,})`),                           // HTTP
+		newRule("cookie", `(?i:cookie)\\*["']?\s*[:=]\s*(?:\\*["'])?([^\s=;:"'\\]+=[^"'\\\r\n]{4,})`),                       // HTTP
 		newRule("\ttrue \tfalse \\ttrue \\tfalse", // a browser's or curl's file of cookies
 			tab+`(?:TRUE|FALSE)`+tab+`/`+`[^\s"\\]*`+tab+`(?:TRUE|FALSE)`+tab+`\d+`+tab+token+tab+`([^\s"\\]{4,})`),
 		newRule("://", `://[^\s/:@"'\\]{0,100}:([^\s/@"'\\]{3,})@`),      // URLs
@@ -155,28 +159,30 @@ var rules = sync.OnceValue(func() []rule {
 		newRuleAfter(inURL, "key=", `key=(?P<mixed>[A-Za-z0-9_-]{16,})`), // keys in URLs
 
 		newRule("hooks.slack.com/ hooks.zapier.com/", `[a-z.]+/(?:services|workflows|triggers|hooks/catch)/([A-Za-z0-9/_-]{8,})`), // webhooks
-		newRule("webhook.office.com/", `[a-z.]+/webhookb2/([^\s"'\\]{16,})`),
+		newRule("webhook.office.com/ outlook.office.com/", `[a-z.]+/webhook(?:b2)?/([^\s"'\\]{16,})`),
 		newRule("/webhooks/ /hooks/ /hook/", `/webhooks/(?:[0-9]{5,}|incoming)/([A-Za-z0-9_-]{16,})`,
 			`/hooks?/(?:[A-Za-z0-9]{8,}/)?(?P<mixed>[A-Za-z0-9-]{20,})(?:["'\\\s?#)]|$)`),
 		newRule("bot", `bot[0-9]{6,12}:([A-Za-z0-9_-]{30,})`), // Telegram
 
 		newRule("password passwd passphrase pwd secret token api_key api-key apikey access_key access-key accesskey private_key private-key privatekey credential",
-			append(assigned(telling), telling+suffix+`\s*:\s*(?P<mixed>[^\s"'\\&;,<>(){}\[\]$|]{6,})`)...).beginning(telling + sign), // name: value
-		newRuleAfter(ofSecrets, "key", assigned(`(?i:key)`)...).beginning(`(?i:key)` + sign),
+			append(assigned(telling), telling+suffix+colon)...).beginning(telling + sign), // name: value
+		newRuleAfter(ofSecrets, "key", append(assigned(`(?i:key)`), `(?i:key)`+suffix+colon)...).beginning(`(?i:key)` + sign),
 		newRuleAfter(alone, "pass psk", assigned(short)...).beginning(short + sign),
+		newRuleAfter(joined, "pass", `(?i:pass)`+suffix+colon),
 		newRule("pass=", `(?i:pass)=(?P<mixed>[^\s"'\\&;,<>(){}\[\]$|]{4,})`, `(?i:pass)=\\*["']([^\s,:}\]"'\\][^"'\\\r\n]{3,})\\*["']`),
-		newRuleAfter(alone, "auth", `(?i:auth)\\*["']?\s*[:=]\s*\\*["']?(?P<mixed>[A-Za-z0-9+/_=-]{12,})`), // Docker, npm
+		newRuleAfter(alone, "auth", `(?i:auth)\\*["']?\s*[:=]\s*(?:\\*["'])?(?P<mixed>[A-Za-z0-9+/_=-]{12,})`), // Docker, npm
 
 		newRuleAfter(optional, "pass secret token api_key api-key apikey access_key access-key accesskey",
 			append(given(option+`\s+`), option+`\\*["']\s*,\s*\\*["']([^"'\\\r\n]{3,})\\*["']\s*[,\]]`)...),
 		newRule("curl", append(given(curl+user+`[^\s:"'\\]*:`),
 			curl+user+`\\*["'][^\s,:}\]"'\\][^:"'\\]*:([^"'\\\r\n]{3,})`,
-			curl+jar+`\\*["']?([^\s=;"'\\]+=[^"'\\\r\n]{4,})`)...).beginning(curl + `(?:` + user + `|` + jar + `)`),
+			curl+jar+`(?:\\*["'])?([^\s=;"'\\]+=[^"'\\\r\n]{4,})`)...).beginning(curl + `(?:` + user + `|` + jar + `)`),
 		newRule("sshpass", given(`sshpass\s+(?:-v\s+)?-p\s*`)...),
 		newRule("mysql mariadb", given(`(?:mysql|mariadb)[a-z-]*\b`+inLine+`-p`)...),
 		newRule("docker podman helm", given(`[a-z]+\s+(?:registry\s+)?login\b`+inLine+`-p[\s=]*`)...),
 		newRule("machine default", // netrc
 			`(?:machine`+blank+token+`|default(?:`+blank+`login`+blank+token+`))(?:`+blank+`(?:login|account)`+blank+token+`)*`+blank+`password`+blank+`([^\s"\\]{3,})`),
+		newRule("login", `login`+blank+token+blank+`password`+blank+`(?P<mixed>[^\s"\\]{4,})`),
 	}
 })
 
