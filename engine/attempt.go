@@ -133,6 +133,9 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Record, error) {
 		return runner.Record{}, fmt.Errorf("%w: %w", runner.ErrNotStarted, err)
 	}
 	argv, err := e.argv(&t, rec, p)
+	if err == nil {
+		err = checkSize(argv, env, 0) // the policy's own arguments may have come since
+	}
 	if err != nil {
 		return runner.Record{}, err
 	}

@@ -3,7 +3,6 @@ package engine
 import (
 	"fmt"
 
-	"cctask/engine/claude"
 	"cctask/engine/task"
 )
 
@@ -45,5 +44,5 @@ func (e *Engine) argv(t *task.Task, rec task.Attempt, p task.Policy) ([]string, 
 		return nil, err
 	}
 	s, err := left(*t, all)
-	return append([]string{s.Claude}, claude.Args(options(s, rec, p.ExtraArgs))...), err
+	return argv(s, rec, p), err
 }

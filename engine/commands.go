@@ -200,7 +200,7 @@ func (e *Engine) again(a Again, next func(*task.Task, []task.Attempt) (task.Atte
 		if err := e.mayRunAgain(t, a); err != nil {
 			return err
 		}
-		if err := e.rebound(t, a.Policy); err != nil {
+		if err := e.rebound(t, a); err != nil {
 			return err
 		}
 		if _, err := left(*t, all); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"cctask/engine/runner"
 	"cctask/engine/task"
 )
 
@@ -122,4 +123,40 @@ func plain(file string, err error) error {
 		err = errno
 	}
 	return fmt.Errorf("%s: %w", file, err)
+}
+
+// argMargin is, at submission, for what else goes to claude: the session's id, our
+// own variables, and what an interpreter, or a shell around the real claude, adds.
+const argMargin = 8 << 10
+
+// checkSize refuses arguments and an environment that the system would not hand
+// to claude in one call.
+func checkSize(argv, env []string, margin int) error {
+	const hint = "Put MCP configurations, schemas and long texts into files, and name the files."
+	all, one := runner.ArgLimits()
+	args, argsErr := bytesOf(argv, one)
+	vars, varsErr := bytesOf(env, one)
+	switch {
+	case argsErr != nil:
+		return &task.Error{Code: task.CodeInvalid, Message: "options: " + argsErr.Error(), Hint: hint}
+	case varsErr != nil:
+		return &task.Error{Code: task.CodeInvalid, Message: "environment: " + varsErr.Error(), Hint: "Unset this variable, or make it shorter."}
+	case args+vars+margin > all && vars > args:
+		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("environment: it has %d bytes beside %d of options, and this system hands at most %d to a program", vars, args, all), Hint: "Unset what is large in it."}
+	case args+vars+margin > all:
+		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("options: they have %d bytes beside %d of environment, and this system hands at most %d to a program", args, vars, all), Hint: hint}
+	}
+	return nil
+}
+
+// bytesOf counts strings as the system does, and refuses one of more than most bytes.
+func bytesOf(list []string, most int) (n int, err error) {
+	for _, s := range list {
+		if len(s)+1 > most {
+			name, _, _ := strings.Cut(s, "=")
+			return 0, fmt.Errorf("%.40s has %d bytes, and this system hands at most %d in one piece to a program", name, len(s), most)
+		}
+		n += len(s) + 1 + 8
+	}
+	return n, nil
 }

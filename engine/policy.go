@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"cctask/engine/claude"
 	"cctask/engine/task"
 )
 
@@ -14,7 +15,10 @@ func Allow(s Submission, owner task.Policy) (task.Spec, error) {
 	if err := check(s); err != nil {
 		return s.Spec, err
 	}
-	spec, _, err := bounded(s.Spec, owner, s.Policy)
+	spec, p, err := bounded(s.Spec, owner, s.Policy)
+	if err == nil {
+		err = checkSize(argv(spec, task.Attempt{}, p), s.Env, argMargin)
+	}
 	return spec, err
 }
 
@@ -63,17 +67,25 @@ func pointers(list []string) []*string {
 
 // rebound applies the policies of this moment to a task that was recorded under
 // others: the owner's, and those of the fronts that submitted it and ask now.
-func (e *Engine) rebound(t *task.Task, front task.Policy) error {
+func (e *Engine) rebound(t *task.Task, a Again) error {
 	p, err := e.Policy()
 	if err != nil {
 		return err
 	}
 	resolve(&t.Policy)
-	resolve(&front)
-	if t.Policy, err = t.Policy.And(front); err == nil {
-		t.Spec, _, err = bounded(t.Spec, p, t.Policy)
+	resolve(&a.Policy)
+	if t.Policy, err = t.Policy.And(a.Policy); err == nil {
+		t.Spec, p, err = bounded(t.Spec, p, t.Policy)
+	}
+	if err == nil {
+		err = checkSize(argv(t.Spec, task.Attempt{}, p), a.Env, argMargin)
 	}
 	return err
+}
+
+// argv is how claude is called.
+func argv(s task.Spec, n task.Attempt, p task.Policy) []string {
+	return append([]string{s.Claude}, claude.Args(options(s, n, p.ExtraArgs))...)
 }
 
 // Policy is the owner's of this moment.

@@ -213,6 +213,9 @@ func diagnose(l Launch, err error) (op, path, text string) {
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM) {
 		return "fork", l.Argv[0], err.Error()
 	}
+	if errors.Is(err, unix.E2BIG) {
+		return "arguments", l.Argv[0], err.Error()
+	}
 	info, dirErr := os.Stat(l.WorkDir)
 	if dirErr == nil && !info.IsDir() {
 		dirErr = unix.ENOTDIR

@@ -34,6 +34,18 @@ func Niceness() (int, error) {
 	return 20 - n, err
 }
 
+// ArgLimits are the most bytes of a command line with its environment, each
+// string with its end and its pointer, and of one string of it, as execve(2) has them.
+func ArgLimits() (all, one int) {
+	one = 32 * os.Getpagesize()
+	all = 6 << 20
+	var stack unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_STACK, &stack) == nil && stack.Cur/4 < uint64(all) {
+		all = int(stack.Cur / 4)
+	}
+	return max(all, one), one
+}
+
 func datasync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
 
 func becomeSubreaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }

@@ -84,7 +84,7 @@ type Record struct {
 	StoppedAt time.Time
 	Leftovers int // processes that had to be killed after claude's end
 
-	SpawnOp     string // "chdir", "exec" or "fork"
+	SpawnOp     string // as SpawnError.Op
 	SpawnPath   string
 	SpawnError  string
 	StdoutBytes int64 // of an ended run
@@ -126,7 +126,7 @@ var ErrNotStarted = errors.New("the runner did not start")
 
 // SpawnError says that claude could not be started; nothing ran.
 type SpawnError struct {
-	Op   string // "chdir", "exec" or "fork"
+	Op   string // "chdir", "exec", "fork", or "arguments" if they are too large
 	Path string
 	Err  string // e.g. "no such file or directory"
 }

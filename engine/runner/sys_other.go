@@ -20,6 +20,10 @@ func selfPath(name string) string { return name }
 
 func claudeAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
+// ArgLimits are the most bytes of a command line with its environment, each
+// string with its end and its pointer, and of one string of it.
+func ArgLimits() (all, one int) { return 1 << 20, 1 << 20 }
+
 func datasync(f *os.File) error { return f.Sync() }
 
 func becomeSubreaper() error { return nil }
