@@ -108,6 +108,11 @@ func New(cfg Config, store Store, l Launcher) (*Engine, error) {
 	if e.still != nil {
 		return e, nil
 	}
+	// Before the first submission is recorded: a clock that jumped is told by the
+	// age of the newest record.
+	if _, err := e.waits(time.Now()); err != nil {
+		e.log.Warn().Err(err).Msg("retention")
+	}
 	e.wg.Go(e.dispatch)
 	e.wg.Go(e.retain)
 	return e, nil

@@ -42,33 +42,82 @@ func (e *Engine) retainOnce(ctx context.Context) (more bool, err error) {
 	if e.cfg.Keep == (task.KeepPolicy{}) {
 		return false, nil
 	}
-	ids, err := e.store.Expired(e.cfg.Keep, time.Now(), retainBatch)
+	list, err := e.store.Expired(e.cfg.Keep, time.Now(), retainBatch)
 	if err != nil {
 		return false, fmt.Errorf("find expired tasks: %w", err)
 	}
-	if len(ids) == 0 {
-		return false, nil
+	waits, err := e.waits(time.Now())
+	if err != nil || waits {
+		return false, err
 	}
-	removed := 0
-	for _, id := range ids {
+	removed, err := e.removeExpired(ctx, list)
+	if err == nil && removed < retainBatch {
+		err = e.endHold()
+	}
+	return removed == retainBatch, err
+}
+
+// removeExpired tells how many of them it has deleted.
+func (e *Engine) removeExpired(ctx context.Context, list []task.Expiry) (removed int, err error) {
+	for _, x := range list {
 		if ctx.Err() != nil {
-			return false, ctx.Err()
+			return removed, ctx.Err()
 		}
-		used, err := e.inUse(id)
+		used, err := e.inUse(x.ID)
 		if err != nil {
-			return false, fmt.Errorf("look up the sessions of task %s: %w", id, err)
+			return removed, fmt.Errorf("look up the sessions of task %s: %w", x.ID, err)
 		}
 		if used {
 			continue
 		}
-		switch err := e.remove(id, task.ByRetention); {
+		switch err := e.remove(x.ID, task.ByRetention); {
 		case err == nil:
 			removed++
+			e.log.Info().Str("task", string(x.ID)).Str("rule", x.Rule).Msg("deleted by the retention")
 		case !errors.Is(err, task.ErrNotFound) && !errors.Is(err, task.ErrConflict):
-			return false, err
+			return removed, err
 		}
 	}
-	return removed == retainBatch, nil
+	return removed, nil
+}
+
+// waits tells whether what the retention would delete looks like an accident, of
+// the clock or of a setting, and a day has not passed since that was seen. The
+// hold is recorded: an owner does not live as long.
+func (e *Engine) waits(now time.Time) (bool, error) {
+	h, err := e.store.Hold()
+	if err != nil {
+		return false, fmt.Errorf("look what the retention waits for: %w", err)
+	}
+	held := !h.Since.IsZero() && !now.Before(h.Since) // else the clock went back
+	if held && !now.Before(h.Until()) {
+		return false, nil
+	}
+	d, err := e.store.Doom(e.cfg.Keep, now)
+	if err != nil {
+		return false, fmt.Errorf("count expired tasks: %w", err)
+	}
+	switch why := d.Suspicious(now); {
+	case d.Expired == 0:
+		return false, e.endHold()
+	case !held && why == "":
+		return false, nil
+	case held:
+		return true, nil
+	default:
+		h = task.Hold{Since: now, Doom: d, Why: why}
+	}
+	e.log.Warn().Msg(h.String())
+	return true, e.store.SetHold(h)
+}
+
+// endHold lets the next suspicious pass wait anew.
+func (e *Engine) endHold() error {
+	h, err := e.store.Hold()
+	if err == nil && !h.Since.IsZero() {
+		err = e.store.SetHold(task.Hold{})
+	}
+	return err
 }
 
 // inUse tells whether another task works, or waits to, in a session of this one.

@@ -4,8 +4,13 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"cctask/engine/task"
 	"cctask/internal/fakeclaude"
@@ -63,6 +68,7 @@ func TestRetention(t *testing.T) {
 	} {
 		w.Close()
 		w.cfg.Keep = c.keep
+		w.must(w.store.SetHold(task.Hold{Since: time.Now().Add(-task.HoldTime)})) // the day has passed
 		w.open()
 		w.until("as many are left as are kept", func() bool { return len(w.kept(ids)) == c.want })
 		for i, id := range w.kept(ids) {
@@ -92,9 +98,67 @@ func TestRetentionSparesSessionsInUse(t *testing.T) {
 		w.must(w.store.DB.Apply(task.Write{At: time.Now(), Task: &u}))
 	}
 	w.cfg.Keep = task.KeepPolicy{Age: time.Nanosecond}
+	w.must(w.store.SetHold(task.Hold{Since: time.Now().Add(-task.HoldTime)}))
 	w.open()
 	w.until("the others are gone", func() bool { return len(w.kept(ids)) <= 2 })
 	if kept := w.kept(ids); len(kept) != 2 || kept[0] != ids[1] || kept[1] != ids[2] {
 		t.Errorf("kept %v of %v", kept, ids)
 	}
+}
+
+// A pass that would delete more than half waits a day, over all owners, and says
+// so; then it goes, and each deletion is logged with its rule.
+func TestSuspiciousRetentionWaits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	ids := w.ended()
+	w.Close()
+	var log logLines
+	w.cfg.Keep, w.cfg.Log = task.KeepPolicy{Count: 1}, zerolog.New(&log)
+	for range 2 {
+		w.open() // looks before it answers
+		page, err := w.List(w.ctx, task.Filter{})
+		w.must(err)
+		if len(w.kept(ids)) != 4 || !strings.Contains(page.Note, "3 of 4 ended tasks (3 under keep-count=1): more than half at once") {
+			t.Errorf("%d tasks are left, the list says %q", len(w.kept(ids)), page.Note)
+		}
+		w.Close()
+	}
+	if !log.has(`"level":"warn"`, "3 of 4 ended tasks") {
+		t.Error("nothing about it in the log")
+	}
+	h, err := w.store.Hold()
+	w.must(err)
+	h.Since = h.Since.Add(-task.HoldTime)
+	w.must(w.store.SetHold(h))
+	w.open()
+	w.until("one is left", func() bool { return len(w.kept(ids)) == 1 })
+	w.until("the hold has ended", func() bool { h, err := w.store.Hold(); return err == nil && h.Since.IsZero() })
+	for _, id := range ids[:3] {
+		if !log.has(string(id), `"rule":"keep-count=1"`) {
+			t.Errorf("the log does not say why %s was deleted", id)
+		}
+	}
+}
+
+// logLines is a log that is written and read at once.
+type logLines struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(p))
+	return len(p), nil
+}
+
+// has tells whether a line has all the words.
+func (l *logLines) has(words ...string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.lines, func(line string) bool {
+		return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) })
+	})
 }

@@ -44,7 +44,11 @@ type Store interface {
 	// Restored tells that the database was restored from a dump and not activated.
 	Restored() (bool, error)
 	// Expired names up to limit ended tasks that the policy lets go, oldest first.
-	Expired(p task.KeepPolicy, now time.Time, limit int) ([]task.ID, error)
+	Expired(p task.KeepPolicy, now time.Time, limit int) ([]task.Expiry, error)
+	// Doom counts all of them.
+	Doom(p task.KeepPolicy, now time.Time) (task.Doom, error)
+	Hold() (task.Hold, error) // the zero Hold: none
+	SetHold(h task.Hold) error
 	// Forget drops idempotency keys that are older than a day.
 	Forget(now time.Time) error
 }

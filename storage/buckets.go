@@ -35,6 +35,7 @@ var (
 	keyEndedBytes = []byte("ended_bytes")
 	keyRestored   = []byte("restored")
 	keyRedacted   = []byte("redacted")
+	keyHold       = []byte("hold")
 )
 
 // buckets are all of the schema's.

@@ -16,6 +16,7 @@
 //	           count/<status>         uint64, tasks in this status
 //	           ended_bytes            uint64, sum of the values of `ended`
 //	           restored               time of the restore, RFC 3339, until the file is activated
+//	           hold                   JSON of task.Hold, while a pass of the retention waits
 //	           redacted               uint64, values that were masked in the dump it was restored from
 //	tasks      <id>                   JSON of task.Task.Stored
 //	attempts   <id> n                 JSON of task.Attempt

@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -133,31 +134,94 @@ func deletePrefix(b *bolt.Bucket, prefix []byte, limit int) (int, error) {
 
 // Expired names up to limit ended tasks that the policy lets go, those that
 // ended first first. It looks at no more than that many.
-func (db *DB) Expired(p task.KeepPolicy, now time.Time, limit int) (ids []task.ID, err error) {
+func (db *DB) Expired(p task.KeepPolicy, now time.Time, limit int) (list []task.Expiry, err error) {
 	err = db.view(func(tx *bolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
-		size, count := int64(getU64(meta.Get(keyEndedBytes))), 0
-		for _, s := range task.Statuses {
-			if s.Ended() {
-				count += int(getU64(meta.Get(keyCount(s))))
-			}
-		}
-		c := tx.Bucket(bucketEnded).Cursor()
-		for k, v := c.First(); k != nil && len(ids) < limit; k, v = c.Next() {
-			ended := time.UnixMilli(int64(binary.BigEndian.Uint64(k)))
-			old := p.Age > 0 && now.Sub(ended) >= p.Age
-			many := p.Count > 0 && count > p.Count
-			large := p.Size > 0 && size > p.Size
-			if !old && !many && !large {
-				break
-			}
-			ids = append(ids, task.ID(k[8:]))
-			count--
-			size -= int64(getU64(v))
-		}
+		expired(tx, p, now, func(x task.Expiry) bool {
+			list = append(list, x)
+			return len(list) < limit
+		})
 		return nil
 	})
-	return ids, err
+	return list, err
+}
+
+// Doom counts what the policy lets go.
+func (db *DB) Doom(p task.KeepPolicy, now time.Time) (task.Doom, error) {
+	return read(db, func(tx *bolt.Tx) (task.Doom, error) {
+		d := task.Doom{Rules: map[string]int{}}
+		d.Ended = expired(tx, p, now, func(x task.Expiry) bool {
+			d.Expired++
+			d.Rules[x.Rule]++
+			return true
+		})
+		if k, _ := tx.Bucket(bucketTasks).Cursor().Last(); k != nil {
+			d.Newest = task.ID(k).Time()
+		}
+		if k, _ := tx.Bucket(bucketEnded).Cursor().Last(); k != nil && endOf(k).After(d.Newest) {
+			d.Newest = endOf(k)
+		}
+		return d, nil
+	})
+}
+
+// expired gives what the policy lets go, the oldest end first, until take has
+// enough, and tells how many tasks have ended.
+func expired(tx *bolt.Tx, p task.KeepPolicy, now time.Time, take func(task.Expiry) bool) (all int) {
+	meta := tx.Bucket(bucketMeta)
+	for _, s := range task.Statuses {
+		if s.Ended() {
+			all += int(getU64(meta.Get(keyCount(s))))
+		}
+	}
+	size, count := int64(getU64(meta.Get(keyEndedBytes))), all
+	c := tx.Bucket(bucketEnded).Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		rule := ""
+		switch {
+		case p.Age > 0 && now.Sub(endOf(k)) >= p.Age:
+			rule = fmt.Sprintf("keep-age=%v", p.Age)
+		case p.Count > 0 && count > p.Count:
+			rule = fmt.Sprintf("keep-count=%d", p.Count)
+		case p.Size > 0 && size > p.Size:
+			rule = fmt.Sprintf("keep-size=%d", p.Size)
+		}
+		if rule == "" || !take(task.Expiry{ID: task.ID(k[8:]), Rule: rule}) {
+			break
+		}
+		count--
+		size -= int64(getU64(v))
+	}
+	return all
+}
+
+// endOf is the time in a key of bucketEnded.
+func endOf(k []byte) time.Time { return time.UnixMilli(int64(binary.BigEndian.Uint64(k))) }
+
+// Hold is the pass of the retention that waits; the zero Hold: none does.
+func (db *DB) Hold() (task.Hold, error) { return read(db, getHold) }
+
+func getHold(tx *bolt.Tx) (h task.Hold, err error) {
+	if v := tx.Bucket(bucketMeta).Get(keyHold); v != nil {
+		if err = json.Unmarshal(v, &h); err != nil {
+			err = corrupt(tx.DB().Path(), fmt.Errorf("decode what the retention waits for: %w", err))
+		}
+	}
+	return h, err
+}
+
+// SetHold records it, so that it waits as long over all owners; the zero Hold
+// ends it.
+func (db *DB) SetHold(h task.Hold) error {
+	v, err := json.Marshal(h)
+	if err != nil {
+		return fmt.Errorf("encode what the retention waits for: %w", err)
+	}
+	return db.do(&request{check: noCheck, apply: func(tx *bolt.Tx) error {
+		if h.Since.IsZero() {
+			return tx.Bucket(bucketMeta).Delete(keyHold)
+		}
+		return tx.Bucket(bucketMeta).Put(keyHold, v)
+	}})
 }
 
 // Forget drops idempotency keys that are older than a day.

@@ -3,6 +3,8 @@ package storage
 import (
 	"context"
 
+	bolt "go.etcd.io/bbolt"
+
 	"cctask/engine/task"
 )
 
@@ -19,9 +21,16 @@ func (db *DB) List(ctx context.Context, f task.Filter) (page task.Page, err erro
 	if err != nil {
 		return task.Page{}, err
 	}
-	if page.Tasks, err = read(db, q.run); err != nil {
+	hold, err := read(db, func(tx *bolt.Tx) (h task.Hold, err error) {
+		if page.Tasks, err = q.run(tx); err == nil {
+			h, err = getHold(tx)
+		}
+		return h, err
+	})
+	if err != nil {
 		return task.Page{}, err
 	}
+	page.Note = hold.String()
 	// One more than was asked for tells that there is another page.
 	if len(page.Tasks) > q.limit {
 		page.Tasks = page.Tasks[:q.limit]

@@ -359,15 +359,54 @@ func TestExpired(t *testing.T) {
 		"the strictest": {task.KeepPolicy{Age: 9 * time.Hour, Count: 1, Size: 1 << 20}, 9, 3},
 		"limited":       {task.KeepPolicy{Age: 1}, 2, 2},
 	} {
-		got, err := db.Expired(c.p, now, c.max)
+		list, err := db.Expired(c.p, now, c.max)
+		got := idsOf(list)
 		if err != nil || !slices.Equal(got, order[:c.want]) {
 			t.Errorf("%s: Expired = %v, %v, want %v", name, got, err, order[:c.want])
 		}
 	}
 	// Resumed, it is no longer ended.
 	advance(t, db, order[1], now, task.Queued)
-	if got, err := db.Expired(task.KeepPolicy{Age: 1}, now, 9); err != nil || slices.Contains(got, order[1]) || len(got) != 3 {
+	if got, err := db.Expired(task.KeepPolicy{Age: 1}, now, 9); err != nil || slices.Contains(idsOf(got), order[1]) || len(got) != 3 {
 		t.Errorf("after a resume: %v, %v", got, err)
+	}
+	// Each is told with its rule.
+	d, err := db.Doom(task.KeepPolicy{Age: 9 * time.Hour, Count: 1}, now)
+	want := task.Doom{Expired: 2, Ended: 3, Rules: map[string]int{"keep-age=9h0m0s": 1, "keep-count=1": 1}, Newest: t0.Add(3 * time.Hour)}
+	if d.Newest = d.Newest.UTC(); err != nil || !reflect.DeepEqual(d, want) {
+		t.Errorf("Doom = %+v, %v, want %+v", d, err, want)
+	}
+}
+
+func idsOf(list []task.Expiry) (ids []task.ID) {
+	for _, x := range list {
+		ids = append(ids, x.ID)
+	}
+	return ids
+}
+
+// What the retention waits for outlives its owner, and every list tells it.
+func TestHold(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "state")
+	db := storagetest.OpenIn(t, dir)
+	h := task.Hold{Since: t0, Doom: task.Doom{Expired: 1, Ended: 1, Rules: map[string]int{"keep-age=1h0m0s": 1}, Newest: t0}, Why: "why"}
+	if err := db.SetHold(h); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = storagetest.OpenIn(t, dir)
+	page, err := db.List(t.Context(), task.Filter{})
+	if got, holdErr := db.Hold(); holdErr != nil || err != nil || !reflect.DeepEqual(got, h) || page.Note != h.String() || !strings.Contains(page.Note, "1 of 1 ended tasks (1 under keep-age=1h0m0s): why") {
+		t.Errorf("Hold = %+v, %v; the list says %q, %v", got, holdErr, page.Note, err)
+	}
+	if err := db.SetHold(task.Hold{}); err != nil {
+		t.Fatal(err)
+	}
+	if page, err := db.List(t.Context(), task.Filter{}); err != nil || page.Note != "" {
+		t.Errorf("after it: %q, %v", page.Note, err)
 	}
 }
 

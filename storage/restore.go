@@ -263,8 +263,8 @@ func (db *DB) settle() error {
 
 // Activate makes a restored database one like any other. Its queued tasks get
 // env, since a dump holds no environment; their number is returned. ErrConflict:
-// it is not a restored one.
-func Activate(path string, o Options, env []string) (queued int, err error) {
+// it is not a restored one. agree looks at it before anything is changed.
+func Activate(path string, o Options, env []string, agree func(*DB) error) (queued int, err error) {
 	o.Timeout = DefaultTimeout
 	db, err := openFile(path, o)
 	if err != nil {
@@ -279,6 +279,9 @@ func Activate(path string, o Options, env []string) (queued int, err error) {
 			Code: task.CodeConflict, Message: fmt.Sprintf("the database %s was not restored from a dump, or is activated already", path),
 			Hint: "There is nothing to do: its tasks run.",
 		}
+	}
+	if err := agree(db); err != nil {
+		return 0, err
 	}
 	if err := db.settle(); err != nil {
 		return 0, err

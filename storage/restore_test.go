@@ -197,6 +197,8 @@ func TestRestoreRefuses(t *testing.T) {
 
 // A restored database is marked, until it is activated: then what waits has an
 // environment.
+func agreed(*storage.DB) error { return nil }
+
 func TestActivate(t *testing.T) {
 	t.Parallel()
 	text := dumpOf(t, everyStatus(t))
@@ -213,16 +215,16 @@ func TestActivate(t *testing.T) {
 	if err != nil || len(live) != 2 || live[0].Status != task.Starting {
 		t.Fatalf("%v, %v", live, err)
 	}
-	if _, err := storage.Activate(path, storage.Options{}, nil); !errors.Is(err, task.ErrLocked) {
+	if _, err := storage.Activate(path, storage.Options{}, nil, agreed); !errors.Is(err, task.ErrLocked) {
 		t.Errorf("under an owner: %v", err)
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := storage.Activate(path, storage.Options{}, []string{"A=2"}); err != nil || n != 1 {
+	if n, err := storage.Activate(path, storage.Options{}, []string{"A=2"}, agreed); err != nil || n != 1 {
 		t.Fatalf("%d, %v", n, err)
 	}
-	if _, err := storage.Activate(path, storage.Options{}, nil); !errors.Is(err, task.ErrConflict) {
+	if _, err := storage.Activate(path, storage.Options{}, nil, agreed); !errors.Is(err, task.ErrConflict) {
 		t.Errorf("twice: %v", err)
 	}
 	db = storagetest.OpenIn(t, dir)

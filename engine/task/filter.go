@@ -49,6 +49,7 @@ var Sorts = []Sort{ByCreated, ByStarted, ByEnded, ByDuration, ByCost, ByName, By
 type Page struct {
 	Tasks      []Task `json:"tasks"`
 	NextCursor string `json:"next_cursor,omitempty"`
+	Note       string `json:"note,omitempty"` // a Hold of the retention
 }
 
 // RealDir is dir without links, or "" if it has none or is not there.

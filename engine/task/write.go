@@ -52,10 +52,3 @@ const (
 	ByRequest   Remover = "rm or cleanup_task"
 	ByRetention Remover = "retention"
 )
-
-// KeepPolicy says which ended tasks may go. Zero fields keep for ever.
-type KeepPolicy struct {
-	Age   time.Duration // since the end
-	Count int           // ended tasks kept
-	Size  int64         // bytes of prompts, answers and outputs kept, as stored
-}

@@ -137,6 +137,7 @@ func (d *doctor) examine(ctx context.Context) {
 		if db, is := d.tasks.(*storage.DB); is {
 			defer func() { _ = db.Close() }()
 		}
+		d.step("retention", func() finding { return d.checkRetention(ctx) })
 		d.step("runs", func() finding { return d.checkRuns(ctx) })
 		d.step("processes", func() finding { return d.checkProcesses() })
 		d.step("disk", func() finding { return checkDisk(d.s.dir) })

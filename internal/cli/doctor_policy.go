@@ -60,6 +60,21 @@ func (d *doctor) checkPolicy(ctx context.Context) finding {
 		"two hold together\nof this command (%s): %s\nof the owner (%s): %s", d.s.config.path, rulesText(ours), d.lock.Settings.Config, rulesText(theirs))
 }
 
+// checkRetention says whether a pass waits that would delete suspiciously much.
+func (d *doctor) checkRetention(ctx context.Context) finding {
+	if d.tasks == nil {
+		return ok("nothing to ask")
+	}
+	page, err := d.tasks.List(ctx, task.Filter{Limit: 1})
+	switch {
+	case err != nil:
+		return failed(err)
+	case page.Note != "":
+		return problem("Look at the clock and at `cctask doctor --settings`; what is to go can be removed with `cctask rm` at once.", "%s", page.Note)
+	}
+	return ok("deletes nothing unusual")
+}
+
 // ownersRules are the rules of a running owner that this front does not have.
 func (a *app) ownersRules(ctx context.Context, s settings, lock ipc.Lock) (rows []Row) {
 	client := a.client(s, false)

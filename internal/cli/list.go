@@ -139,6 +139,9 @@ func (a *app) printList(ctx context.Context, svc engine.Service, l lister) error
 	if err != nil {
 		return err
 	}
+	if page.Note != "" {
+		fmt.Fprintf(a.Stderr, "cctask: %s\n", page.Note)
+	}
 	if l.asJSON {
 		return a.printJSON(listJSON{views(page.Tasks), page.NextCursor})
 	}

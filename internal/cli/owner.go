@@ -76,7 +76,7 @@ func (o *owner) start(s settings, phase string, log zerolog.Logger) error {
 	}
 	cfg := engine.Config{
 		Dir: s.dir, Jobs: s.owner.Jobs, Log: log, Spare: spareOwner(s.dir),
-		Keep:   task.KeepPolicy{Age: s.owner.KeepAge, Count: s.owner.KeepCount, Size: s.owner.KeepSize},
+		Keep:   keepPolicy(s.owner),
 		Policy: o.policy.now,
 	}
 	if phase != ipc.PhaseEmbedded {
@@ -93,6 +93,10 @@ func (o *owner) start(s settings, phase string, log zerolog.Logger) error {
 	}
 	o.Engine, err = engine.New(cfg, o.db, &runner.Launcher{})
 	return err
+}
+
+func keepPolicy(s ipc.Settings) task.KeepPolicy {
+	return task.KeepPolicy{Age: s.KeepAge, Count: s.KeepCount, Size: s.KeepSize}
 }
 
 // close lets go in the reverse order: whoever gets the lock next finds the

@@ -8,17 +8,20 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"cctask/engine/task"
 	"cctask/internal/dump"
+	"cctask/internal/ipc"
 	"cctask/storage"
 )
 
 type restoreFlags struct {
 	db                string
 	partial, activate bool
+	yes               bool
 }
 
 func newRestore(a *app) *cobra.Command {
@@ -31,7 +34,8 @@ byte. Without --db it becomes that of the state directory, which must have none.
 A restored database can be read by every verb, and nothing in it changes or starts: its
 tasks may live on where they were dumped. --activate ends that: then its queued tasks
 start in your current environment, since a dump holds none, and those that ran when they
-were dumped are interrupted.`,
+were dumped are interrupted. Where the retention would then delete tasks, it says how many
+and under which setting, and asks.`,
 		Example: "  cctask restore tasks.jsonl --db ~/old/tasks.db && cctask --dir ~/old list --all\n" +
 			"  zcat tasks.jsonl.gz | cctask restore -\n  cctask restore --activate --db ~/old/tasks.db",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
@@ -45,15 +49,17 @@ were dumped are interrupted.`,
 			}
 			s := settings{}
 			path := f.db
-			if path == "" {
+			if path == "" || f.activate {
 				var err error
 				if s, err = a.settings(); err != nil {
 					return err
 				}
+			}
+			if path == "" {
 				path = filepath.Join(s.dir, storage.FileName)
 			}
 			if f.activate {
-				return a.activate(ctx, path)
+				return a.activate(ctx, path, s.owner, f.yes)
 			}
 			debug.SetGCPercent(dumpGarbage)
 			return a.restore(ctx, args[0], path, f.partial)
@@ -63,6 +69,7 @@ were dumped are interrupted.`,
 	fl.StringVar(&f.db, "db", "", "the database `FILE` to make (default: tasks.db in the state directory)")
 	fl.BoolVar(&f.partial, "partial", false, "of a dump that is not whole take the tasks that are")
 	fl.BoolVar(&f.activate, "activate", false, "let a restored database change, and its queued tasks start")
+	fl.BoolVarP(&f.yes, "yes", "y", false, "with --activate: do not ask about tasks that the retention will delete")
 	return cmd
 }
 
@@ -99,7 +106,7 @@ func (a *app) restore(ctx context.Context, file, path string, partial bool) erro
 }
 
 // activate sends an owner away that only serves readers: it would go on so.
-func (a *app) activate(ctx context.Context, path string) error {
+func (a *app) activate(ctx context.Context, path string, owner ipc.Settings, yes bool) error {
 	if _, err := os.Stat(path); err != nil {
 		return badInput(fmt.Sprintf("there is no database to activate: %v", err), "Restore a dump first, or name the database with --db.")
 	}
@@ -107,7 +114,8 @@ func (a *app) activate(ctx context.Context, path string) error {
 		return why
 	}
 	o := storage.Options{App: version()}
-	n, err := storage.Activate(path, o, a.Environ())
+	agree := func(db *storage.DB) error { return a.agreedToLose(db, owner, yes) }
+	n, err := storage.Activate(path, o, a.Environ(), agree)
 	if errors.Is(err, task.ErrLocked) && filepath.Base(path) == storage.FileName {
 		client := a.client(settings{dir: filepath.Dir(path)}, false)
 		defer client.Close()
@@ -115,7 +123,7 @@ func (a *app) activate(ctx context.Context, path string) error {
 			if stopErr := client.Stop(ctx, false); stopErr != nil {
 				return stopErr
 			}
-			n, err = storage.Activate(path, o, a.Environ())
+			n, err = storage.Activate(path, o, a.Environ(), agree)
 		}
 	}
 	if err != nil {
@@ -127,6 +135,16 @@ func (a *app) activate(ctx context.Context, path string) error {
 	}
 	_, err = fmt.Fprintln(a.Stdout, text)
 	return err
+}
+
+// agreedToLose asks before the retention gets at what was just restored.
+func (a *app) agreedToLose(db *storage.DB, owner ipc.Settings, yes bool) error {
+	d, err := db.Doom(keepPolicy(owner), time.Now())
+	if err != nil || d.Expired == 0 {
+		return err
+	}
+	fmt.Fprintf(a.Stderr, "cctask: once it is activated the retention deletes %s\n", d)
+	return a.agreed(yes, "activate", `Add --yes, or first keep them: keep_age = "0" in the settings file, or a higher keep_count or keep_size.`)
 }
 
 // meterReader ends with its context.

@@ -114,7 +114,7 @@ func (a *app) setup(ctx context.Context, s settings, f setupFlags) error {
 			return err
 		}
 	}
-	if err := a.agreed(f.yes); err != nil {
+	if err := a.agreed(f.yes, "setup", "Add --yes."); err != nil {
 		return err
 	}
 	for _, c := range changes {
@@ -127,12 +127,12 @@ func (a *app) setup(ctx context.Context, s settings, f setupFlags) error {
 }
 
 // agreed asks before the first change.
-func (a *app) agreed(yes bool) error {
+func (a *app) agreed(yes bool, who, hint string) error {
 	if yes {
 		return nil
 	}
 	if !isTerminal(a.Stdin) {
-		return badInput("setup asks before it changes anything, and here is nobody to ask", "Add --yes.")
+		return badInput(who+" asks before it changes anything, and here is nobody to ask", hint)
 	}
 	fmt.Fprint(a.Stderr, "Go on? [y/N] ")
 	line, err := bufio.NewReader(a.Stdin).ReadString('\n')
