@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -142,7 +143,7 @@ func TestDumpToAFile(t *testing.T) {
 	p.cctask("run", "[[flood 300000]]")
 	want := p.cctask("dump")
 	path := filepath.Join(p.cmd.Dir, "out.jsonl")
-	check(t, os.WriteFile(path, []byte("old"), 0o644))
+	check(t, errors.Join(os.WriteFile(path, []byte("old"), 0o600), os.Chmod(path, 0o644)))
 	p.cctask("dump", "-o", path)
 	got, err := os.ReadFile(path)
 	check(t, err)
