@@ -38,6 +38,7 @@ type conn struct {
 	out  outlet // for what belongs to no request
 
 	clientName atomic.Pointer[string] // from initialize; nil before it, and in the modern era
+	version    atomic.Pointer[string] // likewise: the revision that the client asked for
 
 	mu   sync.Mutex
 	byID map[string]*request // by the raw id; a cancelled request is not in it

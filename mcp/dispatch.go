@@ -41,6 +41,19 @@ func handle(raw json.RawMessage) json.RawMessage {
 // accept takes one line of the client. It runs on the reading goroutine and
 // must not wait for a task or for the owner.
 func (c *conn) accept(line []byte) {
+	if c.takesBatch(line) {
+		if line = bytes.TrimSpace(line); c.load.take(len(line)) {
+			b, over := c.startBatch(c.out, line)
+			counted := c.load.begin() // so that the end of the input waits for the answers
+			context.AfterFunc(over, func() {
+				b.finish()
+				if counted {
+					c.load.end()
+				}
+			})
+		}
+		return
+	}
 	m, refusal := parse(line)
 	switch {
 	case refusal != nil:
@@ -93,7 +106,7 @@ func parse(line []byte) (m incoming, refusal *response) {
 	case !json.Valid(m.text):
 		return refuse(codeParse, "not a JSON message")
 	case m.text[0] == '[':
-		return refuse(codeInvalidRequest, "batches are not part of this protocol: send one message at a time")
+		return refuse(codeInvalidRequest, "batches are part of no protocol version but "+batchRevision+": send one message at a time")
 	case m.text[0] != '{':
 		return refuse(codeInvalidRequest, "a message is a JSON object")
 	}
@@ -191,6 +204,10 @@ func (c *conn) greet(params map[string]json.RawMessage) {
 	var info struct{ Name string }
 	if json.Unmarshal(params["clientInfo"], &info) == nil {
 		c.clientName.Store(&info.Name)
+	}
+	var version string
+	if json.Unmarshal(params["protocolVersion"], &version) == nil {
+		c.version.Store(&version)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"mime"
 	"net"
@@ -33,13 +34,13 @@ const (
 	headerPatience = 10 * time.Second
 	bodyPatience   = time.Minute
 	idlePatience   = 2 * time.Minute
+	maxDrained     = 256 << 20 // bytes of a body that is too long, read and thrown away
 )
 
 // HTTP says who may reach a Server over HTTP.
 type HTTP struct {
-	Token     string   // what every request must bear; required
-	TokenFile string   // where the token is, for whoever comes without it
-	Hosts     []string // by which the server is known, beside the names of loopback
+	Token string   // what every request must bear; required
+	Hosts []string // by which the server is known, beside the names of loopback
 }
 
 // web is a Server on a listener.
@@ -103,6 +104,9 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		_ = control.SetReadDeadline(time.Now().Add(bodyPatience)) // also of a body that nobody wants
 	}
 	origin := r.Header.Get("Origin")
+	if origin != "" && w.known(r.Host) && w.knownOrigin(origin) {
+		allow(rw.Header(), origin)
+	}
 	switch {
 	case !w.known(r.Host):
 		// A browser that was led here under another name would send that name.
@@ -111,9 +115,11 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		refuse(rw, http.StatusForbidden, fmt.Sprintf("pages of %q may not use this server", origin))
 	case r.URL.Path != Endpoint:
 		refuse(rw, http.StatusNotFound, "the endpoint is "+Endpoint)
+	case r.Method == http.MethodOptions && origin != "":
+		rw.WriteHeader(http.StatusNoContent) // the preflight of a browser, which bears no token
 	case !w.authorized(r):
 		rw.Header().Set("WWW-Authenticate", `Bearer realm="cctask"`)
-		refuse(rw, http.StatusUnauthorized, "this server wants the header `Authorization: Bearer TOKEN`; the token is in "+w.TokenFile)
+		refuse(rw, http.StatusUnauthorized, "this server wants the header `Authorization: Bearer TOKEN`; it said where the token is when it started")
 	case r.Method == http.MethodPost:
 		w.post(rw, r)
 	case mcpgo.IsModernProtocol(r.Header.Get(mcpgo.HeaderProtocolVersion)), r.Method != http.MethodGet && r.Method != http.MethodDelete:
@@ -130,6 +136,19 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// allow lets a page of an origin that is ours call this server, and see its session.
+func allow(h http.Header, origin string) {
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Allow-Methods", "POST, GET, DELETE")
+	h.Set("Access-Control-Allow-Headers", strings.Join([]string{
+		"Authorization", "Content-Type", "Accept", "Last-Event-ID",
+		mcpgo.HeaderSessionID, mcpgo.HeaderProtocolVersion, mcpgo.HeaderMethod, mcpgo.HeaderName,
+	}, ", "))
+	h.Set("Access-Control-Expose-Headers", mcpgo.HeaderSessionID)
+	h.Set("Access-Control-Max-Age", "600")
+	h.Set("Vary", "Origin")
+}
+
 // known tells whether a Host is ours. The port does not matter: a browser
 // cannot be led astray by it.
 func (w *web) known(host string) bool {
@@ -137,10 +156,10 @@ func (w *web) known(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		name = h
 	}
-	name = strings.ToLower(strings.Trim(name, "[]"))
+	name = strings.TrimSuffix(strings.ToLower(strings.Trim(name, "[]")), ".")
 	ip, err := netip.ParseAddr(name)
 	return name == "localhost" || err == nil && ip.IsLoopback() ||
-		slices.ContainsFunc(w.Hosts, func(h string) bool { return strings.EqualFold(h, name) })
+		slices.ContainsFunc(w.Hosts, func(h string) bool { return strings.EqualFold(strings.TrimSuffix(strings.Trim(h, "[]"), "."), name) })
 }
 
 func (w *web) knownOrigin(origin string) bool {
@@ -189,6 +208,13 @@ func (w *web) post(rw http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	if s := w.sessions.use(r.Header.Get(mcpgo.HeaderSessionID)); s != nil {
+		defer w.sessions.release(s)
+		if s.conn.takesBatch(body) {
+			w.batch(rw, r, s.conn, body, events)
+			return
+		}
+	}
 	m, refusal := parse(body)
 	if refusal == nil && len(m.text) == 0 {
 		f := failure(codeParse, "the body is empty")
@@ -209,6 +235,19 @@ func (w *web) post(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// batch takes the messages of a batch, and answers its requests together.
+func (w *web) batch(rw http.ResponseWriter, r *http.Request, c *conn, body []byte, events bool) {
+	out := newStream(rw, events)
+	b, over := c.startBatch(out, body)
+	out.hold(r.Context(), over)
+	b.finish()
+	if !out.begun() { // nothing asked for an answer
+		rw.WriteHeader(http.StatusAccepted)
+		return
+	}
+	out.close()
+}
+
 // body reads the message. Its bytes count as in work from before they are read.
 func (w *web) body(rw http.ResponseWriter, r *http.Request) (body []byte, ok bool) {
 	limit := w.srv.bounds.line
@@ -217,6 +256,10 @@ func (w *web) body(rw http.ResponseWriter, r *http.Request) (body []byte, ok boo
 		size = limit
 	}
 	tooLong := func() {
+		// A client that still sends does not read, and finds its connection reset.
+		if r.Header.Get("Expect") == "" {
+			_, _ = io.CopyN(io.Discard, r.Body, maxDrained)
+		}
 		refuse(rw, http.StatusRequestEntityTooLarge, fmt.Sprintf("a message has at most %d bytes", limit))
 	}
 	if size > limit {
@@ -231,10 +274,11 @@ func (w *web) body(rw http.ResponseWriter, r *http.Request) (body []byte, ok boo
 	if r.ContentLength > 0 {
 		b.Grow(size + bytes.MinRead)
 	}
-	_, err := b.ReadFrom(http.MaxBytesReader(rw, r.Body, int64(limit)))
+	_, err := b.ReadFrom(http.MaxBytesReader(nil, r.Body, int64(limit)))
 	// Else the deadline would end a call that waits.
 	_ = http.NewResponseController(rw).SetReadDeadline(time.Time{})
 	if err != nil {
+		b = bytes.Buffer{}
 		w.load.hold(-size)
 		var over *http.MaxBytesError
 		if errors.As(err, &over) {

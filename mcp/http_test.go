@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -44,7 +45,7 @@ func newSite(t testing.TB, s *Server, hosts ...string) *site {
 	ctx, stop := context.WithCancel(context.Background())
 	p := &site{t: t, url: "http://" + l.Addr().String() + Endpoint, stop: stop, done: make(chan error, 1)}
 	go func() {
-		p.done <- s.ServeHTTPOn(ctx, l, HTTP{Token: testToken, TokenFile: "/state/http.token", Hosts: hosts})
+		p.done <- s.ServeHTTPOn(ctx, l, HTTP{Token: testToken, Hosts: hosts})
 	}()
 	t.Cleanup(stop)
 	return p
@@ -179,14 +180,18 @@ func TestHTTPRefusals(t *testing.T) {
 		status             int
 		says               string
 	}{
-		{"no token", "POST", ping, with(session, "Authorization", ""), 401, "/state/http.token"},
-		{"wrong token", "POST", ping, with(session, "Authorization", "Bearer "+testToken+"x"), 401, "http.token"},
-		{"another scheme", "POST", ping, with(session, "Authorization", "Basic "+testToken), 401, "http.token"},
-		{"empty token", "POST", ping, with(session, "Authorization", "Bearer "), 401, "http.token"},
+		{"no token", "POST", ping, with(session, "Authorization", ""), 401, "Authorization: Bearer TOKEN"},
+		{"wrong token", "POST", ping, with(session, "Authorization", "Bearer "+testToken+"x"), 401, "where the token is"},
+		{"another scheme", "POST", ping, with(session, "Authorization", "Basic "+testToken), 401, "where the token is"},
+		{"empty token", "POST", ping, with(session, "Authorization", "Bearer "), 401, "where the token is"},
 		{"scheme in lower case", "POST", ping, with(session, "Authorization", "bearer "+testToken), 200, ""},
 		{"rebound host", "POST", ping, with(session, "Host", "evil.example:80"), 403, "evil.example"},
 		{"host that looks like loopback", "POST", ping, with(session, "Host", "127.0.0.1.evil.example"), 403, "evil"},
 		{"localhost", "POST", ping, with(session, "Host", "LocalHost:1"), 200, ""},
+		{"localhost from the root", "POST", ping, with(session, "Host", "localhost.:1"), 200, ""},
+		{"allowed host from the root", "POST", ping, with(session, "Host", "build7.lan."), 200, ""},
+		{"preflight of a foreign page", "OPTIONS", "", []string{"Authorization", "", "Origin", "https://evil.example"}, 403, "evil.example"},
+		{"preflight of no page", "OPTIONS", "", nil, 405, ""},
 		{"ipv6 loopback", "POST", ping, with(session, "Host", "[::1]:1"), 200, ""},
 		{"allowed host", "POST", ping, with(session, "Host", "Build7.lan:1"), 200, ""},
 		{"foreign origin", "POST", ping, with(session, "Origin", "https://evil.example"), 403, "evil.example"},
@@ -239,8 +244,11 @@ func TestHTTPRefusals(t *testing.T) {
 		if want := map[int]string{401: `Bearer realm="cctask"`}[c.status]; a.Header.Get("WWW-Authenticate") != want {
 			t.Errorf("%s: WWW-Authenticate %q", c.name, a.Header.Get("WWW-Authenticate"))
 		}
-		if strings.Contains(a.body, testToken) {
-			t.Errorf("%s: told the token", c.name)
+		if a.StatusCode == 403 && a.Header.Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%s: a page may read the refusal", c.name)
+		}
+		if strings.Contains(a.body, testToken) || a.StatusCode == 401 && strings.Contains(a.body, "/") {
+			t.Errorf("%s: told the token, or where it is: %s", c.name, a.body)
 		}
 	}
 	chunked := p.request("POST", long, session...)
@@ -252,6 +260,137 @@ func TestHTTPRefusals(t *testing.T) {
 	r.URL.Path = "/other"
 	if a := p.do(r); a.StatusCode != 404 {
 		t.Errorf("another path: %s", a.Status)
+	}
+}
+
+// A page of an origin that is let in can use the server from a browser.
+func TestHTTPPages(t *testing.T) {
+	p := newSite(t, newServer(newFake()))
+	const page = "http://localhost:6274"
+	a := p.do(p.request("OPTIONS", "", "Authorization", "", "Origin", page, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type,mcp-session-id"))
+	headers := strings.ToLower(a.Header.Get("Access-Control-Allow-Headers"))
+	if a.StatusCode != 204 || a.Header.Get("Access-Control-Allow-Origin") != page || !strings.Contains(a.Header.Get("Access-Control-Allow-Methods"), "DELETE") ||
+		!strings.Contains(headers, "authorization") || !strings.Contains(headers, "mcp-session-id") || !strings.Contains(headers, "mcp-protocol-version") {
+		t.Errorf("preflight: %s %v", a.Status, a.Header)
+	}
+	a = p.do(p.request("POST", fmt.Sprintf(initialize, "page"), "Origin", page))
+	if a.StatusCode != 200 || a.Header.Get("Access-Control-Allow-Origin") != page || a.Header.Get("Access-Control-Expose-Headers") != "Mcp-Session-Id" || a.Header.Get("Vary") != "Origin" {
+		t.Errorf("initialize: %s %v", a.Status, a.Header)
+	}
+	a = p.do(p.request("POST", "", "Origin", page, "Authorization", ""))
+	if a.StatusCode != 401 || a.Header.Get("Access-Control-Allow-Origin") != page {
+		t.Errorf("without a token: %s %v", a.Status, a.Header)
+	}
+}
+
+// A client that first sends all and then reads gets its refusal too.
+func TestHTTPTooLongIsRead(t *testing.T) {
+	s := newServer(newFake())
+	s.bounds.line = 4 << 10
+	p := newSite(t, s)
+	for _, length := range []string{"Content-Length: %d\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n%x\r\n"} {
+		const size = 32 << 20
+		c, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(p.url, "http://"), Endpoint))
+		if err != nil {
+			t.Fatal(err)
+		}
+		head := "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + testToken + "\r\nContent-Type: application/json\r\n" + fmt.Sprintf(length, size)
+		if _, err = c.Write([]byte(head)); err == nil {
+			_, err = c.Write([]byte(strings.Repeat("x", size)))
+		}
+		if err == nil && strings.Contains(length, "chunked") {
+			_, err = c.Write([]byte("\r\n0\r\n\r\n"))
+		}
+		if err != nil {
+			t.Fatalf("%q: %v", length, err)
+		}
+		r, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || r.StatusCode != 413 {
+			t.Errorf("%q: %v, %v", length, r, err)
+		}
+		c.Close()
+	}
+}
+
+// The revision of 2025-03-26 has batches: requests run at once, their answers
+// come together.
+func TestHTTPBatches(t *testing.T) {
+	f := newFake()
+	p := newSite(t, newServer(f))
+	a := p.do(p.request("POST", strings.Replace(fmt.Sprintf(initialize, "b"), "2025-11-25", batchRevision, 1)))
+	session := []string{"Mcp-Session-Id", a.Header.Get("Mcp-Session-Id"), "Mcp-Protocol-Version", batchRevision}
+	ping := func(id string) string { return `{"jsonrpc":"2.0","id":` + id + `,"method":"ping"}` }
+	const note = `{"jsonrpc":"2.0","method":"notifications/initialized"}`
+	for _, c := range []struct {
+		name, body, accept string
+		status             int
+		ids                string // of the answers, sorted; with ! those of errors
+	}{
+		{"json", "[" + ping("1") + "," + note + "," + ping(`"b"`) + "]", "application/json", 200, `"b" 1`},
+		{"events", " [" + ping("1") + "]", "application/json, text/event-stream", 200, `1`},
+		{"notifications alone", "[" + note + "]", "application/json", 202, ""},
+		{"responses alone", `[{"jsonrpc":"2.0","id":5,"result":{}}]`, "application/json", 202, ""},
+		{"none", "[]", "application/json", 200, "!"},
+		{"a bad one", "[7," + ping("1") + "," + ping("1.5") + "]", "application/json", 200, "! ! 1"},
+		{"initialize", "[" + fmt.Sprintf(initialize, "b") + "]", "application/json", 200, "!0"},
+	} {
+		a := p.do(p.request("POST", c.body, append(session, "Accept", c.accept)...))
+		text := a.body
+		var got []message
+		if a.StatusCode == 200 {
+			if err := json.Unmarshal([]byte(text), &got); err != nil {
+				t.Errorf("%s: %q: %v", c.name, text, err)
+			}
+			if err := p.conv.Received([]byte(strings.TrimSpace(text))); err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		}
+		var ids []string
+		for _, m := range got {
+			id := string(m.ID)
+			if m.Error != nil {
+				id = "!" + id
+			}
+			ids = append(ids, id)
+		}
+		slices.Sort(ids)
+		if a.StatusCode != c.status || strings.Join(ids, " ") != c.ids {
+			t.Errorf("%s: %s %s, ids %q", c.name, a.Status, text, ids)
+		}
+	}
+	// A call with progress makes it a stream, with the answers in one event.
+	done := make(chan answer)
+	go func() {
+		done <- p.do(p.request("POST", "["+legacyCall("1", "execute_cc_task", `{"prompt":"x"}`)+","+ping("2")+"]", session...))
+	}()
+	f.until(t, "the call waits", func() bool { return f.waiting == 1 })
+	f.end(fakeID(1), task.Completed, "together")
+	if a := <-done; !strings.Contains(a.body, "notifications/progress") || !strings.Contains(a.body, `data: [{`) || !strings.Contains(a.body, "together") || !strings.Contains(a.body, `"id":2`) {
+		t.Errorf("a batch with progress: %s", a.body)
+	}
+}
+
+// A batch of a client on lines is answered in a line.
+func TestLineBatch(t *testing.T) {
+	f := newFake()
+	inR, in := io.Pipe()
+	out, outW := io.Pipe()
+	served := make(chan error, 1)
+	go func() { served <- newServer(f).Serve(t.Context(), inR, outW) }()
+	lines := bufio.NewReader(out)
+	fmt.Fprintln(in, strings.Replace(fmt.Sprintf(initialize, "b"), "2025-11-25", batchRevision, 1))
+	if _, err := lines.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(in, `[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"ping"}]`)
+	in.Close() // the answers are waited for
+	line, err := lines.ReadString('\n')
+	var got []message
+	if err != nil || json.Unmarshal([]byte(line), &got) != nil || len(got) != 2 {
+		t.Errorf("got %q, %v", line, err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -101,6 +101,13 @@ func (s *stream) hold(client, work context.Context) {
 	}
 }
 
+// begun tells whether anything was sent, or nothing more can be.
+func (s *stream) begun() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed || s.open
+}
+
 // begin opens the stream of events and tells whether it is open.
 func (s *stream) begin() bool {
 	if s.closed || !s.events || s.open {

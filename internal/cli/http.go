@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"cctask/engine/task"
 	"cctask/internal/statedir"
@@ -51,13 +53,18 @@ func (a *app) serveHTTP(ctx context.Context, server *mcp.Server, f httpFlags) er
 	if !addr.IP.IsLoopback() {
 		fmt.Fprintf(a.Stderr, "cctask: warning: %s can be reached from other machines, without encryption: whoever sees the token can run commands as you\n", addr)
 	}
-	return server.ServeHTTPOn(ctx, l, mcp.HTTP{Token: token, TokenFile: file, Hosts: f.hosts})
+	return server.ServeHTTPOn(ctx, l, mcp.HTTP{Token: token, Hosts: f.hosts})
 }
 
 // listenAddr is where to listen: on loopback, unless --http-host says by which
 // names others come.
 func listenAddr(f httpFlags) (*net.TCPAddr, error) {
 	hint := "Give an address of this machine and a port, such as 127.0.0.1:7433; port 0 takes any that is free."
+	for _, name := range f.hosts {
+		if !isHost(name) {
+			return nil, badInput(fmt.Sprintf("--http-host: %q is not the name or address of a host", name), "Give each name by which others reach this machine, as it stands in their URLs, without a port.")
+		}
+	}
 	host, _, err := net.SplitHostPort(f.addr)
 	if err != nil {
 		return nil, badInput(fmt.Sprintf("--http: %q is not HOST:PORT", f.addr), hint)
@@ -71,6 +78,18 @@ func listenAddr(f httpFlags) (*net.TCPAddr, error) {
 			"Give 127.0.0.1, or allow it with --http-host NAME, the name by which others reach this machine.")
 	}
 	return addr, nil
+}
+
+// isHost tells whether a name can stand in the Host header of a request: one with
+// a port or a * would match none, and look as if it matched.
+func isHost(name string) bool {
+	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
+		return true
+	}
+	strange := func(r rune) bool {
+		return r != '.' && r != '-' && r != '_' && (r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r))
+	}
+	return strings.Trim(name, ".") != "" && !strings.ContainsFunc(name, strange)
 }
 
 // httpToken is what clients must bear, and the file that has it. The first

@@ -100,8 +100,8 @@ func TestMCPOverHTTP(t *testing.T) {
 		status        int
 		says          string
 	}{
-		{"Authorization", "", 401, m[2]},
-		{"Authorization", "Bearer guess", 401, m[2]},
+		{"Authorization", "", 401, "Bearer TOKEN"},
+		{"Authorization", "Bearer guess", 401, "Bearer TOKEN"},
 		{"Origin", "https://evil.example", 403, "evil.example"},
 		{"Host", "evil.example", 403, "evil.example"},
 		{"Origin", "http://localhost:3000", 400, "initialize"},
@@ -110,7 +110,7 @@ func TestMCPOverHTTP(t *testing.T) {
 		check(t, err)
 		body, err := io.ReadAll(r.Body)
 		r.Body.Close()
-		if err != nil || r.StatusCode != x.status || !strings.Contains(string(body), x.says) {
+		if err != nil || r.StatusCode != x.status || !strings.Contains(string(body), x.says) || strings.Contains(string(body), m[2]) {
 			t.Errorf("%s %q: %s %s, %v", x.header, x.value, r.Status, body, err)
 		}
 	}

@@ -89,6 +89,9 @@ func (c *Conversation) Judged() int {
 // Sent takes note of a line of the client, before the server can answer it.
 // What is not a request is not the server's fault, and is passed over.
 func (c *Conversation) Sent(line []byte) {
+	for _, m := range batch(line) {
+		c.Sent(m)
+	}
 	var m struct {
 		ID     json.RawMessage `json:"id"`
 		Method string          `json:"method"`
@@ -136,8 +139,24 @@ func (c *Conversation) negotiated() string {
 	return c.legacy
 }
 
+// batch gives the messages of a batch of 2025-03-26, or none.
+func batch(line []byte) (items []json.RawMessage) {
+	if json.Unmarshal(line, &items) != nil {
+		return nil
+	}
+	return items
+}
+
 // Received judges a line of the server.
 func (c *Conversation) Received(line []byte) error {
+	if items := batch(line); items != nil && c.negotiated() == "2025-03-26" {
+		for _, m := range items {
+			if err := c.Received(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.judged++
