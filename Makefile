@@ -45,6 +45,10 @@ test: claude foreign ## Run all tests; those on the real CLI and on foreign clie
 	go test $(GOFLAGS_TEST) -timeout 30m ./...
 	@cat $(CACHE)/conformance.txt 2>/dev/null || true
 
+.PHONY: test-claude
+test-claude: claude ## Run only what is tested on the real CLI; CLAUDE_VERSION=2.1.332 tries another release
+	go test $(GOFLAGS_TEST) -timeout 20m ./internal/e2e ./internal/fakeapi ./internal/realclaude ./engine/claude
+
 .PHONY: test-heavy
 test-heavy: claude foreign ## Run the long tests too: repeated crashes, large outputs, a million records, fuzzing
 	CCTASK_HEAVY=1 go test $(GOFLAGS_TEST) -timeout 60m -v -run Heavy ./...

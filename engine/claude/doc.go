@@ -10,6 +10,18 @@
 // Claude moves fast: every field of its events is optional here, unknown events
 // are counted and passed over, and the order of keys means nothing.
 //
+// # Releases
+//
+// Oldest is the oldest that is supported; the tests on the real CLI pass on 2.1.330
+// and 2.1.332. Statuses, reasons, exit codes and turns are the same there. What
+// differs, measured against a scripted API:
+//
+//   - As 2.1.330 stops a background subagent that it no longer waits for, it writes
+//     "[Request interrupted by user]" with parent_tool_use_id after the last result;
+//     2.1.332 writes that only where the model stopped it (TaskStop).
+//   - Of an answer that is cut off in the middle 2.1.330 counts nothing into
+//     total_cost_usd, 2.1.332 what had come.
+//
 // # Several results in one run
 //
 // A run that waits for background commands or subagents writes one result
@@ -32,7 +44,7 @@
 //  5. "[Request interrupted by user]" after the last result: SIGINT makes
 //     claude exit 0, so the exit code cannot tell. The same note to a subagent
 //     (parent_tool_use_id) says only that this one was stopped, by the model or
-//     because claude no longer waited for it; 2.1.332 leaves it out.
+//     because claude no longer waited for it.
 //  6. No result: session_lost, permission_denied_root, process_failed or, with
 //     exit 0, no_result.
 //  7. A successful result: completed, if the exit code is 0 and a structured
