@@ -17,6 +17,7 @@ import (
 // How long the end may take. A client's SIGKILL comes 300 ms after its wish.
 const (
 	drainTime   = 200 * time.Millisecond // for what is in work when the input ends
+	coldTime    = 10 * time.Second       // then, for what waits for an owner that starts
 	goodbyeTime = 50 * time.Millisecond  // for waiting calls to say how far they came
 )
 
@@ -34,8 +35,11 @@ type outlet interface {
 type conn struct {
 	srv  *Server
 	base context.Context // of its requests
-	load *load
-	out  outlet // for what belongs to no request
+	// waits ends, before base or with it, when calls that wait for a task, or for
+	// changes, are to say how far they came.
+	waits context.Context
+	load  *load
+	out   outlet // for what belongs to no request
 
 	clientName atomic.Pointer[string] // from initialize; nil before it, and in the modern era
 	version    atomic.Pointer[string] // likewise: the revision that the client asked for
@@ -48,13 +52,14 @@ type conn struct {
 }
 
 func (s *Server) newConn(base context.Context, l *load, out outlet) *conn {
-	return &conn{srv: s, base: base, load: l, out: out, byID: map[string]*request{}}
+	return &conn{srv: s, base: base, waits: base, load: l, out: out, byID: map[string]*request{}}
 }
 
 // Serve speaks MCP over in and out, one message a line, until in ends, out
-// fails, or ctx ends. At the end of in, requests in work have 200 ms to end;
-// then, and at once in the other cases, they are told to stop. No task is
-// cancelled by any of it. Serve returns nil when the client has gone, ctx's
+// fails, or ctx ends. At the end of in, requests in work have 200 ms to end; then
+// those that wait for a task are told to stop, and those that ask an owner, which
+// may only be starting, have 10 s. In the other cases all are told to stop at once.
+// No task is cancelled by any of it. Serve returns nil when the client has gone, ctx's
 // error when ctx ended, else why in could not be read. A goroutine that is
 // blocked in in or out is left behind.
 func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
@@ -63,13 +68,18 @@ func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	w, work := newWriter(out), newLoad(s.bounds)
 	c := s.newConn(base, work, w)
+	waits, leave := context.WithCancelCause(base)
+	defer leave(errStopping)
+	c.waits = waits
 	read := make(chan error, 1)
 	go func() { read <- c.read(in) }()
 
 	var err error
 	select {
 	case err = <-read:
-		work.drain(drainTime, w.gone)
+		work.drain(drainTime, w.gone, ctx.Done())
+		leave(errStopping)
+		work.drain(coldTime, w.gone, ctx.Done())
 	case <-w.gone:
 		s.log.Debug().Msg("the client no longer reads")
 	case <-ctx.Done():
@@ -77,7 +87,7 @@ func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	work.stop()
 	cancel(errStopping)
-	work.drain(goodbyeTime, w.gone)
+	work.drain(goodbyeTime, w.gone, nil)
 	w.close()
 	return err
 }

@@ -14,6 +14,7 @@ import (
 
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
 
+	"cctask/engine"
 	"cctask/engine/task"
 )
 
@@ -254,6 +255,52 @@ func TestEndOfInput(t *testing.T) {
 	})
 }
 
+// An owner that must be started first takes its seconds, and the client reads still.
+func TestEndOfInputWaitsForAColdOwner(t *testing.T) {
+	for _, c := range []struct{ tool, args string }{
+		{"start_cc_task_async", `{"prompt":"x"}`},
+		{"execute_cc_task", `{"prompt":"x"}`},
+		{"list_active_tasks", `{}`},
+	} {
+		t.Run(c.tool, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				p := servePeer(t, f, New(Config{Service: cold{f}, Defaults: defaults}))
+				p.tool("1", c.tool, c.args)
+				p.in.Close()
+				if r := p.next().tool(t); r.IsError {
+					t.Errorf("got %q", r.Content[0].Text)
+				}
+				if err := <-p.served; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// cold is a Service whose owner starts with the first call that asks it.
+type cold struct{ *fake }
+
+func (c cold) start(ctx context.Context) error {
+	pause(ctx, 8*time.Second)
+	return ctx.Err()
+}
+
+func (c cold) Submit(ctx context.Context, s engine.Submission) (task.Task, error) {
+	if err := c.start(ctx); err != nil {
+		return task.Task{}, err
+	}
+	return c.fake.Submit(ctx, s)
+}
+
+func (c cold) List(ctx context.Context, q task.Filter) (task.Page, error) {
+	if err := c.start(ctx); err != nil {
+		return task.Page{}, err
+	}
+	return c.fake.List(ctx, q)
+}
+
 // A call that the end cuts off before the Service has answered is told so, and
 // not that cctask has a fault.
 func TestTheEndCutsOffACallWithoutAnAnswer(t *testing.T) {
@@ -263,15 +310,24 @@ func TestTheEndCutsOffACallWithoutAnAnswer(t *testing.T) {
 		{"list_active_tasks", `{}`},
 		{"cleanup_task", `{"task_id":"x"}`},
 	} {
-		t.Run(c.tool, func(t *testing.T) {
-			p := servePeer(t, nil, New(Config{Service: absent{}, Defaults: defaults}))
-			p.tool("1", c.tool, c.args)
-			p.in.Close()
-			r := p.next().tool(t)
-			if text := r.Content[0].Text; !r.IsError || !strings.HasPrefix(text, "closing: the server is leaving") || !strings.Contains(text, "Call again") {
-				t.Errorf("got %q", text)
-			}
-		})
+		for name, end := range map[string]func(*peer){"input": func(p *peer) { p.in.Close() }, "context": func(p *peer) { p.cancel() }} {
+			t.Run(c.tool+"/"+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					p := servePeer(t, nil, New(Config{Service: absent{}, Defaults: defaults}))
+					p.tool("1", c.tool, c.args)
+					synctest.Wait()
+					start := time.Now()
+					end(p)
+					r := p.next().tool(t)
+					if text := r.Content[0].Text; !r.IsError || !strings.HasPrefix(text, "closing: the server is leaving") || !strings.Contains(text, "Call again") {
+						t.Errorf("got %q", text)
+					}
+					if took := time.Since(start); name == "context" && took > goodbyeTime || name == "input" && took != drainTime+coldTime {
+						t.Errorf("the answer came after %v", took)
+					}
+				})
+			})
+		}
 	}
 }
 

@@ -86,8 +86,9 @@ func (l *load) stop() {
 	l.room.Broadcast()
 }
 
-// drain waits until no request is in work, at most d, or until the client has gone.
-func (l *load) drain(d time.Duration, gone <-chan struct{}) {
+// drain waits until no request is in work, at most d, or until the client has gone
+// or we are told to go.
+func (l *load) drain(d time.Duration, gone, told <-chan struct{}) {
 	l.mu.Lock()
 	if l.running == 0 {
 		l.mu.Unlock()
@@ -102,5 +103,6 @@ func (l *load) drain(d time.Duration, gone <-chan struct{}) {
 	case <-idle:
 	case <-timer.C:
 	case <-gone:
+	case <-told:
 	}
 }

@@ -43,6 +43,17 @@ func wantsTaskStopped(ctx context.Context) bool {
 // stopping tells whether ctx ended because the server ends.
 func stopping(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errStopping) }
 
+// untilEnding is for a part of a request that waits: ctx, which also ends when
+// the connection's waits do.
+func (r *request) untilEnding(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(r.conn.waits, func() { cancel(context.Cause(r.conn.waits)) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
 // The life of a request.
 const (
 	live int32 = iota

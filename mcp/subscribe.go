@@ -242,7 +242,9 @@ func (r *request) listen(ctx context.Context, rawMeta json.RawMessage, f listenF
 		// At once: the task may have ended before anybody listened.
 		l.mark(uri)
 	}
-	l.serve(ctx)
+	until, done := r.untilEnding(ctx)
+	defer done()
+	l.serve(until)
 	return response{Result: struct {
 		Type string `json:"resultType"`
 		Meta tag    `json:"_meta"`
