@@ -27,6 +27,12 @@ func Become() error {
 	}
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGCHLD)
+	// Of those that ended before there was nobody to hear: look once. A signal that
+	// came since has taken the place.
+	select {
+	case ended <- syscall.SIGCHLD:
+	default:
+	}
 	go func() {
 		for range ended {
 			family.mu.Lock()
@@ -39,6 +45,9 @@ func Become() error {
 	return nil
 }
 
+// isFirst: of a pid namespace the first process, a container's, gets every orphan.
+var isFirst = os.Getpid() == 1
+
 // orphan tells whether a child came to us when its runner died: every runner
 // makes a session of its own, and nobody gets from there into ours.
 func (f *children) orphan(pid int) (process, bool) {
@@ -49,9 +58,15 @@ func (f *children) orphan(pid int) (process, bool) {
 	return p, ok && p.parent == os.Getpid() && p.session != ownSession()
 }
 
-// bury reaps a child if it is an orphan that has ended.
+// bury reaps a child if it is an orphan that has ended. One of our own session may
+// be somebody's to wait for, but in the first process none is: its verbs ask no
+// child how it went, and what it was before its exec may have left some.
 func (f *children) bury(pid int) {
-	if p, ok := f.orphan(pid); ok && p.zombie {
+	p, ok := f.orphan(pid)
+	if _, own := f.own[pid]; !own && isFirst {
+		p, ok = readProcess(pid)
+	}
+	if ok && p.zombie {
 		_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
 	}
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
+	"cctask/engine/runner"
 	"cctask/mcp"
 )
 
@@ -50,6 +52,11 @@ const frontMemory = 48 << 20
 
 func (a *app) mcp(ctx context.Context, f httpFlags) error {
 	debug.SetMemoryLimit(frontMemory)
+	if os.Getpid() == 1 { // in a container: what is orphaned falls to us
+		if err := runner.Become(); err != nil {
+			return fmt.Errorf("reap what is orphaned: %w", err)
+		}
+	}
 	callerLimits() // before there are files that the limit of its look could refuse
 	s, err := a.settings()
 	if err != nil {
