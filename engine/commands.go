@@ -115,6 +115,9 @@ func (e *Engine) Remove(ctx context.Context, ref string, force bool) error {
 				Hint: "Cancel it first, or remove it with --force, which stops it.",
 			}
 		}
+		// Who waits for the task sees its end before its record goes.
+		e.removing.Store(id, true)
+		defer e.removing.Delete(id)
 		if _, err := e.Cancel(ctx, string(id)); err != nil {
 			return err
 		}

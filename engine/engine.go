@@ -72,6 +72,7 @@ type Engine struct {
 	sched    *schedule
 	live     map[task.ID]*attempt
 	versions map[task.ID]uint64
+	removing sync.Map // the ids of tasks that are stopped to be removed
 	seq      uint64
 	draining bool
 	holds    map[obstacle]*hold // what keeps tasks waiting since a launch failed

@@ -73,6 +73,9 @@ func (e *Engine) fill(t task.Task) task.Task {
 	if full := e.full.Load(); full != nil && !t.Status.Ended() {
 		t.Message = *full
 	}
+	if _, is := e.removing.Load(t.ID); is {
+		t.Message = task.BeingRemoved
+	}
 	if a != nil && t.Status.Live() {
 		a.fill(&t)
 	}

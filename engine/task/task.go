@@ -67,6 +67,9 @@ type Place struct {
 	Seq uint64
 }
 
+// BeingRemoved is the message of a task that was stopped to be removed.
+const BeingRemoved = "it is being removed"
+
 // MaxInlineResult bounds the answer inside a Task; the whole one is an output
 // stream of its own.
 const MaxInlineResult = 256 << 10

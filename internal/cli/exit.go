@@ -130,6 +130,11 @@ func outcome(t task.Task) error {
 	return &stop{code, &task.Error{Code: task.CodeConflict, Message: message, Hint: hint}}
 }
 
+// gone tells of the end of a wait that somebody has deleted the task, or is about to.
+func gone(t task.Task, err error) bool {
+	return errors.Is(err, task.ErrNotFound) || err == nil && t.Message == task.BeingRemoved
+}
+
 // removed is the end of a task whose record somebody deleted while we waited.
 func removed(id task.ID) error {
 	return &stop{exitEnded, &task.Error{

@@ -75,6 +75,12 @@ func (w *waiter) await(ctx context.Context, tasks []task.Task) (err error) {
 	for range tasks {
 		i := next(done)
 		switch {
+		case gone(tasks[i], errs[i]):
+			code, tasks[i].Message = exitEnded, "removed"
+			if w.show != nil {
+				w.show.end(tasks[i])
+			}
+			w.report(removed(tasks[i].ID))
 		case errs[i] == nil:
 			if err := w.tell(tasks[i]); err != nil {
 				return err
@@ -82,12 +88,6 @@ func (w *waiter) await(ctx context.Context, tasks []task.Task) (err error) {
 			if tasks[i].Status != task.Completed {
 				code = exitEnded
 			}
-		case errors.Is(errs[i], task.ErrNotFound):
-			code, tasks[i].Message = exitEnded, "removed"
-			if w.show != nil {
-				w.show.end(tasks[i])
-			}
-			w.report(removed(tasks[i].ID))
 		// A client may turn the end of its context into an error of its own.
 		case limited.Err() != nil && ctx.Err() == nil:
 			late++

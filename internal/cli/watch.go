@@ -3,7 +3,6 @@ package cli
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -76,7 +75,7 @@ func (a *app) watch(ctx context.Context, svc engine.Service, t task.Task, sigs s
 
 func (w *watcher) finished(r ended) (task.Task, error) {
 	switch {
-	case errors.Is(r.err, task.ErrNotFound):
+	case gone(r.t, r.err):
 		return r.t, removed(w.id)
 	case r.err != nil:
 		return r.t, &task.Error{
