@@ -120,7 +120,7 @@ func (as inputs) unknown(name string) string {
 		names[i] = a.Name
 	}
 	if near := task.Nearest(name, names); near != "" {
-		return fmt.Sprintf("%s: no such argument, did you mean %s?", clip(name, 60), near)
+		return fmt.Sprintf("%s: no such argument, the nearest is %s", clip(name, 60), near)
 	}
 	slices.Sort(names)
 	return fmt.Sprintf("%s: no such argument, allowed are %s", clip(name, 60), strings.Join(names, ", "))
