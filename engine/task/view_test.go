@@ -135,14 +135,14 @@ func TestViewOfEveryStatusSaysWhatIsNext(t *testing.T) {
 // What cannot help is not proposed.
 func TestNextStepOfEveryReason(t *testing.T) {
 	const goOn, resume, retry = "resume_task_id 01", "`cctask resume 01", "`cctask retry 01"
+	others := map[FailureReason][]string{
+		ReasonSpawnFailed: {retry}, ReasonSessionLost: {retry}, ReasonPermissionRoot: {retry},
+		ReasonContextOverflow: {}, ReasonPolicy: {}, ReasonModelNotFound: {}, ReasonMaxTurns: {}, ReasonMaxBudget: {},
+	}
 	for _, r := range Reasons {
-		want := []string{goOn, resume, retry}
-		switch r {
-		case ReasonSpawnFailed, ReasonSessionLost, ReasonPermissionRoot:
-			want = []string{retry}
-		case ReasonContextOverflow, ReasonPolicy, ReasonModelNotFound, ReasonMaxTurns, ReasonMaxBudget:
-			want = nil
-		default:
+		want, other := others[r]
+		if !other {
+			want = []string{goOn, resume, retry}
 		}
 		ended := Task{ID: NewID(viewNow), Status: Failed, Reason: r, Model: "opus"}
 		next := NewView(ended, viewNow).Next
