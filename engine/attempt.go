@@ -35,6 +35,7 @@ type attempt struct {
 	spool      *spool
 	progress   claude.Progress
 	progressAt time.Time
+	answer     *[]byte // of a claude that has answered and stays
 }
 
 var (
@@ -316,7 +317,11 @@ func (a *attempt) fill(t *task.Task) {
 	t.Model = p.Model
 	t.Progress = &task.Progress{
 		Turns: p.Turns, LastTool: p.LastTool, LastText: p.LastText, Retrying: p.Retrying,
-		CostUSD: task.RoundUSD(p.CostUSD), Events: p.Events, At: a.progressAt,
+		CostUSD: task.RoundUSD(p.CostUSD), Events: p.Events, At: a.progressAt, Answered: a.answer != nil,
+	}
+	if a.answer != nil {
+		text := string((*a.answer)[:min(len(*a.answer), task.MaxInlineResult)])
+		t.Result, t.ResultBytes = &text, int64(len(*a.answer))
 	}
 	if a.spool == nil {
 		return

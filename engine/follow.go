@@ -110,8 +110,12 @@ func (f *follower) look() error {
 		f.seen = [2]int64{stdout, stderr}
 	}
 	p := f.parser.Progress()
+	answer, answered := f.parser.Answer()
 	f.a.mu.Lock()
 	f.a.progress, f.a.progressAt = p, time.Now()
+	if f.a.answer = nil; answered {
+		f.a.answer = &answer
+	}
 	f.a.mu.Unlock()
 	f.a.e.publish(f.a.id, false)
 	return err

@@ -95,6 +95,7 @@ func (e *Engine) List(ctx context.Context, f task.Filter) (task.Page, error) {
 		// must still look new to a reader who waits from this version on.
 		p.Tasks[i].Version = max(min(e.version(p.Tasks[i].ID), before), e.born)
 		p.Tasks[i] = e.fill(p.Tasks[i])
+		p.Tasks[i].Result = nil
 	}
 	return p, nil
 }

@@ -76,7 +76,7 @@ func stateOf(v task.View) string {
 	if p := v.Progress; p != nil {
 		add(p.Turns > 0, "turn %d", p.Turns)
 		add(p.Retrying != "", "retrying: %s", p.Retrying)
-		add(p.Retrying == "" && p.LastTool != "", "%s", p.LastTool)
+		add(p.Retrying == "" && p.Doing() != "", "%s", p.Doing())
 	}
 	if v.ElapsedSeconds != nil {
 		parts = append(parts, time.Duration(*v.ElapsedSeconds*float64(time.Second)).Round(100*time.Millisecond).String())

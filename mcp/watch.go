@@ -118,8 +118,8 @@ func progressText(t task.Task, now time.Time) string {
 		switch {
 		case p.Retrying != "":
 			parts = append(parts, "retrying: "+clip(p.Retrying, 100))
-		case p.LastTool != "":
-			parts = append(parts, clip(p.LastTool, 100))
+		case p.Doing() != "":
+			parts = append(parts, clip(p.Doing(), 100))
 		}
 	}
 	if v.DurationMS != nil {

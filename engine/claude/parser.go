@@ -263,5 +263,13 @@ func (p *Parser) result(ev *event) {
 	}
 }
 
+// Answer is what claude has answered, as long as nothing of its own came after it.
+func (p *Parser) Answer() ([]byte, bool) {
+	if p.messages > 0 {
+		return nil, false
+	}
+	return p.answer(p.last != nil && p.last.structured())
+}
+
 // Progress is what claude is doing as of the last whole line.
 func (p *Parser) Progress() Progress { return p.progress }

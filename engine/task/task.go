@@ -158,13 +158,27 @@ func (u Usage) Add(v Usage) Usage {
 
 // Progress is what a running claude is doing, read from its event stream.
 type Progress struct {
-	Turns    int       `json:"turns"`
-	LastTool string    `json:"last_tool,omitempty"` // e.g. "Bash go test ./..."
-	LastText string    `json:"last_text,omitempty"` // the last line that claude said, shortened
-	Retrying string    `json:"retrying,omitempty"`  // e.g. "attempt 3 of 10: overloaded"
-	CostUSD  float64   `json:"cost_usd,omitempty"`  // so far, an estimate until the result
+	Turns    int     `json:"turns"`
+	LastTool string  `json:"last_tool,omitempty"` // e.g. "Bash go test ./..."
+	LastText string  `json:"last_text,omitempty"` // the last line that claude said, shortened
+	Retrying string  `json:"retrying,omitempty"`  // e.g. "attempt 3 of 10: overloaded"
+	CostUSD  float64 `json:"cost_usd,omitempty"`  // so far, an estimate until the result
+	// Answered says that claude has answered and stays for work in the background,
+	// after which it may answer again; the task has its answer as Result.
+	Answered bool      `json:"answered,omitempty"`
 	Events   int       `json:"events,omitempty"`
 	At       time.Time `json:"at,omitzero"` // of the last event
+}
+
+// Doing is what claude is at, in a few words.
+func (p Progress) Doing() string {
+	switch {
+	case p.Retrying != "":
+		return p.Retrying
+	case p.Answered:
+		return "answered; its process goes on"
+	}
+	return p.LastTool
 }
 
 // Stream names a byte stream of an attempt.

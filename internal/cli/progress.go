@@ -93,11 +93,8 @@ func (p *progress) line(now time.Time) string {
 		if g.CostUSD > 0 {
 			parts = append(parts, cost(g.CostUSD))
 		}
-		for _, s := range []string{g.Retrying, g.LastTool} {
-			if s != "" {
-				parts = append(parts, oneLine(s))
-				break
-			}
+		if doing := g.Doing(); doing != "" {
+			parts = append(parts, oneLine(doing))
 		}
 	}
 	return strings.Join(parts, ", ")

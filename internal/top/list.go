@@ -118,7 +118,7 @@ func (m *model) doing(t task.Task) string {
 	case p == nil:
 		return "starting"
 	}
-	return human.OneLine(cmp.Or(p.Retrying, p.LastTool, p.LastText))
+	return human.OneLine(cmp.Or(p.Doing(), p.LastText))
 }
 
 // because is what a queued task waits for beside its turn.
