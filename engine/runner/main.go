@@ -23,6 +23,9 @@ const (
 	reportPauseMax = 5 * time.Second
 )
 
+// runnerName is what a person sees in a list of processes.
+const runnerName = "cctask-run"
+
 // runner is the process between an owner and a claude.
 type runner struct {
 	run    *Run
@@ -42,6 +45,7 @@ func Main(dir string, h Hooks) int {
 	// claude's parent-death signal comes when the thread that forked it ends:
 	// this one, with the process.
 	runtime.LockOSThread()
+	Name(runnerName)
 	beSmall()
 	r := &runner{hooks: h}
 	if err := r.begin(dir); err != nil {

@@ -28,6 +28,10 @@ func claudeAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }
 
+// Name is what ps, top and pgrep call this process: one that was executed as
+// /proc/self/exe would be "exe". It is cut at 15 characters.
+func Name(name string) { _ = os.WriteFile("/proc/self/comm", []byte(name), 0) }
+
 // Niceness is this thread's; what the system call gives is never negative.
 func Niceness() (int, error) {
 	n, err := unix.Getpriority(unix.PRIO_PROCESS, 0)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,6 +84,18 @@ func TestEnvironment(t *testing.T) {
 	}
 	if strings.Contains(read(t, r.path(launchName)), "A=1") {
 		t.Error("the environment stands in a file")
+	}
+}
+
+func TestRunnerIsCalledByItsName(t *testing.T) {
+	t.Parallel()
+	r := prepare(t, childLaunch(t, "hang"), "")
+	rec := start(t, r)
+	defer func() { _ = r.Stop(StopCancel); ended(t, r) }()
+	for file, want := range map[string]string{"comm": "cctask-run\n", "cmdline": "cctask-run\x00_run\x00" + r.Dir() + "\x00"} {
+		if got := read(t, filepath.Join("/proc", strconv.Itoa(rec.RunnerPID), file)); got != want {
+			t.Errorf("%s is %q, want %q", file, got, want)
+		}
 	}
 }
 

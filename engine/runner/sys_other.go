@@ -51,6 +51,9 @@ func closeLeaked(last int) error {
 	return nil
 }
 
+// Name does nothing on this system, where a process is called as its file.
+func Name(string) {}
+
 // Niceness is this process's.
 func Niceness() (int, error) { return unix.Getpriority(unix.PRIO_PROCESS, 0) }
 

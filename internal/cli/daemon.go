@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cctask/engine/runner"
 	"cctask/engine/task"
 	"cctask/internal/ipc"
 	"cctask/storage"
@@ -61,6 +62,7 @@ func (a *app) daemon(ctx context.Context, detached bool) error {
 	if leave, err := ipc.Detach(); leave || err != nil {
 		return err
 	}
+	runner.Name("cctask")
 	// A log that nobody reads any more must not end the owner.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := notify().until(ctx)

@@ -30,6 +30,7 @@ const hang = 5 * time.Minute
 func TestMain(m *testing.M) {
 	testscript.Main(tests{m}, map[string]func(){
 		"cctask":     cctask,
+		"cctask-run": cctask, // what a runner is called
 		"fill-heavy": fillHeavy,
 		"claude":     func() { os.Exit(fakeclaude.Main()) },
 		"panics":     panics,

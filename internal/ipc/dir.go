@@ -25,7 +25,7 @@ func socketDir(dir string) (string, error) {
 		short := filepath.Join(base, name)
 		// The temporary directory is everybody's: a name that somebody else
 		// took first fails the check.
-		if filepath.IsAbs(base) && fits(short) && statedir.Make(short) == nil {
+		if there, err := os.Stat(base); filepath.IsAbs(base) && err == nil && there.IsDir() && fits(short) && statedir.Make(short) == nil {
 			return short, nil
 		}
 	}

@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,15 @@ func TestLongPath(t *testing.T) {
 	runtime := t.TempDir()
 	if err := os.Chmod(runtime, 0o700); err != nil {
 		t.Fatal(err)
+	}
+	// A session that was never opened, or is over, has none: it is not ours to make.
+	absent := filepath.Join(runtime, "absent")
+	t.Setenv("XDG_RUNTIME_DIR", absent)
+	if at, err := socketDir(dir); err != nil || strings.HasPrefix(at, absent) {
+		t.Errorf("the socket goes to %s, %v", at, err)
+	}
+	if _, err := os.Lstat(absent); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("XDG_RUNTIME_DIR was made: %v", err)
 	}
 	t.Setenv("XDG_RUNTIME_DIR", runtime)
 	serve(t, dir)
