@@ -33,6 +33,9 @@ type Config struct {
 	// KeepAge is how long after its end a task is kept; 0: for ever. It is told
 	// to clients, nothing more.
 	KeepAge time.Duration
+	// Within are the tasks that this server was started in, for which no call
+	// of its client may wait.
+	Within task.Within
 }
 
 // Client is what a front knows about whoever called it.
@@ -57,6 +60,7 @@ type Server struct {
 	mcp      *server.MCPServer
 	identity mcpgo.Implementation
 	keep     time.Duration
+	within   task.Within
 	tasks    extTasks
 	bounds   bounds
 	watches  watches
@@ -79,7 +83,7 @@ const cacheTime = 3_600_000
 
 // New makes a Server. It does not touch the Service.
 func New(c Config) *Server {
-	s := &Server{svc: c.Service, defaults: c.Defaults, log: c.Log, keep: c.KeepAge, bounds: defaultBounds}
+	s := &Server{svc: c.Service, defaults: c.Defaults, log: c.Log, keep: c.KeepAge, within: c.Within, bounds: defaultBounds}
 	s.tasks = ownTasks{s}
 	s.identity = mcpgo.Implementation{
 		Name: "cctask", Version: c.Version, Title: "cctask", Description: "Runs Claude Code tasks in parallel and keeps their results.",

@@ -475,3 +475,17 @@ func TestCleanupDoesNotWaitForEver(t *testing.T) {
 		<-p.served
 	})
 }
+
+// A server that was started inside a task waits for no end that waits for it.
+func TestNobodyWaitsForItself(t *testing.T) {
+	f := newFake()
+	id := string(fakeID(1))
+	p := servePeer(t, f, New(Config{Service: f, Defaults: defaults, Within: task.Within{id}}))
+	p.ask("start_cc_task_async", `{"prompt":"x"}`)
+	if r := p.ask("check_task_status", `{"task_id":"`+id+`","wait_seconds":600}`); !r.IsError || !strings.HasPrefix(r.Content[0].Text, "invalid_argument: task "+id+" runs this very command") {
+		t.Errorf("got %q", r.Content[0].Text)
+	}
+	if r := p.ask("check_task_status", `{"task_id":"`+id+`"}`); r.IsError || r.view.Status != task.Running {
+		t.Errorf("a look at itself: %s", r.Data)
+	}
+}

@@ -22,6 +22,9 @@ const (
 // client how it goes. When the limit passes, or the server stops, it returns
 // the task as it is. It gives the task also with an error.
 func (s *Server) watch(ctx context.Context, r *request, t task.Task, limit time.Duration) (task.Task, error) {
+	if err := s.within.MayWait(t); err != nil {
+		return t, err
+	}
 	ctx, done := r.untilEnding(ctx)
 	defer done()
 	wait, cancel := ctx, context.CancelFunc(func() {})

@@ -10,6 +10,7 @@ import (
 // Names of the variables that mark the processes of a task.
 const (
 	envTaskID = "CCTASK_TASK_ID"
+	envAbove  = "CCTASK_ANCESTORS" // the tasks above that one, the outermost first
 	envRun    = "CCTASK_RUN"
 	envDepth  = "CCTASK_DEPTH"
 )
@@ -27,7 +28,7 @@ var stripped = []string{
 	"CLAUDE_CODE_CHILD_NOTES_DIR",
 	"CLAUDE_CODE_MESSAGING_SOCKET", "CLAUDE_CODE_MESSAGING_TOKEN",
 	"CLAUDE_CODE_SIMPLE", "CLAUDE_CODE_SAFE_MODE", "CLAUDE_CODE_MAX_TURNS",
-	envTaskID, envRun, envDepth,
+	envTaskID, envAbove, envRun, envDepth,
 }
 
 // Environ gives the environment for claude: the client's without what a nested
@@ -62,6 +63,22 @@ func Environ(client []string, extra map[string]string) []string {
 
 func valid(name, v string) bool {
 	return name != "" && !strings.ContainsAny(name, "=\x00") && !strings.ContainsRune(v, 0)
+}
+
+// Lineage names the tasks that the client belongs to: those that started one
+// another, and last its own.
+func Lineage(client []string) (ids []string) {
+	var above, own string
+	for _, kv := range client {
+		name, v, _ := strings.Cut(kv, "=")
+		switch name {
+		case envAbove:
+			above = v
+		case envTaskID:
+			own = v
+		}
+	}
+	return strings.FieldsFunc(above+","+own, func(r rune) bool { return r == ',' })
 }
 
 // Depth is how many tasks stand above the client: its CCTASK_DEPTH, 0 if there

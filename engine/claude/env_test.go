@@ -1,6 +1,7 @@
 package claude
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -83,4 +84,21 @@ func names(env []string) []string {
 		out[i], _, _ = strings.Cut(kv, "=")
 	}
 	return out
+}
+
+func TestLineage(t *testing.T) {
+	for _, c := range []struct {
+		env  []string
+		want string
+	}{
+		{nil, "[]"},
+		{[]string{"HOME=/h"}, "[]"},
+		{[]string{"CCTASK_TASK_ID=B"}, "[B]"},
+		{[]string{"CCTASK_TASK_ID=C", "CCTASK_ANCESTORS=A,B"}, "[A B C]"},
+		{[]string{"CCTASK_ANCESTORS=", "CCTASK_TASK_ID=C"}, "[C]"},
+	} {
+		if got := fmt.Sprint(Lineage(c.env)); got != c.want {
+			t.Errorf("%v: %s, want %s", c.env, got, c.want)
+		}
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"cctask/engine/claude"
 	"cctask/engine/task"
 )
 
@@ -38,6 +39,9 @@ type app struct {
 	Env
 	flags flagTexts
 }
+
+// within are the tasks that this command was started in.
+func (a *app) within() task.Within { return claude.Lineage(a.Environ()) }
 
 // Run carries out args, the program's name first, and returns the exit code.
 func Run(ctx context.Context, args []string, env Env) int {

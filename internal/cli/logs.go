@@ -42,6 +42,9 @@ func newLogs(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := a.within().MayWait(tasks[0]); f.follow && err != nil {
+				return err
+			}
 			l := &logReader{app: a, svc: svc, logFlags: f, task: tasks[0]}
 			err = l.run(ctx)
 			if f.follow && ctx.Err() != nil {

@@ -69,7 +69,7 @@ func (a *app) mcp(ctx context.Context, f httpFlags) error {
 	defer svc.close()
 	c := mcp.Config{
 		Service: svc, Version: version(), Defaults: a.defaults, Log: a.stderrLog(s, s.owner.LogLevel),
-		KeepAge: s.owner.KeepAge,
+		KeepAge: s.owner.KeepAge, Within: a.within(),
 	}
 	if f.addr == "" {
 		if isTerminal(a.Stdin) {
@@ -77,7 +77,7 @@ func (a *app) mcp(ctx context.Context, f httpFlags) error {
 		}
 		err = mcp.New(c).Serve(ctx, a.Stdin, a.Stdout)
 	} else {
-		c.Defaults = a.remoteDefaults
+		c.Defaults, c.Within = a.remoteDefaults, nil // its clients run elsewhere
 		err = a.serveHTTP(ctx, mcp.New(c), f)
 	}
 	if errors.Is(err, context.Canceled) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,8 @@ func newWait(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "wait [ID...]", Short: "Wait for tasks to end",
 		Long: `Wait until the named tasks have ended, or without an ID all that are queued or running
-now, and print a line for each end. An interrupted task has ended too.
+now, and print a line for each end. An interrupted task has ended too. Inside a task that
+one is left out, and whichever started it.
 With --json one ID gives one object; none or several give a list, printed at the end.`,
 		Example:     "  cctask wait 01JD3ZK4 && cctask logs 01JD3ZK4\n  cctask wait --timeout 10m",
 		Annotations: exits(exitDone, exitFault, exitInput, exitEnded, exitTimeout, exitInterrupted),
@@ -51,6 +53,11 @@ func (w *waiter) run(ctx context.Context, refs []string) error {
 
 // await puts each task as it ended into tasks.
 func (w *waiter) await(ctx context.Context, tasks []task.Task) (err error) {
+	for _, t := range tasks {
+		if err := w.within().MayWait(t); err != nil {
+			return err
+		}
+	}
 	next := func(done <-chan int) int { return <-done }
 	if w.show != nil {
 		next = w.show.next
@@ -144,6 +151,7 @@ func (w *waiter) tasks(ctx context.Context, refs []string) ([]task.Task, error) 
 			break
 		}
 	}
+	tasks = slices.DeleteFunc(tasks, func(t task.Task) bool { return w.within().Has(t.ID) })
 	if len(tasks) == 0 && !w.asJSON {
 		fmt.Fprintln(w.Stderr, "No task is queued or running.")
 	}

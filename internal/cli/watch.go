@@ -38,6 +38,9 @@ type watcher struct {
 // watch waits for the task's end. A signal that leaves the task running, or a
 // cancellation, ends it with exit code 130.
 func (a *app) watch(ctx context.Context, svc engine.Service, t task.Task, sigs signals) (task.Task, error) {
+	if err := a.within().MayWait(t); err != nil {
+		return t, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w := &watcher{a: a, svc: svc, id: t.ID, show: newProgress(a.Stderr), end: make(chan ended, 1)}
