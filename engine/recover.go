@@ -235,19 +235,43 @@ func (e *Engine) adopt(t *task.Task, fr *foundRun, stop bool) {
 	if twice {
 		return
 	}
-	status := t.Status
 	e.wg.Go(func() {
 		defer e.release(a)
-		if status == task.Starting {
-			if a.running(fr.rec.StartedAt) != nil {
-				return
-			}
+		if t.Status == task.Starting && !a.begins(t, fr) {
+			return
 		}
 		if stop {
 			a.stop()
 		}
 		a.follow()
 	})
+}
+
+// begins waits until whoever holds the lock of an adopted run has written that
+// claude may run, and records that. A process that the last owner was about to start
+// when it died has a copy of the lock until it executes: it lets go without a word,
+// and the task waits again.
+func (a *attempt) begins(t *task.Task, fr *foundRun) bool {
+	for wait := time.Millisecond; fr.up && !factsOf(t, fr).intent; wait = min(2*wait, 100*time.Millisecond) {
+		select {
+		case <-time.After(wait):
+		case <-a.e.ctx.Done():
+			return false
+		}
+		next, err := retry(a.e.ctx, func() (*foundRun, error) { return a.e.findRun(filepath.Base(fr.run.Dir())) })
+		if err != nil {
+			a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("look at an adopted run")
+			return false
+		}
+		fr = next
+	}
+	if factsOf(t, fr).intent {
+		return a.running(fr.rec.StartedAt) == nil
+	}
+	if err := a.e.backToQueue(t, fr); err != nil {
+		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("queue an adopted task again")
+	}
+	return false
 }
 
 // backToQueue is for a claim whose claude cannot have run.

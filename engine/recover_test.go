@@ -58,6 +58,7 @@ type deathCase struct {
 	start bool // dies with the run directory made and no runner in it
 	// between has the directory of the attempt while there is no owner.
 	between func(w *world, id task.ID)
+	opened  func(w *world, id task.ID) // after the next owner has recovered
 	want    task.Status
 	reason  task.FailureReason
 	gated   bool // claude lives on over the death
@@ -81,6 +82,9 @@ var deaths = []deathCase{
 	{name: "before the claim", fits: becomes(task.Starting), want: task.Completed, starts: 1},
 	{name: "after the claim", fits: becomes(task.Starting), after: true, want: task.Completed, starts: 1},
 	{name: "with a run directory", fits: becomes(task.Running), start: true, want: task.Completed, starts: 1},
+	{name: "with a run directory whose lock a dying fork still has", fits: becomes(task.Running), start: true, want: task.Completed, starts: 1,
+		between: func(w *world, id task.ID) { w.lock = w.takeLock(id) },
+		opened:  func(w *world, _ task.ID) { w.must(w.lock.Close()) }},
 	{name: "launched", fits: becomes(task.Running), want: task.Completed, gated: true, starts: 1},
 	{name: "launched, and ended", fits: becomes(task.Running), want: task.Completed, starts: 1, between: func(w *world, id task.ID) {
 		w.must(w.run(id).Wait(w.ctx))
@@ -105,6 +109,14 @@ var deaths = []deathCase{
 		w.must(os.Remove(filepath.Join(w.runDir(id, "1"), "status")))
 		w.must(os.Remove(filepath.Join(w.runDir(id, "1"), "stdout")))
 	}},
+}
+
+// takeLock takes the lock of a run as a process does that is about to execute.
+func (w *world) takeLock(id task.ID) *os.File {
+	f, err := os.OpenFile(filepath.Join(w.runDir(id, "1"), "lock"), os.O_RDWR, 0)
+	w.must(err)
+	w.must(syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
+	return f
 }
 
 // An owner dies at each of the eight steps. The next one brings the task to
@@ -149,6 +161,9 @@ func TestDeathAtEachStep(t *testing.T) {
 			w.store.set(func() { w.store.before, w.store.after = nil, nil })
 			w.runs.start = nil
 			w.open()
+			if c.opened != nil {
+				c.opened(w, id)
+			}
 			if c.want == task.Completed {
 				open()
 			}

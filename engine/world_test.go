@@ -99,6 +99,7 @@ type world struct {
 	store             *store
 	runs              *launcher
 	cfg               engine.Config
+	lock              *os.File // of a run, held by the test
 	*engine.Engine
 }
 
