@@ -82,9 +82,11 @@ var deaths = []deathCase{
 	{name: "before the claim", fits: becomes(task.Starting), want: task.Completed, starts: 1},
 	{name: "after the claim", fits: becomes(task.Starting), after: true, want: task.Completed, starts: 1},
 	{name: "with a run directory", fits: becomes(task.Running), start: true, want: task.Completed, starts: 1},
-	{name: "with a run directory whose lock a dying fork still has", fits: becomes(task.Running), start: true, want: task.Completed, starts: 1,
+	{
+		name: "with a run directory whose lock a dying fork still has", fits: becomes(task.Running), start: true, want: task.Completed, starts: 1,
 		between: func(w *world, id task.ID) { w.lock = w.takeLock(id) },
-		opened:  func(w *world, _ task.ID) { w.must(w.lock.Close()) }},
+		opened:  func(w *world, _ task.ID) { w.must(w.lock.Close()) },
+	},
 	{name: "launched", fits: becomes(task.Running), want: task.Completed, gated: true, starts: 1},
 	{name: "launched, and ended", fits: becomes(task.Running), want: task.Completed, starts: 1, between: func(w *world, id task.ID) {
 		w.must(w.run(id).Wait(w.ctx))
