@@ -23,8 +23,8 @@ const (
 	reportPauseMax = 5 * time.Second
 )
 
-// runnerName is what a person sees in a list of processes.
-const runnerName = "cctask-run"
+// ProcessName is what a runner is called in a list of processes.
+const ProcessName = "cctask-run"
 
 // runner is the process between an owner and a claude.
 type runner struct {
@@ -45,7 +45,7 @@ func Main(dir string, h Hooks) int {
 	// claude's parent-death signal comes when the thread that forked it ends:
 	// this one, with the process.
 	runtime.LockOSThread()
-	Name(runnerName)
+	Name(ProcessName)
 	beSmall()
 	r := &runner{hooks: h}
 	if err := r.begin(dir); err != nil {

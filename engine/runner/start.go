@@ -129,7 +129,7 @@ func (l *Launcher) command(r *Run) (self string, argv []string, err error) {
 	if args == nil {
 		args = []string{"_run"}
 	}
-	argv = append([]string{runnerName}, args...)
+	argv = append([]string{ProcessName}, args...)
 	return self, append(argv, r.dir), err
 }
 

@@ -269,7 +269,7 @@ func (d *doctor) checkProcesses() finding {
 			continue
 		}
 		for _, p := range pids {
-			if p.Name != "cctask" && p.PID != d.lock.PID {
+			if p.Name != "cctask" && p.Name != runner.ProcessName && p.PID != d.lock.PID {
 				left = append(left, fmt.Sprintf("%d (%s) of task %s", p.PID, p.Name, id))
 			}
 		}
