@@ -49,9 +49,10 @@ type DB struct {
 	loss
 
 	// Of the writer goroutine only.
-	stamped  bool // app is recorded
-	lists    bool // a short free list is part of each commit
-	unlisted bool // the last commit had none
+	stamped  bool     // app is recorded
+	lists    bool     // a short free list is part of each commit
+	unlisted bool     // the last commit had none
+	last     boltMeta // what the last commit left
 }
 
 // Open opens the database in dir for writing, and makes both if they are
@@ -79,6 +80,10 @@ func openFile(path string, o Options) (*DB, error) {
 	}
 	if err := db.open(false, o.Timeout); err != nil {
 		return nil, locked(path, err)
+	}
+	var err error
+	if db.last, err = readMeta(db.file); err != nil {
+		return nil, errors.Join(corrupt(path, err), db.bolt.Close())
 	}
 	go db.write()
 	// A full disk must not keep the owner from answering: the next Open goes on.
@@ -249,7 +254,7 @@ func (db *DB) shut() error {
 		db.release()
 		return nil
 	}
-	if db.unlisted {
+	if db.unlisted && db.mine() == nil {
 		db.bolt.NoFreelistSync = false
 		// On a full disk the next Open only takes longer.
 		_ = guard(db.path, func() error { return db.bolt.Update(func(*bolt.Tx) error { return nil }) })

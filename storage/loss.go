@@ -55,10 +55,7 @@ func (db *DB) Lost() error {
 	info, statErr := os.Lstat(db.path)
 	switch {
 	case errors.Is(statErr, fs.ErrNotExist), statErr == nil && !os.SameFile(info, db.info):
-		err = &task.Error{
-			Code: task.CodeClosing, Message: fmt.Sprintf("the database %s was removed or replaced", db.path),
-			Hint: "Run the command again.",
-		}
+		err = replaced(db.path)
 	case err != nil:
 		err = corrupt(db.path, err)
 	case statErr == nil && int64(m.pages)*m.pageSize > info.Size():
@@ -68,6 +65,26 @@ func (db *DB) Lost() error {
 		return nil
 	}
 	return db.fail(err)
+}
+
+// mine is Lost for the writer, which knows its last commit: `cp backup tasks.db`
+// writes another database into this file, and to go on in it with the free pages
+// of this one would ruin it.
+func (db *DB) mine() error {
+	if err := db.Lost(); err != nil {
+		return err
+	}
+	if m, err := readMeta(db.file); err != nil || m != db.last {
+		return db.fail(replaced(db.path))
+	}
+	return nil
+}
+
+func replaced(path string) error {
+	return &task.Error{
+		Code: task.CodeClosing, Message: fmt.Sprintf("the database %s was removed or replaced", path),
+		Hint: "Run the command again.",
+	}
 }
 
 // guarded runs f. After a panic of it bbolt's state in memory cannot be trusted.

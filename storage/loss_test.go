@@ -43,6 +43,21 @@ var damages = []struct {
 		b, err := os.ReadFile(p)
 		return errors.Join(err, os.WriteFile(p+".x", b, 0o600), os.Rename(p+".x", p))
 	}, task.ErrClosing},
+	{"another database written into it", func(p string) error {
+		other, err := os.MkdirTemp(filepath.Dir(p), "")
+		if err != nil {
+			return err
+		}
+		db, err := storage.Open(other, storage.Options{})
+		if err != nil {
+			return err
+		}
+		for i := range 20 { // as many free pages as only it has
+			err = errors.Join(err, db.Apply(queued(i, "other")))
+		}
+		b, readErr := os.ReadFile(db.Path())
+		return errors.Join(err, db.Close(), readErr, os.WriteFile(p, b, 0o600))
+	}, task.ErrClosing},
 }
 
 // Whatever becomes of the file, no write is acknowledged and nobody waits for

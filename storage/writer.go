@@ -97,7 +97,7 @@ func (e *applyError) Unwrap() error { return e.error }
 // update runs a group in one transaction. Errors of a check stay with their
 // request; the error that is returned is everybody's.
 func (db *DB) update(group []*request) error {
-	if err := db.Lost(); err != nil {
+	if err := db.mine(); err != nil {
 		return err
 	}
 	return db.guarded(func() error { return db.transact(group) })
@@ -128,11 +128,16 @@ func (db *DB) transact(group []*request) error {
 		}
 	}
 	db.bolt.NoFreelistSync = !db.lists || free(db.bolt) > maxListed
+	id := uint64(tx.ID())
 	if err := tx.Commit(); err != nil {
 		return err
 	}
 	db.stamped, db.unlisted = true, db.bolt.NoFreelistSync
-	// What went into a file that has lost its name meanwhile is not kept.
+	// What went into a file that has lost its name meanwhile, or in which it was
+	// written over, is not kept.
+	if db.last, err = readMeta(db.file); err == nil && db.last.txid != id {
+		return db.fail(replaced(db.path))
+	}
 	return db.Lost()
 }
 
