@@ -81,10 +81,6 @@ func openFile(path string, o Options) (*DB, error) {
 	if err := db.open(false, o.Timeout); err != nil {
 		return nil, locked(path, err)
 	}
-	var err error
-	if db.last, err = readMeta(db.file); err != nil {
-		return nil, errors.Join(corrupt(path, err), db.bolt.Close())
-	}
 	go db.write()
 	// A full disk must not keep the owner from answering: the next Open goes on.
 	if err := db.finishRemovals(); err != nil && !errors.Is(err, task.ErrNoSpace) {
@@ -124,7 +120,11 @@ func (db *DB) open(readOnly bool, timeout time.Duration) error {
 		return translate(db.path, fmt.Errorf("open the database: %w", err))
 	}
 	db.close = sync.OnceValue(db.shut)
-	if err := db.checkSchema(readOnly); err != nil {
+	err := db.checkSchema(readOnly)
+	if err == nil {
+		db.last, err = readMeta(db.file)
+	}
+	if err != nil {
 		return errors.Join(err, db.bolt.Close())
 	}
 	return nil
