@@ -37,8 +37,10 @@ func TestWaitOutlivesRemovedTasks(t *testing.T) {
 	done := b
 	done.Status = task.Completed
 	var out, errs strings.Builder
+	env := envOf(nil)
+	env.Stdout, env.Stderr = &out, &errs
 	w := waiter{
-		app: &app{Env: Env{Stdout: &out, Stderr: &errs}},
+		app: &app{Env: env},
 		svc: ends{tasks: map[string]task.Task{"B": done}, removed: make(chan struct{})},
 	}
 	err := w.await(t.Context(), []task.Task{a, b})
@@ -50,7 +52,8 @@ func TestWaitOutlivesRemovedTasks(t *testing.T) {
 func TestRunOfARemovedTask(t *testing.T) {
 	t.Parallel()
 	var errs strings.Builder
-	a := &app{Env: Env{Stderr: &errs}}
+	a := &app{Env: envOf(nil)}
+	a.Stderr = &errs
 	_, err := a.watch(t.Context(), ends{removed: make(chan struct{}), Service: nil}, task.Task{ID: "A", Status: task.Completed}, nil)
 	if exitCode(err) != exitEnded || !strings.Contains(err.Error(), "task A was removed") || task.HintOf(err) == "" {
 		t.Errorf("%v", err)
