@@ -57,7 +57,7 @@ func (a *app) config() (config, error) {
 		// A runner that starts an owner would tell it of another file.
 		err = errors.New("its name is not valid UTF-8")
 	}
-	if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) && c.path == usual {
+	if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) && c.path == usual && !dangles(usual) {
 		return c, nil
 	}
 	if c.there = err == nil; !c.there {
@@ -67,6 +67,18 @@ func (a *app) config() (config, error) {
 		}
 	}
 	return c, c.read(data)
+}
+
+// dangles tells whether a link on the way to a path leads nowhere: what is not
+// there then, as on a disk that is not mounted, may be a policy.
+func dangles(path string) bool {
+	for ; path != filepath.Dir(path); path = filepath.Dir(path) {
+		if _, err := os.Lstat(path); err == nil {
+			_, err = os.Stat(path)
+			return err != nil
+		}
+	}
+	return false
 }
 
 // maxConfig bounds the settings file.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -254,6 +255,21 @@ func TestWhichSettingsFile(t *testing.T) {
 	}
 	if _, err := jobs(flagTexts{"config": other + "x"}, vars{}); exitCode(err) != exitInput || task.HintOf(err) == "" {
 		t.Errorf("a named file that is not there: %v", err)
+	}
+	// A link that leads nowhere is no missing file: a policy may be at its end.
+	for _, link := range []string{file, filepath.Dir(file), filepath.Dir(filepath.Dir(file))} {
+		if err := errors.Join(os.RemoveAll(link), os.Symlink("/nowhere", link)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := jobs(nil, vars{}); exitCode(err) != exitInput || task.HintOf(err) == "" {
+			t.Errorf("%s leads nowhere: %v", link, err)
+		}
+		if err := os.Remove(link); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := jobs(nil, vars{}); err != nil {
+			t.Errorf("without %s: %v", link, err)
+		}
 	}
 }
 

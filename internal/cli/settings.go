@@ -175,8 +175,8 @@ func (f flagText) String() string { return "" }
 func (f flagText) Type() string   { return cmp.Or(f.o.arg, "bool") }
 
 func (f flagText) Set(text string) error {
-	// An unset variable of a script must not lead to another place.
-	if text == "" && f.o.paths {
+	// An unset variable of a script must not lead to another place, or away from a policy.
+	if text == "" {
 		return errors.New("is empty")
 	}
 	f.to[f.o.name] = text

@@ -47,7 +47,9 @@ func (s Settings) Values() map[string]string {
 func (s Settings) Args() []string {
 	var args []string
 	for _, v := range s.list() {
-		args = append(args, "--"+v.name+"="+v.value)
+		if v.value != "" {
+			args = append(args, "--"+v.name+"="+v.value)
+		}
 	}
 	return args
 }
