@@ -40,7 +40,7 @@ func (e *Engine) retainOnce(ctx context.Context) (more bool, err error) {
 		return false, fmt.Errorf("forget old idempotency keys: %w", err)
 	}
 	if e.cfg.Keep == (task.KeepPolicy{}) {
-		return false, nil
+		return false, e.endHold()
 	}
 	list, err := e.store.Expired(e.cfg.Keep, time.Now(), retainBatch)
 	if err != nil {
@@ -89,21 +89,18 @@ func (e *Engine) waits(now time.Time) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look what the retention waits for: %w", err)
 	}
-	held := !h.Since.IsZero() && !now.Before(h.Since) // else the clock went back
-	if held && !now.Before(h.Until()) {
-		return false, nil
-	}
 	d, err := e.store.Doom(e.cfg.Keep, now)
 	if err != nil {
 		return false, fmt.Errorf("count expired tasks: %w", err)
 	}
+	held := !h.Since.IsZero() && !now.Before(h.Since) && h.Doom.Covers(d) // else the clock went back, or a setting was changed
 	switch why := d.Suspicious(now); {
 	case d.Expired == 0:
 		return false, e.endHold()
-	case !held && why == "":
-		return false, nil
 	case held:
-		return true, nil
+		return now.Before(h.Until()), nil
+	case why == "":
+		return false, nil
 	default:
 		h = task.Hold{Since: now, Doom: d, Why: why}
 	}

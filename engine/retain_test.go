@@ -68,7 +68,7 @@ func TestRetention(t *testing.T) {
 	} {
 		w.Close()
 		w.cfg.Keep = c.keep
-		w.must(w.store.SetHold(task.Hold{Since: time.Now().Add(-task.HoldTime)})) // the day has passed
+		w.dayPassed()
 		w.open()
 		w.until("as many are left as are kept", func() bool { return len(w.kept(ids)) == c.want })
 		for i, id := range w.kept(ids) {
@@ -98,7 +98,7 @@ func TestRetentionSparesSessionsInUse(t *testing.T) {
 		w.must(w.store.DB.Apply(task.Write{At: time.Now(), Task: &u}))
 	}
 	w.cfg.Keep = task.KeepPolicy{Age: time.Nanosecond}
-	w.must(w.store.SetHold(task.Hold{Since: time.Now().Add(-task.HoldTime)}))
+	w.dayPassed()
 	w.open()
 	w.until("the others are gone", func() bool { return len(w.kept(ids)) <= 2 })
 	if kept := w.kept(ids); len(kept) != 2 || kept[0] != ids[1] || kept[1] != ids[2] {
@@ -139,6 +139,36 @@ func TestSuspiciousRetentionWaits(t *testing.T) {
 			t.Errorf("the log does not say why %s was deleted", id)
 		}
 	}
+}
+
+// A day that has passed under one setting counts for no other, and where nothing
+// is deleted any more no hold is left to count later.
+func TestHoldIsOfItsRules(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	ids := w.ended()
+	w.Close()
+	w.cfg.Keep = task.KeepPolicy{Count: 3}
+	w.dayPassed()
+	w.cfg.Keep = task.KeepPolicy{Age: time.Nanosecond}
+	w.open()
+	page, err := w.List(w.ctx, task.Filter{})
+	w.must(err)
+	if len(w.kept(ids)) != 4 || !strings.Contains(page.Note, "4 of 4 ended tasks (4 under keep-age=1ns)") {
+		t.Errorf("%d tasks are left, the list says %q", len(w.kept(ids)), page.Note)
+	}
+	w.Close()
+	w.cfg.Keep = task.KeepPolicy{}
+	w.open()
+	w.until("the hold has ended", func() bool { h, err := w.store.Hold(); return err == nil && h.Since.IsZero() })
+}
+
+// dayPassed records that what the policy would delete has waited for a day.
+func (w *world) dayPassed() {
+	w.Helper()
+	d, err := w.store.Doom(w.cfg.Keep, time.Now())
+	w.must(err)
+	w.must(w.store.SetHold(task.Hold{Since: time.Now().Add(-task.HoldTime), Doom: d}))
 }
 
 // logLines is a log that is written and read at once.

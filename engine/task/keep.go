@@ -38,6 +38,17 @@ func (d Doom) String() string {
 	return fmt.Sprintf("%d of %d ended tasks (%s)", d.Expired, d.Ended, strings.Join(under, ", "))
 }
 
+// Covers tells whether a later pass lets tasks go by no other rule: that of a
+// setting which was changed since is another accident.
+func (d Doom) Covers(later Doom) bool {
+	for rule := range later.Rules {
+		if d.Rules[rule] == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // HoldTime is how long a suspicious pass of the retention waits, so that a
 // person can look at the clock and the settings.
 const HoldTime = 24 * time.Hour
