@@ -129,7 +129,9 @@ func (a *app) inStateDir(path string) bool {
 		own.dir, err = filepath.EvalSymlinks(own.dir)
 	}
 	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-		if _, lockErr := os.Lstat(filepath.Join(dir, ipc.LockName)); lockErr == nil || err == nil && dir == own.dir {
+		_, lockErr := os.Lstat(filepath.Join(dir, ipc.LockName))
+		// A backup of one has no lock, but a key and a database.
+		if lockErr == nil || err == nil && dir == own.dir || storage.IsDatabase(filepath.Join(dir, storage.FileName)) {
 			return true
 		}
 		if dir == filepath.Dir(dir) {
