@@ -69,7 +69,7 @@ func (b *batch) finish(ctx context.Context, svc *service, sigs signals) error {
 	if b.wait || svc.embedded {
 		ctx, cancel := sigs.until(ctx)
 		defer cancel()
-		w := waiter{app: b.app, svc: svc, asJSON: b.asJSON, one: !b.each, show: newTally(ctx, b, svc)}
+		w := waiter{app: b.app, svc: svc, asJSON: b.asJSON, one: !b.each, ends: b.Stderr, show: newTally(ctx, b.app, svc, b.tasks)}
 		err := w.await(ctx, b.tasks)
 		if ctx.Err() != nil {
 			return b.left(len(b.tasks) - w.show.ended)
@@ -234,9 +234,9 @@ type tally struct {
 	drawn         bool
 }
 
-func newTally(ctx context.Context, b *batch, svc engine.Service) *tally {
-	t := &tally{w: b.Stderr, tty: isTerminal(b.Stderr), of: map[task.ID]bool{}}
-	for _, one := range b.tasks {
+func newTally(ctx context.Context, a *app, svc engine.Service, tasks []task.Task) *tally {
+	t := &tally{w: a.Stderr, tty: isTerminal(a.Stderr), of: map[task.ID]bool{}}
+	for _, one := range tasks {
 		t.of[one.ID] = true
 	}
 	t.look = func() []task.Task {
@@ -275,8 +275,7 @@ func (t *tally) next(done <-chan int) int {
 	}
 }
 
-// end counts a task that has ended, or was removed, and tells it as wait does;
-// stdout is the ids'.
+// end counts a task that has ended, or was removed.
 func (t *tally) end(one task.Task) {
 	t.ended++
 	t.cost += one.CostUSD
@@ -285,9 +284,6 @@ func (t *tally) end(one task.Task) {
 		t.failed++
 	}
 	t.clear()
-	if one.Status.Ended() {
-		fmt.Fprintln(t.w, summary(one))
-	}
 }
 
 func (t *tally) draw() {

@@ -20,8 +20,8 @@ func TestEachOnATerminal(t *testing.T) {
 	args := []string{"start", "--jobs=1", "--wait", "--idempotency-key=k", "--each", file}
 	x := onTerminal(t, front(t, args...), true)
 	x.until(`\r\n\w{26}\r\n\w{26}\r\n`)
-	x.until(`\w{26} failed \d+ms \$0\.0100\r\n`)
 	x.until(`cctask: task \w+: failed: .*out of luck`)
+	x.until(`\w{26} failed \d+ms \$0\.0100\r\n`)
 	x.until(`\w{26} completed \S+ \$0\.0100\r\n`)
 	x.until(`2 of 3 tasks done, 1 running, 1 failed, \$0\.\d+`)
 	x.press(ctrlC)
@@ -40,6 +40,28 @@ func TestEachOnATerminal(t *testing.T) {
 	}
 	if n := strings.Count(x.cctask("list", "--all", "--json"), `"task_id"`); n != 3 {
 		t.Errorf("%d tasks, want 3", n)
+	}
+}
+
+// TestWaitOnATerminal: who watches sees that something is waited for, and how far
+// it is.
+func TestWaitOnATerminal(t *testing.T) {
+	t.Parallel()
+	gate := fakeclaude.NewGate(t)
+	p := newPerson(t)
+	var ids []string
+	for _, prompt := range []string{"[[text fine]]", gate.Directive()} {
+		ids = append(ids, strings.TrimSpace(p.cctask("start", prompt)))
+	}
+	open, err := gate.Reached(t.Context())
+	check(t, err)
+	x := onTerminal(t, p.command(append([]string{"wait"}, ids...)...), true)
+	x.until(ids[0] + ` completed \S+ \$0\.0100\r\n`)
+	x.until(`1 of 2 tasks done, 1 running, \$0\.\d+`)
+	open()
+	x.until(ids[1] + ` completed`)
+	if code := x.code(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
 	}
 }
 

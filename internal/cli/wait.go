@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -19,13 +20,16 @@ func newWait(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "wait [ID...]", Short: "Wait for tasks to end",
 		Long: `Wait until the named tasks have ended, or without an ID all that are queued or running
-now, and print a line for each end. An interrupted task has ended too. Inside a task that
-one is left out, and whichever started it.
+now, and print a line for each end. An interrupted task has ended too. Inside a task it and
+the tasks that started it are left out. On a terminal a line counts how many have ended.
 With --json one ID gives one object; none or several give a list, printed at the end.`,
 		Example:     "  cctask wait 01JD3ZK4 && cctask logs 01JD3ZK4\n  cctask wait --timeout 10m",
 		Annotations: exits(exitDone, exitFault, exitInput, exitEnded, exitTimeout, exitInterrupted),
 		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
-			w := waiter{app: a, svc: svc, timeout: time.Duration(timeout), asJSON: asJSON, one: len(args) == 1}
+			w := waiter{app: a, svc: svc, timeout: time.Duration(timeout), asJSON: asJSON, one: len(args) == 1, ends: a.Stdout}
+			if asJSON {
+				w.ends = io.Discard
+			}
 			return w.run(ctx, args)
 		}),
 	}
@@ -39,14 +43,18 @@ type waiter struct {
 	svc     engine.Service
 	timeout time.Duration
 	asJSON  bool
-	one     bool   // a single task was named
-	show    *tally // of tasks that were just started; nil: a line for each end
+	one     bool      // a single task was named
+	ends    io.Writer // gets a line for each end
+	show    *tally    // nil: no count
 }
 
 func (w *waiter) run(ctx context.Context, refs []string) error {
 	tasks, err := w.tasks(ctx, refs)
 	if err != nil {
 		return err
+	}
+	if isTerminal(w.Stderr) && len(tasks) > 0 {
+		w.show = newTally(ctx, w.app, w.svc, tasks)
 	}
 	return w.await(ctx, tasks)
 }
@@ -164,10 +172,7 @@ func (w *waiter) tell(t task.Task) error {
 		w.show.end(t)
 	}
 	w.report(outcome(t))
-	if w.asJSON || w.show != nil {
-		return nil
-	}
-	_, err := fmt.Fprintln(w.Stdout, summary(t))
+	_, err := fmt.Fprintln(w.ends, summary(t))
 	return err
 }
 
