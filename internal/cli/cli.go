@@ -119,7 +119,11 @@ func newRoot(a *app, verb string) *cobra.Command {
 	a.registerSettings(root)
 	for name, make := range commands {
 		if verb == "" || verb == name {
-			root.AddCommand(make(a))
+			cmd := make(a)
+			for _, c := range append(cmd.Commands(), cmd) {
+				c.Long = fill(c.Long)
+			}
+			root.AddCommand(cmd)
 		}
 	}
 	if verb == "" { // a shell asks by a verb of cobra's
@@ -136,6 +140,9 @@ func flagError(cmd *cobra.Command, err error) error {
 	switch {
 	case errors.As(err, &unknown):
 		word = unknown.GetSpecifiedName() + unknown.GetSpecifiedShortnames()
+		if near := nearestFlag(cmd, unknown.GetSpecifiedName()); near != "" {
+			hint = fmt.Sprintf("Did you mean --%s? %s", near, hint)
+		}
 	case errors.As(err, &syntax):
 		word = syntax.GetSpecifiedFlag()
 	}
@@ -146,6 +153,17 @@ func flagError(cmd *cobra.Command, err error) error {
 	// What strconv says helps nobody.
 	message, _, _ := strings.Cut(err.Error(), ": strconv.")
 	return badInput(message, hint)
+}
+
+// nearestFlag is the one that a mistyped name most likely means, or "".
+func nearestFlag(cmd *cobra.Command, name string) string {
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, strings.ReplaceAll(f.Name, "-", "_"))
+		}
+	})
+	return strings.ReplaceAll(task.Nearest(name, names), "_", "-")
 }
 
 // refuseBlank refuses what was given as "": a variable that was not set. Taken for

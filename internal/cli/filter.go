@@ -48,7 +48,7 @@ func (f *filterFlags) filter(now time.Time, statuses []task.Status) (task.Filter
 			}
 		}
 		if !found {
-			return to, badInput(fmt.Sprintf("--status: %q is none", text), fmt.Sprintf("Use one of %s.", strings.Join(publicStatuses(), ", ")))
+			return to, badInput(fmt.Sprintf("--status: %q is no status", text), fmt.Sprintf("Use one of %s.", strings.Join(publicStatuses(), ", ")))
 		}
 	}
 	var err error

@@ -109,9 +109,14 @@ func TestEveryVerb(t *testing.T) {
 				t.Errorf("%s: help without %q:\n%s", name, part, out.String())
 			}
 		}
+		for line := range strings.SplitSeq(cmd.Long, "\n") {
+			if len(line) > helpWidth {
+				t.Errorf("%s: a line of its text is too long: %s", name, line)
+			}
+		}
 		for _, line := range strings.Split(out.String(), "\n") {
 			if len(line) > 140 {
-				t.Errorf("%s: a line of help is too long: %s", name, line)
+				t.Errorf("%s: a line about a flag is too long: %s", name, line)
 			}
 		}
 		if _, err := os.Stat(filepath.Join("..", "..", "testdata", "script", name+".txtar")); err != nil {

@@ -24,9 +24,8 @@ type listFlags struct {
 }
 
 const listLong = `List the queued and running tasks, newest first; with --all the finished ones too, with
---status those of some statuses alone. --sort orders by %s;
-tasks without such a value come last. --columns chooses from
-%s.
+--status those of some statuses alone. --sort orders by %s; tasks without such a value come
+last. --columns chooses from %s.
 
 ` + formatHelp
 
@@ -42,7 +41,7 @@ func newList(a *app) *cobra.Command {
 	var f listFlags
 	cmd := &cobra.Command{
 		Use: "list", Short: "List queued and running tasks",
-		Long:        fmt.Sprintf(listLong, strings.Join(sortNames(), ", "), columnNames(), strings.Replace(formatFields(), ", Labels", ",\nLabels", 1)),
+		Long:        fmt.Sprintf(listLong, strings.Join(sortNames(), ", "), columnNames(), formatFields()),
 		Example:     listExample,
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(0, 0, ""),

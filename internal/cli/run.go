@@ -19,7 +19,7 @@ func newRun(a *app) *cobra.Command {
 		Long: `Start a task, show its progress on stderr and print claude's answer on stdout.
 Without PROMPT, or with -, the prompt is read from stdin. With one, what a pipe or a file
 at stdin holds follows it after a blank line, as with claude -p; a pipe that carries
-nothing is waited for for 3 seconds. A loop over a pipe needs < /dev/null at each call.
+nothing is given up after 3 seconds. A loop over a pipe needs </dev/null at each call.
 
 The first Ctrl-C asks: Ctrl-C again cancels the task, d and Enter leaves it running in
 the background, Enter alone goes on watching. SIGTERM, SIGHUP, or Ctrl-C where no

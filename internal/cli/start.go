@@ -14,19 +14,18 @@ func newStart(a *app) *cobra.Command {
 		Long: `Record a task, print its id and leave. The task runs as soon as the pool has room,
 also when this terminal is closed. Without PROMPT, or with -, it is read from stdin. With
 one, what a pipe or a file at stdin holds follows it after a blank line, as with claude -p;
-a pipe that carries nothing is waited for for 3 seconds. A loop over a pipe needs
-< /dev/null at each call.
+a pipe that carries nothing is given up after 3 seconds. A loop over a pipe needs
+</dev/null at each call.
 
 With --wait the command stays until the task has ended; so it does with --embedded, as
 nobody else would run it. Ctrl-C leaves then, and the task goes on.
 
 --each FILE starts a task for each line of a file, - for stdin, and prints their ids in
-the order of the lines. The file holds a prompt in each line, but in none that begins with
-#, unless \# is written; or, if it is called .jsonl
-or begins with {, JSON objects with prompt, idempotency_key and the options by their
-names in the MCP tools; or, with a PROMPT, a CSV with a header row, and PROMPT is the
-template: {{.name}} stands for the column of that name. Flags are defaults for all.
-Every line is checked before the first task is recorded. With --idempotency-key the same
+the order of the lines. Each line is a prompt, but a line that begins with # is a comment
+(\# begins a prompt with #). In a file that is called .jsonl or begins with { each line is
+a JSON object with prompt, idempotency_key and the options by their names in the MCP
+tools. With a PROMPT the file is CSV with a header row, and PROMPT the template:
+{{.name}} stands for the column of that name. Flags are defaults for all. Every line is checked before the first task is recorded. With --idempotency-key the same
 call starts nothing twice, also after it was broken off or a task of it was removed: each
 line has KEY/LINE as its own. Files of up to 64 lines run in their order; in longer ones
 neighbours may change places.`,
