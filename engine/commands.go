@@ -248,7 +248,7 @@ func requeue(t *task.Task, w *task.Write, rec task.Attempt, why string) error {
 func (e *Engine) mayRunAgain(t *task.Task, a Again) error {
 	switch {
 	case t.Status == task.Completed:
-		return &task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("task %s is completed, which is final", t.ID), Hint: "Start a new task; with resume_task_id it goes on in the same session."}
+		return &task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("task %s is completed, which is final", t.ID), Hint: "Start a new task; with resume_task_id (in a shell: --resume-task-id) it goes on in the same session."}
 	case !t.Status.Ended():
 		return &task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("task %s is %s", t.ID, t.Status.Public()), Hint: "Wait for its end, or cancel it first."}
 	}

@@ -43,8 +43,8 @@ func TestAnswersAreLean(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", r.Data, want)
 	}
 	r = check(id, `,"detail":true`)
-	if v := r.view; v.Command == "" || v.Prompt != "seed" || v.PromptBytes != 4 || v.WorkingDir == "" || v.DurationMS == nil || v.CreatedAt.IsZero() || v.SessionID == "" || v.ResultBytes != 12 || v.Stdout.URI == "" || !strings.Contains(r.Content[0].Text, v.Command) {
-		t.Errorf("with detail: %s", r.Data)
+	if v := r.view; v.Command == "" || v.Prompt != "seed" || v.PromptBytes != 4 || v.WorkingDir == "" || v.DurationMS == nil || v.CreatedAt.IsZero() || v.SessionID == "" || v.ResultBytes != 12 || v.Stdout.URI == "" || !strings.Contains(r.Content[0].Text, v.Command) || !strings.HasSuffix(r.Content[0].Text, "\nprompt: seed\n\n"+v.Next) {
+		t.Errorf("with detail: %s, %q", r.Data, r.Content[0].Text)
 	}
 
 	bad := f.seed(t)

@@ -760,7 +760,7 @@ func TestHTTPWorkingDirMustBeAbsolute(t *testing.T) {
 	s := New(Config{Service: f, Defaults: func() (Client, error) { return Client{Claude: "/usr/bin/claude"}, nil }})
 	p := servePeer(t, f, s)
 	for args, says := range map[string]string{
-		`{"prompt":"x"}`:                                            "working_dir",
+		`{"prompt":"x"}`:                                            "working_dir: is missing",
 		`{"prompt":"x","working_dir":"sub"}`:                        "working_dir",
 		`{"prompt":"x","working_dir":"/p","add_dirs":["sub"]}`:      "add_dirs",
 		`{"prompt":"x","working_dir":"/p","mcp_config":["a.json"]}`: "mcp_config",

@@ -45,11 +45,13 @@ func (v *taskResult) text() string {
 	if o := v.Output; o != nil {
 		block(fmt.Sprintf("%s from byte %d of %d:\n", o.Stream, o.Offset, o.Bytes), o.Data)
 	}
+	var rows []string
 	for _, d := range details(v.View) {
 		if d[1] != "" {
-			fmt.Fprintf(&b, "\n%s: %s", d[0], d[1])
+			rows = append(rows, d[0]+": "+d[1])
 		}
 	}
+	block("", strings.Join(rows, "\n"))
 	block("", v.Note)
 	block("", v.Next)
 	return strings.TrimRight(b.String(), "\n")

@@ -179,7 +179,7 @@ func expired(tx *bolt.Tx, p task.KeepPolicy, now time.Time, take func(task.Expir
 		rule := ""
 		switch {
 		case p.Age > 0 && now.Sub(endOf(k)) >= p.Age:
-			rule = fmt.Sprintf("keep-age=%v", p.Age)
+			rule = "keep-age=" + task.SpanText(p.Age)
 		case p.Count > 0 && count > p.Count:
 			rule = fmt.Sprintf("keep-count=%d", p.Count)
 		case p.Size > 0 && size > p.Size:

@@ -372,7 +372,7 @@ func TestExpired(t *testing.T) {
 	}
 	// Each is told with its rule.
 	d, err := db.Doom(task.KeepPolicy{Age: 9 * time.Hour, Count: 1}, now)
-	want := task.Doom{Expired: 2, Ended: 3, Rules: map[string]int{"keep-age=9h0m0s": 1, "keep-count=1": 1}, Newest: t0.Add(3 * time.Hour)}
+	want := task.Doom{Expired: 2, Ended: 3, Rules: map[string]int{"keep-age=9h": 1, "keep-count=1": 1}, Newest: t0.Add(3 * time.Hour)}
 	if d.Newest = d.Newest.UTC(); err != nil || !reflect.DeepEqual(d, want) {
 		t.Errorf("Doom = %+v, %v, want %+v", d, err, want)
 	}
@@ -390,7 +390,7 @@ func TestHold(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
 	db := storagetest.OpenIn(t, dir)
-	h := task.Hold{Since: t0, Doom: task.Doom{Expired: 1, Ended: 1, Rules: map[string]int{"keep-age=1h0m0s": 1}, Newest: t0}, Why: "why"}
+	h := task.Hold{Since: t0, Doom: task.Doom{Expired: 1, Ended: 1, Rules: map[string]int{"keep-age=1h": 1}, Newest: t0}, Why: "why"}
 	if err := db.SetHold(h); err != nil {
 		t.Fatal(err)
 	}
@@ -399,7 +399,7 @@ func TestHold(t *testing.T) {
 	}
 	db = storagetest.OpenIn(t, dir)
 	page, err := db.List(t.Context(), task.Filter{})
-	if got, holdErr := db.Hold(); holdErr != nil || err != nil || !reflect.DeepEqual(got, h) || page.Note != h.String() || !strings.Contains(page.Note, "1 of 1 ended tasks (1 under keep-age=1h0m0s): why") {
+	if got, holdErr := db.Hold(); holdErr != nil || err != nil || !reflect.DeepEqual(got, h) || page.Note != h.String() || !strings.Contains(page.Note, "1 of 1 ended tasks (1 under keep-age=1h): why") {
 		t.Errorf("Hold = %+v, %v; the list says %q, %v", got, holdErr, page.Note, err)
 	}
 	if err := db.SetHold(task.Hold{}); err != nil {

@@ -18,7 +18,7 @@ type KeepPolicy struct {
 // Expiry is an ended task that a rule of the policy lets go.
 type Expiry struct {
 	ID   ID
-	Rule string // the setting, as "keep-age=720h0m0s"
+	Rule string // the setting, as "keep-age=30d"
 }
 
 // Doom is what a policy would delete at one moment, if it ran to its end.

@@ -145,7 +145,7 @@ func (p Policy) Apply(s Spec) (Spec, error) {
 			s.TimeoutSeconds = most
 		}
 		if s.TimeoutSeconds > most {
-			return s, denied("max_timeout", fmt.Sprintf("%v is more than %v", s.Timeout(), Spec{TimeoutSeconds: most}.Timeout()), "Ask for less, or leave the timeout out.")
+			return s, denied("max_timeout", fmt.Sprintf("%s is more than %s", SpanText(s.Timeout()), SpanText(Spec{TimeoutSeconds: most}.Timeout())), "Ask for less, or leave the timeout out.")
 		}
 	}
 	if most := p.MaxBudgetUSD; most > 0 {

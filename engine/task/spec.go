@@ -121,6 +121,8 @@ func Abs(option, path, base, nowhere string) (string, error) {
 	switch {
 	case filepath.IsAbs(path):
 		return filepath.Clean(path), nil
+	case base == "" && path == "":
+		return "", invalid(option, "is missing, and "+nowhere, "Give "+option+" as an absolute path.")
 	case base == "":
 		return "", invalid(option, fmt.Sprintf("%q is not an absolute path, and %s", path, nowhere), "Give "+option+" as an absolute path.")
 	}

@@ -116,6 +116,6 @@ func vacant(dir, who string) error {
 	}
 	return &task.Error{
 		Code: task.CodeLocked, Message: fmt.Sprintf("%s: %s holds the state directory %s", who, lock, dir),
-		Hint: fmt.Sprintf("Leave %s out to use that owner, or end it with `cctask daemon stop`; running tasks go on.", who),
+		Hint: fmt.Sprintf("Every command uses that owner without %s; `cctask daemon stop` ends it, and running tasks go on.", who),
 	}
 }

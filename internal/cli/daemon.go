@@ -193,6 +193,7 @@ without an owner.`,
 			if err != nil {
 				return err
 			}
+			s.explicit = nil // an owner that is to leave needs no other settings
 			return a.stopOwner(ctx, s, cancel)
 		}),
 	}

@@ -101,7 +101,7 @@ func (a *app) restore(ctx context.Context, file, path string, partial bool) erro
 			fmt.Fprintf(a.Stderr, "cctask: it ends in task %s, which was left out\n", got.Left)
 		}
 	}
-	_, err = fmt.Fprintf(a.Stdout, "restored %s to %s; it can be read only until `cctask restore --activate`\n", plural(got.Tasks, "task"), path)
+	_, err = fmt.Fprintf(a.Stdout, "restored %s to %s; until `cctask restore --activate --db %q` it can only be read\n", plural(got.Tasks, "task"), path, path)
 	return err
 }
 

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"cctask/engine/task"
 )
 
 // Settings are the owner's arguments. They stand in owner.lock and in each
@@ -26,7 +28,7 @@ func (s Settings) list() []setting {
 	return []setting{
 		{"jobs", strconv.Itoa(s.Jobs)},
 		{"log-level", s.LogLevel},
-		{"keep-age", s.KeepAge.String()},
+		{"keep-age", task.SpanText(s.KeepAge)},
 		{"keep-count", strconv.Itoa(s.KeepCount)},
 		{"keep-size", strconv.FormatInt(s.KeepSize, 10)},
 		{"idle", s.Idle},
