@@ -80,17 +80,33 @@ func Make(dir string) error {
 	if err := Check(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	err := os.MkdirAll(filepath.Dir(dir), 0o700)
-	if err == nil {
-		err = os.Mkdir(dir, 0o700)
-	}
-	if err == nil {
-		err = Sync(filepath.Dir(dir))
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := mkdirs(dir); err != nil {
 		return Refused(err)
 	}
 	return Check(dir)
+}
+
+// mkdirs gives each directory that it makes its mode also under a umask that
+// takes rights from us: we could not enter it, nor could anybody after us.
+func mkdirs(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := mkdirs(parent); err != nil {
+		return err
+	}
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // another front's
+	}
+	if err == nil {
+		err = os.Chmod(dir, 0o700)
+	}
+	if err == nil {
+		err = Sync(parent)
+	}
+	return err
 }
 
 // Sync makes the names in a directory durable.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"cctask/engine/task"
@@ -20,6 +21,20 @@ func TestMakeIsPrivateAndChecksWhatIsThere(t *testing.T) {
 	}
 	if fi, err := os.Stat(dir); err != nil || fi.Mode().Perm() != 0o700 {
 		t.Errorf("mode %v, error %v", fi.Mode(), err)
+	}
+}
+
+// A umask that takes rights from us leaves no directory that we cannot enter.
+func TestMakeUnderAnyUmask(t *testing.T) {
+	top := t.TempDir()
+	defer syscall.Umask(syscall.Umask(0o377))
+	if err := Make(filepath.Join(top, "deep", "state")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"deep", "deep/state"} {
+		if fi, err := os.Stat(filepath.Join(top, name)); err != nil || fi.Mode().Perm() != 0o700 {
+			t.Errorf("%s: mode %v, error %v", name, fi.Mode(), err)
+		}
 	}
 }
 
