@@ -45,7 +45,7 @@ func (a *app) connect(ctx context.Context) (*service, error) {
 // readOnly tells why the tasks of a state directory can only be read; nil: they
 // cannot be read either, or there is an owner who can write, as behind a mount.
 func readOnly(dir string) error {
-	why := statedir.ReadOnly(dir)
+	why := statedir.ReadOnly(dir, storage.FileName)
 	if _, err := os.Stat(filepath.Join(dir, storage.FileName)); why == nil || err != nil {
 		return nil
 	}

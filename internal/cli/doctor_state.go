@@ -36,7 +36,7 @@ const (
 
 // checkDirectory tells also whether there is one.
 func checkDirectory(dir string) (f finding, there bool) {
-	if why := statedir.ReadOnly(dir); why != nil {
+	if why := statedir.ReadOnly(dir, storage.FileName); why != nil {
 		f = failed(why)
 		f.Text += "; list, status, logs, dump and report read it"
 		return f, true

@@ -51,10 +51,10 @@ func Check(dir string) error {
 	return nil
 }
 
-// ReadOnly tells why nothing can be written in a directory that can be read: a
-// disk that is mounted so, or another user's backup. nil: it can, or cannot even
-// be read.
-func ReadOnly(dir string) error {
+// ReadOnly tells why nothing can be written in a directory that can be read, or
+// in the file that counts there: a disk that is mounted so, another user's backup,
+// a copy. nil: it can, or cannot even be read.
+func ReadOnly(dir, file string) error {
 	fi, err := os.Stat(dir)
 	const read, write, search = 4, 2, 1
 	if err != nil || !fi.IsDir() || syscall.Access(dir, read|search) != nil {
@@ -63,6 +63,11 @@ func ReadOnly(dir string) error {
 	why := "it belongs to another user"
 	if st, ok := fi.Sys().(*syscall.Stat_t); !ok || int(st.Uid) == os.Geteuid() {
 		err := syscall.Access(dir, write)
+		if path := filepath.Join(dir, file); err == nil && syscall.Access(path, read) == nil {
+			if err = syscall.Access(path, write); err != nil {
+				err = fmt.Errorf("%s: %w", file, err)
+			}
+		}
 		if err == nil {
 			return nil
 		}
@@ -70,7 +75,7 @@ func ReadOnly(dir string) error {
 	}
 	return &task.Error{
 		Code: task.CodeInvalid, Message: fmt.Sprintf("the state directory %s can only be read: %s", dir, why),
-		Hint: fmt.Sprintf("Name another one with --dir or CCTASK_DIR, such as a copy of your own: cp -r %q COPY && chmod -R go= COPY", dir),
+		Hint: fmt.Sprintf("Name another one with --dir or CCTASK_DIR, such as a copy of your own: cp -r %q COPY && chmod -R go=,u+w COPY", dir),
 	}
 }
 
