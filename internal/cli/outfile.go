@@ -88,7 +88,9 @@ func linked(path string) (string, error) {
 	for range 40 {
 		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 		if err == nil {
-			dir, err = filepath.Abs(dir)
+			if dir, err = filepath.Abs(dir); err != nil {
+				return "", badInput(path+" is not an absolute path, and the current directory was removed", "Give an absolute path.")
+			}
 		}
 		if err != nil {
 			return "", err
