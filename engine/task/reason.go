@@ -77,3 +77,12 @@ var noSession = map[FailureReason]bool{
 
 // Hint says what to do next about a failure.
 func (r FailureReason) Hint() string { return hints[r] }
+
+// Hint says what to do next about a task that has failed: where another task's
+// session is gone, a retry would begin in that one too.
+func (t Task) Hint() string {
+	if t.Reason == ReasonSessionLost && t.Spec.ResumeTaskID != "" {
+		return "claude no longer has this session: say in a new task's prompt what it needs to know."
+	}
+	return t.Reason.Hint()
+}

@@ -152,12 +152,12 @@ func next(t Task) string {
 	case Completed:
 		return "Done. A new task with this id as resume_task_id goes on in its session; cleanup_task deletes the record."
 	case Failed, Timeout, Cancelled, Interrupted:
-		hint := t.Reason.Hint()
+		hint := t.Hint()
 		if hint == "" {
 			hint = ReasonUnknown.Hint()
 		}
 		switch retry, none := noSession[t.Reason]; {
-		case none && !retry:
+		case none && (!retry || t.Reason == ReasonSessionLost && t.Spec.ResumeTaskID != ""):
 			return hint
 		case none || t.Model == "" && t.NumTurns == 0: // nothing was begun
 			return fmt.Sprintf("%s In a shell, `cctask retry %s` starts over.", hint, id)

@@ -160,6 +160,16 @@ func TestNextStepOfEveryReason(t *testing.T) {
 	}
 }
 
+// A retry of a task that goes on with another one's session begins in that one too.
+func TestNextStepWhereAnotherTasksSessionIsLost(t *testing.T) {
+	lost := Task{ID: NewID(viewNow), Status: Failed, Reason: ReasonSessionLost, Spec: Spec{ResumeTaskID: "x"}}
+	for _, said := range []string{NewView(lost, viewNow).Next, lost.Hint()} {
+		if said != "claude no longer has this session: say in a new task's prompt what it needs to know." {
+			t.Errorf("next: %s", said)
+		}
+	}
+}
+
 func TestCommandShowsOptionsButNoSecret(t *testing.T) {
 	got := NewView(viewTask(), viewNow).Command
 	want := `/bin/claude -p --model=opus --permission-mode=plan '--allowedTools=Bash(git *)' --disallowedTools=Write '--append-system-prompt=be brief' --max-turns=3 --max-budget-usd=0.5 '--json-schema={"type":"object"}' --add-dir=/x --mcp-config=/m.json '--mcp-config={…}' --strict-mcp-config`

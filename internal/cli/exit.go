@@ -123,7 +123,7 @@ func outcome(t task.Task) error {
 	case code == exitDone:
 		return nil
 	}
-	hint := t.Reason.Hint()
+	hint := t.Hint()
 	if hint == "" {
 		hint = fmt.Sprintf("See `cctask logs %s`.", t.ID)
 	}

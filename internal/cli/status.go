@@ -62,7 +62,7 @@ func block(t task.Task, now time.Time) string {
 		fact("message", t.Message)
 	}
 	fact("reason", string(t.Reason))
-	fact("next", t.Reason.Hint())
+	fact("next", t.Hint())
 	prompt := t.PromptHead
 	if len(prompt) < t.PromptBytes {
 		prompt += "…"
