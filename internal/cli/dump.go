@@ -46,7 +46,7 @@ task, markdown is for people. A cell of csv that a spreadsheet would take for a 
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(0, -1, ""),
 		RunE: a.interruptible(func(ctx context.Context, refs []string) error {
-			if err := f.check(); err != nil {
+			if err := f.check(a.homed); err != nil {
 				return err
 			}
 			// A reader that has seen enough ends the dump, not us before we
@@ -76,7 +76,7 @@ task, markdown is for people. A cell of csv that a spreadsheet would take for a 
 // that passes through a dump or a restore is garbage at once.
 const dumpGarbage = 25
 
-func (f *dumpFlags) check() error {
+func (f *dumpFlags) check(homed func(string) string) error {
 	switch f.output {
 	case "full":
 	case string(dump.Tail), string(dump.None):
@@ -92,7 +92,7 @@ func (f *dumpFlags) check() error {
 	}
 	f.Schema = storage.Schema()
 	var err error
-	f.Query.Filter, err = f.filter(time.Now(), nil)
+	f.Query.Filter, err = f.filter(homed, time.Now(), nil)
 	return err
 }
 

@@ -35,7 +35,7 @@ func (f *filterFlags) register(cmd *cobra.Command) {
 }
 
 // filter checks the flags. Without --status it selects the given ones.
-func (f *filterFlags) filter(now time.Time, statuses []task.Status) (task.Filter, error) {
+func (f *filterFlags) filter(homed func(string) string, now time.Time, statuses []task.Status) (task.Filter, error) {
 	to := task.Filter{Statuses: statuses, Labels: f.labels, Name: f.name, Search: f.search}
 	if len(f.statuses) > 0 {
 		to.Statuses = nil
@@ -53,7 +53,7 @@ func (f *filterFlags) filter(now time.Time, statuses []task.Status) (task.Filter
 	}
 	var err error
 	if f.dir != "" {
-		if to.WorkingDir, err = filepath.Abs(f.dir); err != nil {
+		if to.WorkingDir, err = filepath.Abs(homed(f.dir)); err != nil {
 			return to, badInput(fmt.Sprintf("--working-dir: %v", err), "Give an absolute path.")
 		}
 	}

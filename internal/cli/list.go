@@ -99,7 +99,7 @@ func (a *app) newLister(f listFlags) (l lister, err error) {
 	if f.all {
 		statuses, l.empty = nil, "No task is recorded. `cctask start PROMPT` starts one."
 	}
-	if l.filter, err = f.filter(time.Now(), statuses); err != nil {
+	if l.filter, err = f.filter(a.homed, time.Now(), statuses); err != nil {
 		return l, err
 	}
 	if f.filtered() {

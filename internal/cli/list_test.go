@@ -107,7 +107,7 @@ func TestParseTime(t *testing.T) {
 		"2h": now.Add(-2 * time.Hour),
 	} {
 		f := filterFlags{until: text}
-		if got, err := f.filter(now, nil); err != nil || !got.Until.Equal(want) {
+		if got, err := f.filter(strings.Clone, now, nil); err != nil || !got.Until.Equal(want) {
 			t.Errorf("--until %q: %v, %v, want %v", text, got.Until, err, want)
 		}
 	}

@@ -45,7 +45,7 @@ func newReport(a *app) *cobra.Command {
 		Args:        arguments(0, 0, ""),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		filter, err := f.filter(time.Now(), nil)
+		filter, err := f.filter(a.homed, time.Now(), nil)
 		switch {
 		case err != nil:
 			return err
