@@ -52,10 +52,21 @@ type event struct {
 		Tool string `json:"tool_name"`
 	} `json:"permission_denials"`
 	Subagents struct {
-		Killed struct {
-			System int `json:"system"` // by claude itself, not by the model
-		} `json:"killed"`
+		Killed killed `json:"killed"`
 	} `json:"subagent_stats"`
+}
+
+// killed counts the subagents that claude itself stopped: by who stopped them,
+// where the model and the person are others, or as one number.
+type killed int
+
+func (k *killed) UnmarshalJSON(b []byte) error {
+	var by struct{ System int }
+	if json.Unmarshal(b, &by) != nil {
+		_ = json.Unmarshal(b, &by.System) // anything else is no count, and no reason to lose the result
+	}
+	*k = killed(by.System)
+	return nil
 }
 
 // failed tells whether a result event is one of an error.

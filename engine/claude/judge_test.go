@@ -65,6 +65,8 @@ func TestWitnesses(t *testing.T) {
 		{"a subagent that claude stopped", initLine + say("1", "Yes.") + stoppedLine + resultLine + agentNote, End{}, completed, "", "background tasks that were stopped before they ended: 1 (count the files)", "Yes."},
 		{"the same, and claude goes on", initLine + stoppedLine + agentNote + say("1", "Yes.") + resultLine, End{}, completed, "", "", "Yes."},
 		{"the same, told by numbers alone", initLine + say("1", "Yes.") + strings.Replace(resultLine, "{", `{"subagent_stats":{"killed":{"parent":1,"user":0,"system":2}},`, 1), End{}, completed, "", "background tasks that were stopped before they ended: 2", "Yes."},
+		{"the same, told by one number", initLine + say("1", "Yes.") + strings.Replace(resultLine, "{", `{"subagent_stats":{"killed":2},`, 1), End{}, completed, "", "background tasks that were stopped before they ended: 2", "Yes."},
+		{"the same, told in a way that is new", initLine + say("1", "Yes.") + strings.Replace(resultLine, "{", `{"subagent_stats":{"killed":["x"]},`, 1), End{}, completed, "", "", "Yes."},
 		{"a note about a SIGINT that was not the end", initLine + interruptLine + resultLine, End{}, completed, "", "", "Yes."},
 		{"a tool that prints the note", initLine + strings.Replace(strings.Replace(interruptLine, `"type":"text"`, `"type":"tool_result"`, 1), `"text":`, `"content":`, 1), End{}, failed, "no_result", "claude ended with exit code 0 but gave no result", noAnswer},
 

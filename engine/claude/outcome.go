@@ -279,7 +279,7 @@ func (p *Parser) remarks(o Outcome) string {
 	for i, d := range p.last.Denials {
 		denied[i] = oneLine(d.Tool, maxTool)
 	}
-	stopped := max(len(p.stopped), p.last.Subagents.Killed.System)
+	stopped := max(len(p.stopped), int(p.last.Subagents.Killed))
 	silent := ""
 	switch {
 	case len(bytes.TrimSpace(o.Result)) == 0:
