@@ -41,7 +41,7 @@ func TestWaitOutlivesRemovedTasks(t *testing.T) {
 	env.Stdout, env.Stderr = &out, &errs
 	w := waiter{
 		app: &app{Env: env},
-		svc: ends{tasks: map[string]task.Task{"B": done}, removed: make(chan struct{})},
+		svc: ends{tasks: map[string]task.Task{"B": done}, removed: make(chan struct{})}, ends: &out,
 	}
 	err := w.await(t.Context(), []task.Task{a, b})
 	if exitCode(err) != exitEnded || !strings.HasPrefix(out.String(), "B completed") || !strings.HasPrefix(errs.String(), "cctask: task A was removed while it was waited for\nhint: ") {
