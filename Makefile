@@ -47,7 +47,7 @@ test: claude foreign ## Run all tests; those on the real CLI and on foreign clie
 
 .PHONY: test-claude
 test-claude: claude ## Run only what is tested on the real CLI; CLAUDE_VERSION=2.1.332 tries another release
-	go test $(GOFLAGS_TEST) -timeout 20m ./internal/e2e ./internal/fakeapi ./internal/realclaude ./engine/claude
+	go test $(GOFLAGS_TEST) -timeout 20m ./internal/testkit/e2e ./internal/testkit/fakeapi ./internal/testkit/realclaude ./engine/claude
 
 .PHONY: test-heavy
 test-heavy: claude foreign ## Run the long tests too: repeated crashes, large outputs, a million records, fuzzing
@@ -69,7 +69,7 @@ lint: $(TOOLS)/versions ## gofumpt, vet (also for macOS), staticcheck, errorlint
 
 .PHONY: demo
 demo: build claude ## Show the main job in under a minute: parallel tasks, a killed owner, a dump
-	go run ./internal/demo -cctask $(BIN)
+	go run ./internal/testkit/demo -cctask $(BIN)
 
 .PHONY: fuzz
 fuzz: ## Fuzz every fuzz target of PKGS (default all) for FUZZTIME (default 30s)

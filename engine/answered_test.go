@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"cctask/engine/task"
-	"cctask/internal/fakeclaude"
+	"cctask/internal/testkit/fakeclaude"
 )
 
 // A claude that waits for work in the background answers and stays: the answer

@@ -12,9 +12,9 @@ import (
 	"cctask/engine"
 	"cctask/engine/runner"
 	"cctask/engine/task"
-	"cctask/internal/fakeclaude"
+	"cctask/internal/testkit/fakeclaude"
+	"cctask/internal/testkit/storagetest"
 	"cctask/storage"
-	"cctask/storage/storagetest"
 )
 
 // BenchmarkQueue is what a front asks for while many tasks wait behind one that

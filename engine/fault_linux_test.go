@@ -16,7 +16,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/runner"
 	"cctask/engine/task"
-	"cctask/internal/fakeclaude"
+	"cctask/internal/testkit/fakeclaude"
 )
 
 // A full disk at any step costs time, and nothing else.

@@ -11,7 +11,7 @@ import (
 
 	"cctask/engine"
 	"cctask/engine/task"
-	"cctask/internal/fakeclaude"
+	"cctask/internal/testkit/fakeclaude"
 )
 
 // rule makes the engine ask what p holds.

@@ -13,7 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"cctask/engine/task"
-	"cctask/internal/fakeclaude"
+	"cctask/internal/testkit/fakeclaude"
 )
 
 // noise does not get smaller by packing.

@@ -9,8 +9,8 @@ import (
 
 	"cctask/engine"
 	"cctask/engine/runner"
-	"cctask/internal/fakeclaude"
-	"cctask/internal/servicetest"
+	"cctask/internal/testkit/fakeclaude"
+	"cctask/internal/testkit/servicetest"
 	"cctask/storage"
 )
 

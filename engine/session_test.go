@@ -8,7 +8,7 @@ import (
 
 	"cctask/engine"
 	"cctask/engine/task"
-	"cctask/internal/fakeclaude"
+	"cctask/internal/testkit/fakeclaude"
 )
 
 // A task that asked for it goes on after an interruption, wherever the owner

@@ -14,7 +14,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/runner"
 	"cctask/engine/task"
-	"cctask/internal/fakeclaude"
+	"cctask/internal/testkit/fakeclaude"
 	"cctask/storage"
 )
 

@@ -22,7 +22,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"cctask/engine/task"
-	"cctask/internal/mcpwire"
+	"cctask/internal/testkit/mcpwire"
 )
 
 const testToken = "a token of the tests"

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"cctask/internal/mcpwire"
+	"cctask/internal/testkit/mcpwire"
 )
 
 func TestMain(m *testing.M) {

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"cctask/engine/task"
+	"cctask/internal/testkit/storagetest"
 	"cctask/storage"
-	"cctask/storage/storagetest"
 )
 
 func TestLifeOfATask(t *testing.T) {

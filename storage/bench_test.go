@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"cctask/engine/task"
+	"cctask/internal/testkit/storagetest"
 	"cctask/storage"
-	"cctask/storage/storagetest"
 )
 
 func benchDB(b *testing.B) *storage.DB {

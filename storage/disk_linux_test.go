@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"cctask/engine/task"
-	"cctask/storage/storagetest"
+	"cctask/internal/testkit/storagetest"
 )
 
 // A full disk is an error with a way out, loses nothing, and is over once

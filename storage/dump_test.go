@@ -15,8 +15,8 @@ import (
 
 	"cctask/engine/task"
 	"cctask/internal/dump"
+	"cctask/internal/testkit/storagetest"
 	"cctask/storage"
-	"cctask/storage/storagetest"
 )
 
 // dumpable makes a database with text and binary output in it.

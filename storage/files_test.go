@@ -18,9 +18,9 @@ import (
 
 	"cctask/engine/task"
 	"cctask/internal/dump"
+	"cctask/internal/testkit/storagetest"
 	"cctask/migrations"
 	"cctask/storage"
-	"cctask/storage/storagetest"
 )
 
 // filled makes a closed database with some tasks and returns its directory.

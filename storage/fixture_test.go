@@ -15,9 +15,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"cctask/engine/task"
+	"cctask/internal/testkit/storagetest"
 	"cctask/migrations"
 	"cctask/storage"
-	"cctask/storage/storagetest"
 )
 
 var update = flag.Bool("update", false, "make the fixture of the newest schema if it is missing, and write the dumps anew")

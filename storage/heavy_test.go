@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"cctask/engine/task"
+	"cctask/internal/testkit/storagetest"
 	"cctask/storage"
-	"cctask/storage/storagetest"
 )
 
 // TestHeavyMillion logs what an owner does at its start and what people ask,

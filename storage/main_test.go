@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"cctask/engine/task"
+	"cctask/internal/testkit/storagetest"
 	"cctask/storage"
-	"cctask/storage/storagetest"
 )
 
 // childDir makes the test binary a writer that runs until it is killed.

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"cctask/engine/task"
+	"cctask/internal/testkit/storagetest"
 	"cctask/storage"
-	"cctask/storage/storagetest"
 )
 
 // model is what the database should hold, kept in plain maps.

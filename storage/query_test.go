@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"cctask/engine/task"
-	"cctask/storage/storagetest"
+	"cctask/internal/testkit/storagetest"
 )
 
 // A task whose JSON schema, name and labels look like the fields that filters

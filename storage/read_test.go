@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"cctask/engine/task"
-	"cctask/storage/storagetest"
+	"cctask/internal/testkit/storagetest"
 )
 
 // withID submits a task of a chosen id and name.

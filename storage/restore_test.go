@@ -12,8 +12,8 @@ import (
 
 	"cctask/engine/task"
 	"cctask/internal/dump"
+	"cctask/internal/testkit/storagetest"
 	"cctask/storage"
-	"cctask/storage/storagetest"
 )
 
 // restoreTo makes a database of a dump.

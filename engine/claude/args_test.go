@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"cctask/internal/realclaude"
+	"cctask/internal/testkit/realclaude"
 )
 
 func TestArgs(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"cctask/internal/fakeclaude"
+	"cctask/internal/testkit/fakeclaude"
 )
 
 // TestEachOnATerminal: one line shows how all of them get on; Ctrl-C leaves them

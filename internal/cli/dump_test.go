@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"cctask/internal/fakeclaude"
+	"cctask/internal/testkit/fakeclaude"
 )
 
 // person is a user with a state directory of their own.

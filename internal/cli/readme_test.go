@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"cctask/internal/cctest"
-	"cctask/internal/fakeclaude"
+	"cctask/internal/testkit/cctest"
+	"cctask/internal/testkit/fakeclaude"
 )
 
 // notRun are the lines of README that no test can run, with the reason.
@@ -38,7 +38,7 @@ func byBegin[T any](table map[string]T, line string) (found T, is bool) {
 }
 
 // TestReadme runs the blocks of README in their order, as one who pastes them.
-// The settings are pasted in internal/e2e, where the real CLI reads them.
+// The settings are pasted in internal/testkit/e2e, where the real CLI reads them.
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	p := newPerson(t)

@@ -17,9 +17,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"cctask/internal/cctest"
 	"cctask/internal/cli"
-	"cctask/internal/fakeclaude"
+	"cctask/internal/testkit/cctest"
+	"cctask/internal/testkit/fakeclaude"
 	"cctask/storage"
 )
 

@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"cctask/internal/fakeclaude"
+	"cctask/internal/testkit/fakeclaude"
 )
 
 // terminal is a person at a terminal who has started a verb.

@@ -5,7 +5,7 @@
 // the median over the rounds. It works in a temporary home, starts claude only
 // against a scripted API on loopback, and ends what it started.
 //
-// It may import internal/fakeapi and internal/realclaude; it must never know
+// It may import internal/testkit/fakeapi and internal/testkit/realclaude; it must never know
 // cctask's packages: what a user cannot see is not measured here.
 package main
 

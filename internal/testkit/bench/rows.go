@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"cctask/internal/fakeapi"
-	"cctask/internal/realclaude"
+	"cctask/internal/testkit/fakeapi"
+	"cctask/internal/testkit/realclaude"
 )
 
 const (

@@ -1,0 +1,103 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"cctask/engine/task"
+	"cctask/internal/testkit/cctest"
+	"cctask/internal/testkit/fakeapi"
+)
+
+// Every option of a task reaches claude, and claude acts on it.
+func TestTaskOptions(t *testing.T) {
+	w := newWorld(t)
+	extra := filepath.Join(w.Home, "extra")
+	must(t, os.Mkdir(extra, 0o755))
+	servers := func(name string) string {
+		return fmt.Sprintf(`{"mcpServers":{%q:{"command":%q,"args":["mcp"]}}}`, name, cctest.Binary)
+	}
+	must(t, os.WriteFile(filepath.Join(w.Home, ".claude.json"), []byte(servers("users")), 0o600))
+	must(t, os.WriteFile(filepath.Join(w.Work, "named.json"), []byte(servers("named")), 0o600))
+
+	write := func(dir, name string) string {
+		return fmt.Sprintf(`[[tool Write {"file_path":%q,"content":"x"}]][[text %s]]`, filepath.Join(dir, name), name)
+	}
+	type args = map[string]any
+	// The files that tasks write must be there, or not, in the end.
+	files := map[string]bool{
+		"work/denied": false, "work/allowed": true, "work/forbidden": false, "work/edited": true, "work/asked": false,
+		"extra/added": true, "extra/outside": false,
+	}
+	seen := func(prompt string, ok func(fakeapi.Request) bool) bool {
+		return slices.ContainsFunc(w.API.Requests(), func(r fakeapi.Request) bool {
+			return r.Kind == fakeapi.KindMain && strings.TrimSpace(r.Prompt) == prompt && ok(r)
+		})
+	}
+	has := func(tool string) func(fakeapi.Request) bool {
+		return func(r fakeapi.Request) bool { return slices.Contains(r.Tools, tool) }
+	}
+	cases := []struct {
+		name   string
+		prompt string
+		args   args
+		reason task.FailureReason
+		result string
+		seen   func(fakeapi.Request) bool // in one of its requests
+		unseen func(fakeapi.Request) bool // in none
+	}{
+		{name: "disallowed_tools", prompt: `[[bash touch denied]][[text d]]`, args: args{"disallowed_tools": []string{"Bash"}}, result: "d", unseen: has("Bash")},
+		{name: "allowed_tools", prompt: `[[bash touch allowed]][[bash mkdir forbidden]][[text a]]`, args: args{"allowed_tools": []string{"Bash(touch:*)"}}, result: "a"},
+		{name: "permission_mode", prompt: write(w.Work, "edited"), args: args{"permission_mode": "acceptEdits"}, result: "edited"},
+		{name: "permission_mode that asks", prompt: write(w.Work, "asked"), args: args{"permission_mode": "dontAsk"}, result: "asked"},
+		{name: "add_dirs", prompt: write(extra, "added"), args: args{"permission_mode": "acceptEdits", "add_dirs": []string{"../extra"}}, result: "added"},
+		{name: "no add_dirs", prompt: write(extra, "outside"), args: args{"permission_mode": "acceptEdits"}, result: "outside"},
+		{
+			name: "json_schema", prompt: `[[tool StructuredOutput {"n":7}]][[text no]]`, result: `{"n":7}`,
+			args: args{"json_schema": args{"type": "object", "properties": args{"n": args{"type": "integer"}}, "required": []string{"n"}}},
+		},
+		{name: "max_turns", prompt: `[[bash true]][[bash true]][[text t]]`, args: args{"max_turns": 1}, reason: task.ReasonMaxTurns},
+		{name: "max_budget_usd", prompt: `[[bash true 1]][[bash true]][[text b]]`, args: args{"max_budget_usd": 0.000001}, reason: task.ReasonMaxBudget},
+		{
+			name: "append_system_prompt", prompt: `[[text s]]`, args: args{"append_system_prompt": "-- speak of whales"}, result: "s",
+			seen: func(r fakeapi.Request) bool { return strings.Contains(r.System, "-- speak of whales") },
+		},
+		{name: "literal", prompt: `/no-such-command [[text l]]`, args: args{"literal": true}, result: "l"},
+		{name: "mcp_config", prompt: `[[text m]]`, args: args{"mcp_config": []string{"named.json", servers("inline")}}, result: "m", seen: has("mcp__named__execute_cc_task"), unseen: has("mcp__users__execute_cc_task")},
+		{name: "mcp_config inline", prompt: `[[text i]]`, args: args{"mcp_config": []string{servers("inline")}}, result: "i", seen: has("mcp__inline__execute_cc_task")},
+		{name: "strict_mcp_config", prompt: `[[text u]]`, args: args{"strict_mcp_config": false}, result: "u", seen: has("mcp__users__execute_cc_task")},
+		{name: "max_output", prompt: `[[lines 30000]][[bash tail -f /dev/null]]`, args: args{"max_output": 65536}, reason: task.ReasonOutputLimit},
+	}
+	s := w.connect()
+	var wg sync.WaitGroup
+	for _, c := range cases {
+		wg.Go(func() {
+			c.args["prompt"], c.args["name"] = c.prompt, c.name
+			obj, r := w.call(s, "execute_cc_task", c.args)
+			b, err := json.Marshal(obj)
+			if err != nil || r.IsError {
+				t.Errorf("%s: %v %v", c.name, err, r.Content)
+				return
+			}
+			v := cctest.Parse[task.View](t, string(b))
+			if v.FailureReason != c.reason || c.reason == "" && (v.Result == nil || *v.Result != c.result) {
+				t.Errorf("%s: %s", c.name, b)
+			}
+			if c.seen != nil && !seen(c.prompt, c.seen) || c.unseen != nil && seen(c.prompt, c.unseen) {
+				t.Errorf("%s: the API did not see what it should: %s", c.name, *v.Result)
+			}
+		})
+	}
+	wg.Wait()
+	for name, want := range files {
+		if _, err := os.Stat(filepath.Join(w.Home, name)); (err == nil) != want {
+			t.Errorf("%s: exists is %v", name, err == nil)
+		}
+	}
+}
