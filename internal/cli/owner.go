@@ -21,6 +21,7 @@ import (
 var (
 	_ engine.Store    = (*storage.DB)(nil)
 	_ engine.Launcher = (*runner.Launcher)(nil)
+	_ engine.Site     = (*runner.Local)(nil)
 	_ engine.Service  = (*ipc.Client)(nil)
 	_ ipc.Backend     = (*owner)(nil)
 )

@@ -1,0 +1,40 @@
+package engine
+
+import (
+	"context"
+
+	"cctask/engine/runner"
+)
+
+// Site is where runners live. A run is known there by its name, so that every call may
+// be repeated, and nothing but the site knows what it keeps of one, and where.
+// *runner.Local is this machine.
+type Site interface {
+	// Where names the site as it is now, before anything starts there.
+	Where() runner.Place
+	// Start has a runner started in a new run, now or when there is room, and tells
+	// what is known of it then. One that began before stays as it is; what a start
+	// left that failed is replaced.
+	//
+	// runner.ErrNotStarted and *runner.SpawnError say that claude did not run and
+	// will not. With any other error nothing is known: Look tells.
+	Start(ctx context.Context, name string, o runner.Order) (runner.Sight, error)
+	// Look tells of the named runs, of all without a name, in one question. A run
+	// that is not in the answer is not there. An error is no news of any of them.
+	Look(ctx context.Context, names ...string) (map[string]runner.Sight, error)
+	// Follow hands over what the site hears of a run by itself, such as an end,
+	// until the engine closes. It may be little, or nothing: Look tells the rest.
+	Follow(news func(name string, s runner.Sight))
+	// Stop asks the runner to end its tree, and why (runner.StopCancel), without
+	// waiting for it. hard: it returns when nothing of the run's tree is left.
+	Stop(ctx context.Context, name, why string, hard bool) error
+	// Clear removes a run in which nothing lives; keep: to where a person finds it.
+	// No other attempt follows before it has succeeded.
+	Clear(ctx context.Context, name string, keep bool) error
+
+	// Read reads a piece of what claude has written, and tells how much there is;
+	// fs.ErrNotExist if that is not there (any more).
+	Read(ctx context.Context, name, stream string, b []byte, off int64) (n int, size int64, err error)
+	// Ask tells what is at a path there, with up to head bytes of its content.
+	Ask(ctx context.Context, path string, head int) (runner.File, error)
+}
