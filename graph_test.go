@@ -44,7 +44,7 @@ var allowed = map[string][]string{
 // foreign says who may import a module from outside: a technology has one
 // package that knows it.
 var foreign = map[string][]string{
-	"go.etcd.io/bbolt":                 {"storage", "migrations"},
+	"go.etcd.io/bbolt":                 {"storage", "migrations", "internal/testkit/bench"},
 	"github.com/mark3labs/mcp-go":      {"mcp", "internal/testkit/bench/emptymcp"},
 	"github.com/spf13/cobra":           {"internal/cli", "internal/manpages"},
 	"github.com/spf13/pflag":           {"internal/cli"},

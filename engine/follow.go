@@ -135,9 +135,15 @@ func (f *follower) read() error {
 			return fmt.Errorf("parse the events: %w", err)
 		}
 		f.parsed += int64(n)
+		if f.parsed-f.sealed[task.Stdout] < sealAtOnce*ChunkSize {
+			continue
+		}
 		if err := f.sealFull(task.Stdout, f.parsed); err != nil {
 			return err
 		}
+	}
+	if err := f.sealFull(task.Stdout, f.parsed); err != nil {
+		return err
 	}
 	size, err := f.a.spool.size(task.Stderr)
 	if err != nil {
@@ -146,33 +152,43 @@ func (f *follower) read() error {
 	return f.sealFull(task.Stderr, size)
 }
 
-// sealFull is step 6: every full chunk below size, each in its own commit.
+// sealAtOnce bounds what one commit seals: a commit writes the last leaf of the
+// tree anew, with the chunks in it, so that few large commits write less than half
+// of what many small ones do.
+const sealAtOnce = 16
+
+// sealFull is step 6: every full chunk below size.
 func (f *follower) sealFull(st task.Stream, size int64) error {
 	for size-f.sealed[st] >= ChunkSize {
-		b, err := f.chunk(st, ChunkSize)
-		if err != nil {
-			return err
+		var chunks []task.Blob
+		for at, cut := f.sealed[st], false; size-at >= ChunkSize && len(chunks) < sealAtOnce && !cut; at += ChunkSize {
+			b, err := f.chunk(st, at, ChunkSize)
+			if err != nil {
+				return err
+			}
+			cut = len(b.Data) < ChunkSize
+			chunks = append(chunks, b)
 		}
-		if err := f.a.e.apply(task.Write{At: time.Now(), Chunks: []task.Blob{b}}); err != nil {
+		if err := f.a.e.apply(task.Write{At: time.Now(), Chunks: chunks}); err != nil {
 			return fmt.Errorf("seal %s of task %s: %w", st, f.a.id, err)
 		}
-		f.sealed[st] += int64(len(b.Data))
-		if len(b.Data) < ChunkSize {
+		last := chunks[len(chunks)-1]
+		if f.sealed[st] = last.Offset + int64(len(last.Data)); len(last.Data) < ChunkSize {
 			return nil
 		}
 	}
 	return nil
 }
 
-// chunk reads n bytes after the sealed end, or what there is of them: a child of
+// chunk reads n bytes from an offset on, or what there is of them: a child of
 // claude's that writes to /dev/stderr may cut the file.
-func (f *follower) chunk(st task.Stream, n int64) (task.Blob, error) {
+func (f *follower) chunk(st task.Stream, offset, n int64) (task.Blob, error) {
 	data := make([]byte, max(n, 0))
-	got, err := f.a.spool.readAt(st, data, f.sealed[st])
+	got, err := f.a.spool.readAt(st, data, offset)
 	if err != nil {
 		return task.Blob{}, fmt.Errorf("read the spool: %w", err)
 	}
-	return task.Blob{ID: f.a.id, Attempt: f.a.n, Stream: st, Offset: f.sealed[st], Data: data[:got]}, nil
+	return task.Blob{ID: f.a.id, Attempt: f.a.n, Stream: st, Offset: offset, Data: data[:got]}, nil
 }
 
 // rest is the last, partial chunk of each stream, after all full ones are in.
@@ -188,7 +204,7 @@ func (f *follower) rest() (chunks []task.Blob, err error) {
 		if err := f.sealFull(st, size); err != nil {
 			return nil, err
 		}
-		b, err := f.chunk(st, size-f.sealed[st])
+		b, err := f.chunk(st, f.sealed[st], size-f.sealed[st])
 		if err != nil {
 			return nil, err
 		}

@@ -27,6 +27,7 @@ type row struct {
 	name, against, unit string
 	most                bool    // the ratio is to stay below bound; else above
 	bound               float64 // 0: only shown
+	rounds              int     // at most, for what takes long; 0: as many as asked for
 	// round measures both sides once; against may be 0 where there is no rival.
 	round func(*bench) (ours, theirs float64, err error)
 }
@@ -35,6 +36,7 @@ type row struct {
 type bench struct {
 	cctask, empty, stub, home, work string
 	env                             []string
+	others                          []*bench // the same in state directories of their own
 }
 
 func main() {
@@ -74,6 +76,9 @@ func run(bin string, rounds int, only string) error {
 // measure prints the row's line.
 func (r row) measure(b *bench, rounds int) error {
 	var ours, theirs, ratios []float64
+	if r.rounds > 0 {
+		rounds = min(rounds, r.rounds)
+	}
 	for range rounds {
 		o, t, err := r.round(b)
 		if err != nil {
@@ -150,7 +155,9 @@ printf '%s\n' '{"type":"system","subtype":"init","session_id":"'$s'","model":"cl
 
 // close ends the owner and the rival's server, and removes the home.
 func (b *bench) close() {
-	_ = b.command(b.cctask, "daemon", "stop", "--cancel").Run()
+	for _, own := range append(b.others, b) {
+		_ = own.command(b.cctask, "daemon", "stop", "--cancel").Run()
+	}
 	_ = b.command("tsp", "-K").Run()
 	_ = os.RemoveAll(b.home)
 }

@@ -28,10 +28,18 @@ func rows() []row {
 		{name: "whole tasks a second, stub, pool of 8", against: "task-spooler", unit: "/s", bound: 1.6, round: tasksRound},
 		{name: "CPU a task: runner and stub", unit: "ms", most: true, bound: 8, round: func(b *bench) (float64, float64, error) { return taskCPU(b, false) }},
 		{name: "CPU a task: owner", unit: "ms", most: true, bound: 3.5, round: func(b *bench) (float64, float64, error) { return taskCPU(b, true) }},
+		{name: "a page of 100 behind 20,000 queued tasks", against: "behind 20", unit: "us", most: true, bound: 2, round: queueRound(20, tool("list_active_tasks", `{"limit":100}`))},
+		{name: "a submission behind 20,000 queued tasks", against: "behind 20", unit: "us", most: true, bound: 2, round: queueRound(10, tool("start_cc_task_async", `{"prompt":"A trivial task."}`))},
+		{name: "starts accepted and durable, 64 in flight from 8 fronts", against: "bbolt, commits of groups of the same bytes", unit: "/s", bound: 0.4, round: durableRound},
 		{name: "private memory of a runner, claude alive", unit: "MB", most: true, bound: 3, round: memoryRound},
 		{name: "`cctask run` of the stub", unit: "ms", most: true, bound: 45, round: runStubRound},
 		{name: "`cctask run` of a real claude, wall", against: "the same command by hand", unit: "ms", most: true, bound: 1.05, round: realRound(false)},
 		{name: "`cctask run` of a real claude, CPU", against: "the same command by hand", unit: "ms", most: true, bound: 1.06, round: realRound(true)},
+		{name: "output sealed, `cctask run` of a claude that prints 128 MiB", against: "bare bbolt, a commit for each 256 KiB", unit: "MB/s", bound: 0.8, rounds: 3, round: sealRound(func(s sealed) (float64, float64) { return s.mbs, s.raw })},
+		{name: "size of the database a byte of output", unit: "", most: true, bound: 0.35, rounds: 1, round: sealRound(func(s sealed) (float64, float64) { return s.size, 0 })},
+		{name: "bytes written a byte of output", unit: "", most: true, bound: 2.3, rounds: 1, round: sealRound(func(s sealed) (float64, float64) { return s.written, 0 })},
+		{name: "`cctask dump` of 100,000 small tasks", against: "a loop that decodes and encodes the lines", unit: "s", most: true, bound: 1.2, rounds: 3, round: dumpRound},
+		{name: "`cctask restore` of them", against: "the same loop", unit: "s", most: true, bound: 2, rounds: 3, round: restoreRound},
 	}
 }
 

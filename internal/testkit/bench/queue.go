@@ -1,0 +1,190 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+const (
+	few, many = 20, 20_000 // queued tasks
+	fronts    = 8
+	inFlight  = 8 // calls of each front
+	starts    = 1600
+)
+
+// at is the bench in a state directory of its own, with a pool of one that a task
+// which does not end holds.
+func (b *bench) at(name string) (*bench, error) {
+	own := *b
+	own.env = append(append([]string{}, b.env...), "CCTASK_DIR="+filepath.Join(b.home, name), "CCTASK_JOBS=1")
+	if _, err := os.Stat(filepath.Join(b.home, name)); err == nil {
+		return &own, nil
+	}
+	b.others = append(b.others, &own)
+	_, err := own.output(b.cctask, "start", "--claude", own.sleeper(), "A long task.")
+	return &own, err
+}
+
+// queued is a state with n tasks behind one that does not end.
+func (b *bench) queued(n int) (*bench, error) {
+	name := fmt.Sprint("queued-", n)
+	_, err := os.Stat(filepath.Join(b.home, name))
+	own, atErr := b.at(name)
+	if err == nil || atErr != nil {
+		return own, atErr
+	}
+	file := filepath.Join(b.home, name+".prompts")
+	if err := os.WriteFile(file, []byte(strings.Repeat("A trivial task.\n", n)), 0o644); err != nil {
+		return nil, err
+	}
+	_, err = own.output(b.cctask, "start", "--each", file)
+	return own, err
+}
+
+// queueRound compares one call of a front behind a long queue and behind a short one.
+func queueRound(n int, params string) func(*bench) (float64, float64, error) {
+	return func(b *bench) (long, short float64, err error) {
+		for _, side := range []struct {
+			queued int
+			us     *float64
+		}{{many, &long}, {few, &short}} {
+			own, err := b.queued(side.queued)
+			if err != nil {
+				return 0, 0, err
+			}
+			c, _, err := own.serve(b.cctask, "mcp")
+			if err != nil {
+				return 0, 0, err
+			}
+			if _, err = c.each(2, params); err == nil {
+				*side.us, err = c.each(n, params)
+			}
+			c.close()
+			if err != nil {
+				return 0, 0, err
+			}
+		}
+		return long, short, nil
+	}
+}
+
+// durableRound has 64 starts in flight from 8 fronts, against bbolt's own commits
+// of groups of the same bytes.
+func durableRound(b *bench) (ours, theirs float64, err error) {
+	own, err := b.at("durable")
+	if err != nil {
+		return 0, 0, err
+	}
+	var clients []*client
+	for range fronts {
+		c, _, err := own.serve(b.cctask, "mcp")
+		if err != nil {
+			return 0, 0, err
+		}
+		defer c.close()
+		clients = append(clients, c)
+	}
+	var id string
+	ours, err = each(fronts*inFlight, starts, func(hand int) error {
+		answer, err := clients[hand%fronts].call("tools/call", tool("start_cc_task_async", `{"prompt":"A trivial task."}`))
+		if hand == 0 && err == nil {
+			id, err = startedID(answer)
+		}
+		return err
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	record, err := own.output(b.cctask, "dump", id)
+	if err != nil {
+		return 0, 0, err
+	}
+	theirs, err = groupCommits(filepath.Join(b.home, "raw.db"), len(record))
+	return ours, theirs, err
+}
+
+func startedID(answer json.RawMessage) (string, error) {
+	var r struct {
+		Content struct {
+			ID string `json:"task_id"`
+		} `json:"structuredContent"`
+	}
+	err := json.Unmarshal(answer, &r)
+	if err == nil && r.Content.ID == "" {
+		err = fmt.Errorf("a start was answered by %s", answer)
+	}
+	return r.Content.ID, err
+}
+
+// each has a number of hands do n calls, and tells how many a second they did.
+func each(hands, n int, do func(hand int) error) (float64, error) {
+	begin := time.Now()
+	errs := make([]error, hands)
+	var wg sync.WaitGroup
+	for hand := range hands {
+		wg.Go(func() {
+			for range n / hands {
+				if errs[hand] = do(hand); errs[hand] != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return 0, err
+		}
+	}
+	return float64(n) / time.Since(begin).Seconds(), nil
+}
+
+// groupCommits puts values of size bytes from as many hands, all that wait at a
+// moment in one commit: bbolt's own Batch would wait for its 10 ms.
+func groupCommits(path string, size int) (float64, error) {
+	db, err := bolt.Open(path, 0o600, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		_ = db.Close()
+		_ = os.Remove(path)
+	}()
+	todo := make(chan chan error, fronts*inFlight)
+	go func() {
+		n := uint64(0)
+		value := make([]byte, size)
+		for first := range todo {
+			group := []chan error{first}
+			for len(todo) > 0 {
+				group = append(group, <-todo)
+			}
+			err := db.Update(func(tx *bolt.Tx) error {
+				bucket, err := tx.CreateBucketIfNotExists([]byte("records"))
+				for range group {
+					n++
+					if err == nil {
+						err = bucket.Put(fmt.Appendf(nil, "%026d", n), value)
+					}
+				}
+				return err
+			})
+			for _, done := range group {
+				done <- err
+			}
+		}
+	}()
+	defer close(todo)
+	return each(fronts*inFlight, starts, func(int) error {
+		done := make(chan error, 1)
+		todo <- done
+		return <-done
+	})
+}
