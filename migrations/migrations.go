@@ -35,6 +35,7 @@ type Step struct {
 // steps in order; the version of step i is i+1.
 var steps = []Step{
 	{Version: 1, Migrate: create},
+	{Version: 2, Migrate: summarise},
 }
 
 // Latest is the schema version that this program writes.

@@ -22,6 +22,14 @@ var tests = map[uint32]func(*bolt.Tx) error{
 		}
 		return nil
 	},
+	2: func(tx *bolt.Tx) error {
+		for _, name := range []string{"roots", "limits", "outbox"} {
+			if tx.Bucket([]byte(name)) == nil {
+				return fmt.Errorf("no bucket %s", name)
+			}
+		}
+		return nil
+	},
 }
 
 func TestEveryStepHasATestAndAFixture(t *testing.T) {

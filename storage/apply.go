@@ -191,8 +191,8 @@ func (p *write) checkTask(tx *bolt.Tx) error {
 		return fault("write of task %s: its history has become shorter", t.ID)
 	}
 	if t.Status == task.Queued {
-		if id := tx.Bucket(bucketQueue).Get(u64(t.Seq)); id != nil && string(id) != string(t.ID) {
-			return fault("write of task %s: its place %d in the queue is taken by %s", t.ID, t.Seq, id)
+		if taken := tx.Bucket(bucketQueue).Get(u64(t.Seq)); taken != nil && (p.old == nil || p.old.Status != task.Queued || p.old.Seq != t.Seq) {
+			return fault("write of task %s: its place %d in the queue is taken by %s", t.ID, t.Seq, taken)
 		}
 	}
 	list, err := getAttempts(tx, t.ID)
@@ -289,7 +289,7 @@ func (p *write) putRecords(tx *bolt.Tx, added int64) (err error) {
 	}
 	if p.Task == nil {
 		after = before
-		after.stored += added
+		after.summary.stored += added
 		return before.moveTo(tx, after)
 	}
 	if err := tx.Bucket(bucketTasks).Put([]byte(p.id), p.record); err != nil {
@@ -300,7 +300,7 @@ func (p *write) putRecords(tx *bolt.Tx, added int64) (err error) {
 			return err
 		}
 	}
-	if after, err = entryOf(tx, *p.Task, before.stored+added); err != nil {
+	if after, err = entryOf(tx, *p.Task, before.summary.stored+added); err != nil {
 		return err
 	}
 	return before.moveTo(tx, after)

@@ -27,6 +27,9 @@ var (
 	bucketSessions = []byte("sessions")
 	bucketEnv      = []byte("env")
 	bucketRemoving = []byte("removing")
+	bucketRoots    = []byte("roots")
+	bucketLimits   = []byte("limits")
+	bucketOutbox   = []byte("outbox")
 
 	keyCreated    = []byte("created")
 	keyApp        = []byte("app")
@@ -42,6 +45,7 @@ var (
 var buckets = [][]byte{
 	bucketMeta, bucketTasks, bucketAttempts, bucketPrompts, bucketResults, bucketOutput, bucketByStatus, bucketQueue,
 	bucketEnded, bucketNames, bucketSuffixes, bucketKeys, bucketSessions, bucketEnv, bucketRemoving,
+	bucketRoots, bucketLimits, bucketOutbox,
 }
 
 // present is the value of a key that says all by itself. It is not nil, which a
@@ -66,6 +70,8 @@ func keyRemoved(id task.ID) string { return "\x00" + string(id) }
 func keyEnded(ms int64, id task.ID) []byte { return append(u64(uint64(ms)), id...) }
 
 func keyName(name string, id task.ID) []byte { return []byte(name + "\x00" + string(id)) }
+
+func keyRoot(root, id task.ID) []byte { return keyName(string(root), id) }
 
 // backwards turns an index by the beginning into one by the end.
 func backwards(id string) string {

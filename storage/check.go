@@ -159,7 +159,7 @@ func (c *checker) attempts(t task.Task) {
 // totals checks that the indexes hold nothing else, and the counters.
 func (c *checker) totals() {
 	for _, name := range [][]byte{
-		bucketByStatus, bucketNames, bucketSuffixes, bucketQueue, bucketEnded, bucketEnv, bucketAttempts,
+		bucketByStatus, bucketNames, bucketSuffixes, bucketQueue, bucketEnded, bucketEnv, bucketAttempts, bucketRoots,
 	} {
 		if got := c.size(name, nil); got != c.keys[string(name)] {
 			c.report("%s: has %d keys, the records make %d", name, got, c.keys[string(name)])

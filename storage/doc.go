@@ -5,7 +5,7 @@
 // klauspost/compress. It must never know how a task is run or reached: no
 // process, no socket, no spool file.
 //
-// The schema, version 1. Integers are big-endian; n is a uint32, an offset a
+// The schema, version 2. Integers are big-endian; n is a uint32, an offset a
 // uint64, an id the 26 characters of a task's ULID.
 //
 //	meta       schema                 uint32
@@ -23,8 +23,9 @@
 //	prompts    <id> n offset          piece of the prompt
 //	results    <id> n offset          piece of claude's answer
 //	output     <id> n 'o'|'e' offset  piece of stdout or stderr
-//	by_status  <status>/<id>          uint64, bytes of the task's pieces as stored
-//	queue      seq (uint64)           <id> of a queued task
+//	by_status  <status>/<id>          summary: bytes of the task's pieces as stored, start, end, start of
+//	                                  the running attempt (unix ms), duration (ms), cost (float64 bits)
+//	queue      seq (uint64)           JSON of task.Place
 //	ended      unix ms (uint64) <id>  uint64, bytes of the task's pieces as stored
 //	names      <name> 0x00 <id>       -
 //	suffixes   <id backwards>         -
@@ -34,6 +35,9 @@
 //	           <uuid> 0x00 <id>       - (the task names the session, or that it is a fork of it)
 //	env        <id>                   nonce and AES-256-GCM of the environment, under env.key
 //	removing   <id>                   - (the task is gone, its pieces are being deleted)
+//	roots      <root> 0x00 <id>       - (the task descends from the root)
+//	limits     group/<name>           JSON of task.Group
+//	outbox     -                      for ends that are to be told; nothing is in it yet
 //
 // A piece holds at most 256 KiB: one byte that says how it is packed, a uint32
 // with its length unpacked, then the data. Keys are offsets, so that to write

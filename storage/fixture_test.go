@@ -99,6 +99,14 @@ func makeFixture(t *testing.T) error {
 		w := queued(i, "Write a haiku about "+string(s))
 		w.Task.Spec.Name, w.Task.Spec.Labels = "the "+string(s)+" one", []string{"fixture", string(s)}
 		w.Key, w.KeyHash = "key of "+string(s), "hash"
+		if i > 0 {
+			spec := &w.Task.Spec
+			spec.Priority, spec.Group, spec.WorkdirMode = i, "docs", task.DirExclusive
+			spec.After = []string{string(idAt(0)) + ":any"}
+			w.Task.ParentID, w.Task.RootID, w.Task.Depth, w.Task.Account = idAt(0), idAt(0), 1, "~/.claude"
+		} else {
+			w.Task.Spec.Hold, w.Task.Spec.StartAt, w.Task.NotBefore = true, "2h", t0.Add(2*time.Hour)
+		}
 		apply(t, db, w)
 		way := ways[s]
 		if s.Ended() {

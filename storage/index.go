@@ -2,10 +2,13 @@ package storage
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -18,20 +21,70 @@ type entry struct {
 	id       task.ID
 	status   task.Status
 	seq      uint64 // of a queued task
+	place    []byte // of a queued task, encoded
 	name     string
-	finished int64 // unix ms, of an ended task
-	stored   int64
+	root     task.ID
+	summary  summary
 	sessions []string // that the task and its attempts name
+}
+
+// summary is what lists are sorted by and what retention counts, so that neither
+// decodes a record. Times are unix ms, 0 for none.
+type summary struct {
+	stored   int64 // bytes of the task's pieces
+	started  int64
+	ended    int64 // of an ended task
+	running  int64 // since when, of a running task
+	duration int64 // ms, without the running attempt
+	cost     float64
+}
+
+func summaryOf(t task.Task, stored int64) summary {
+	s := summary{stored: stored, duration: t.DurationMS, cost: t.CostUSD}
+	for ms, at := range map[*int64]time.Time{&s.started: t.StartedAt, &s.ended: t.FinishedAt, &s.running: t.RunningSince()} {
+		if !at.IsZero() {
+			*ms = at.UnixMilli()
+		}
+	}
+	if !t.Status.Ended() {
+		s.ended = 0
+	}
+	if t.Status != task.Running {
+		s.running = 0
+	}
+	return s
+}
+
+const summarySize = 6 * 8
+
+func (s summary) bytes() []byte {
+	b := make([]byte, 0, summarySize)
+	for _, v := range []int64{s.stored, s.started, s.ended, s.running, s.duration} {
+		b = binary.BigEndian.AppendUint64(b, uint64(v))
+	}
+	return binary.BigEndian.AppendUint64(b, math.Float64bits(s.cost))
+}
+
+// getSummary reads a value of by_status; a missing one is zero.
+func getSummary(v []byte) summary {
+	if len(v) != summarySize {
+		return summary{}
+	}
+	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(v[8*i:])) }
+	return summary{at(0), at(1), at(2), at(3), at(4), math.Float64frombits(uint64(at(5)))}
 }
 
 // entryOf is the entry for the record t, as it stands in the file or will.
 func entryOf(tx *bolt.Tx, t task.Task, stored int64) (entry, error) {
-	e := entry{id: t.ID, status: t.Status, name: t.Spec.Name, stored: stored, sessions: []string{t.SessionID}}
-	if t.Status == task.Queued {
-		e.seq = t.Seq
+	e := entry{
+		id: t.ID, status: t.Status, name: t.Spec.Name, root: t.RootID, summary: summaryOf(t, stored), sessions: []string{t.SessionID},
 	}
-	if t.Status.Ended() {
-		e.finished = t.FinishedAt.UnixMilli()
+	if t.Status == task.Queued {
+		place, err := json.Marshal(task.PlaceOf(&t))
+		if err != nil {
+			return e, fmt.Errorf("encode the place of task %s: %w", t.ID, err)
+		}
+		e.seq, e.place = t.Seq, place
 	}
 	attempts, err := getAttempts(tx, t.ID)
 	for _, a := range attempts {
@@ -44,7 +97,7 @@ func entryOf(tx *bolt.Tx, t task.Task, stored int64) (entry, error) {
 
 // storedOf is the number of bytes that the index knows of t.
 func storedOf(tx *bolt.Tx, t task.Task) int64 {
-	return int64(getU64(tx.Bucket(bucketByStatus).Get(keyByStatus(t.Status, t.ID))))
+	return getSummary(tx.Bucket(bucketByStatus).Get(keyByStatus(t.Status, t.ID))).stored
 }
 
 type indexKey struct{ bucket, key string }
@@ -55,9 +108,8 @@ func (e entry) keys() map[indexKey][]byte {
 	if e.id == "" {
 		return nil
 	}
-	stored := u64(uint64(e.stored))
 	keys := map[indexKey][]byte{
-		{string(bucketByStatus), string(keyByStatus(e.status, e.id))}: stored,
+		{string(bucketByStatus), string(keyByStatus(e.status, e.id))}: e.summary.bytes(),
 		{string(bucketSuffixes), backwards(string(e.id))}:             present,
 	}
 	if e.name != "" {
@@ -66,11 +118,14 @@ func (e entry) keys() map[indexKey][]byte {
 	for _, s := range e.sessions {
 		keys[indexKey{string(bucketSessions), string(keySessionTask(s, e.id))}] = present
 	}
+	if e.root != "" {
+		keys[indexKey{string(bucketRoots), string(keyRoot(e.root, e.id))}] = present
+	}
 	if e.status == task.Queued {
-		keys[indexKey{string(bucketQueue), string(u64(e.seq))}] = []byte(e.id)
+		keys[indexKey{string(bucketQueue), string(u64(e.seq))}] = e.place
 	}
 	if e.status.Ended() {
-		keys[indexKey{string(bucketEnded), string(keyEnded(e.finished, e.id))}] = stored
+		keys[indexKey{string(bucketEnded), string(keyEnded(e.summary.ended, e.id))}] = u64(uint64(e.summary.stored))
 	}
 	return keys
 }
@@ -117,7 +172,7 @@ func (e entry) count(tx *bolt.Tx, to entry) error {
 			return err
 		}
 		if e.status.Ended() {
-			ended += sign * e.stored
+			ended += sign * e.summary.stored
 		}
 	}
 	// A clock that was set back gives later tasks lower ids.

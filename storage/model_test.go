@@ -49,6 +49,11 @@ func (m *model) submit(db *storage.DB) error {
 	w := queued(int(m.seq), strings.ToValidUTF8("prompt "+lines(m.r.IntN(3000)), ""))
 	w.At, w.Task.Seq = m.now, m.seq
 	w.Task.Spec.Name = []string{"", "a", "b"}[m.r.IntN(3)]
+	w.Task.Spec.Priority, w.Task.Spec.Group, w.Task.Spec.Hold = m.r.IntN(3)-1, []string{"", "docs"}[m.r.IntN(2)], m.r.IntN(2) == 0
+	if mt := m.pick(); mt != nil && m.r.IntN(2) == 0 {
+		w.Task.ParentID, w.Task.RootID, w.Task.Depth = mt.task.ID, mt.task.ID, 1
+		w.Task.Spec.After = []string{string(mt.task.ID) + ":any"}
+	}
 	m.tasks[w.Task.ID] = &modelTask{
 		task: *w.Task, attempts: w.Attempts, env: true,
 		streams: map[string]string{streamKey(1, task.Prompt): string(w.Prompt.Data)},
@@ -129,11 +134,11 @@ func (mt *modelTask) names(session string) bool {
 // compare reads everything back.
 func (m *model) compare(t *testing.T, db *storage.DB) {
 	t.Helper()
-	queue, counts := map[uint64]task.ID{}, map[task.Status]int{}
+	queue, counts := map[uint64]task.Place{}, map[task.Status]int{}
 	for id, mt := range m.tasks {
 		counts[mt.task.Status]++
 		if mt.task.Status == task.Queued {
-			queue[mt.task.Seq] = id
+			queue[mt.task.Seq] = task.PlaceOf(&mt.task)
 		}
 		got, err := db.Task(id)
 		if err != nil || !reflect.DeepEqual(got, mt.task) {
@@ -159,9 +164,9 @@ func (m *model) compare(t *testing.T, db *storage.DB) {
 	}
 	var order []task.Place
 	for _, s := range slices.Sorted(maps.Keys(queue)) {
-		order = append(order, task.Place{ID: queue[s], Seq: s})
+		order = append(order, queue[s])
 	}
-	if got, err := db.Queue(); err != nil || !slices.Equal(got, order) {
+	if got, err := db.Queue(); err != nil || !reflect.DeepEqual(got, order) {
 		t.Fatalf("Queue = %v, %v, want %v", got, err, order)
 	}
 	for s, want := range m.costs {

@@ -204,8 +204,8 @@ type line struct {
 	c      *bolt.Cursor
 	prefix []byte
 	floor  string
-	status task.Status
 	id     task.ID // "" at the end
+	value  []byte
 }
 
 // lines are those of the statuses, from below an id on. Without a status it is
@@ -219,7 +219,7 @@ func (q *query) lines(tx *bolt.Tx, statuses []task.Status, below string) []*line
 	var lines []*line
 	for _, s := range task.Statuses {
 		if slices.Contains(statuses, s) {
-			l := &line{c: tx.Bucket(bucketByStatus).Cursor(), prefix: keyByStatus(s, ""), floor: q.floor, status: s}
+			l := &line{c: tx.Bucket(bucketByStatus).Cursor(), prefix: keyByStatus(s, ""), floor: q.floor}
 			l.set(lastBefore(l.c, l.prefix, keyByStatus(s, task.ID(below))))
 			lines = append(lines, l)
 		}
@@ -229,8 +229,8 @@ func (q *query) lines(tx *bolt.Tx, statuses []task.Status, below string) []*line
 
 func (l *line) next() { l.set(l.c.Prev()) }
 
-func (l *line) set(k, _ []byte) {
-	l.id = ""
+func (l *line) set(k, v []byte) {
+	l.id, l.value = "", v
 	if k != nil && bytes.HasPrefix(k, l.prefix) && string(k[len(l.prefix):]) >= l.floor {
 		l.id = task.ID(k[len(l.prefix):])
 	}

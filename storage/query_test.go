@@ -149,8 +149,6 @@ func plainly(all []task.Task, f task.Filter) (list []task.Task) {
 func plainKey(x task.Task, f task.Filter) (key string, none bool) {
 	down := func(n int64) string { return fmt.Sprintf("%020d", int64(1e18)-n) }
 	switch f.Sort {
-	case task.ByStarted:
-		return down(x.StartedAt.Unix()), x.StartedAt.IsZero()
 	case task.ByEnded:
 		return down(x.FinishedAt.Unix()), !x.Status.Ended()
 	case task.ByDuration:
@@ -158,10 +156,6 @@ func plainKey(x task.Task, f task.Filter) (key string, none bool) {
 		return down(d.Milliseconds()), d == 0 && x.Status != task.Running
 	case task.ByCost:
 		return down(int64(x.CostUSD * 100)), false
-	case task.ByName:
-		return strings.ToLower(x.Spec.Name), x.Spec.Name == ""
-	case task.ByStatus:
-		return fmt.Sprint(slices.Index(task.Statuses, x.Status.Public())), false
 	case task.ByCreated, "":
 	}
 	return "", false

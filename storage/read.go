@@ -2,7 +2,7 @@ package storage
 
 import (
 	"bytes"
-	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -100,8 +100,12 @@ func (db *DB) Sealed(id task.ID, n int, s task.Stream) (size int64, err error) {
 // Queue returns the queued tasks in the queue's order.
 func (db *DB) Queue() ([]task.Place, error) {
 	return read(db, func(tx *bolt.Tx) (queue []task.Place, err error) {
-		err = tx.Bucket(bucketQueue).ForEach(func(k, v []byte) error {
-			queue = append(queue, task.Place{ID: task.ID(v), Seq: binary.BigEndian.Uint64(k)})
+		err = tx.Bucket(bucketQueue).ForEach(func(_, v []byte) error {
+			var p task.Place
+			if err := json.Unmarshal(v, &p); err != nil {
+				return corrupt(db.path, fmt.Errorf("decode a place in the queue: %w", err))
+			}
+			queue = append(queue, p)
 			return nil
 		})
 		return queue, err

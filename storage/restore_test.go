@@ -174,8 +174,8 @@ func TestRestoreRefuses(t *testing.T) {
 		want error
 	}{
 		"newer format":     {edit(`"version":1`, `"version":2`), task.ErrVersion},
-		"newer schema":     {edit(`"schema":1`, `"schema":2`), task.ErrVersion},
-		"cut outputs":      {edit(`"schema":1`, `"schema":1,"output":"tail"`), task.ErrInvalid},
+		"newer schema":     {edit(`"schema":2`, `"schema":3`), task.ErrVersion},
+		"cut outputs":      {edit(`"schema":2`, `"schema":2,"output":"tail"`), task.ErrInvalid},
 		"an unknown field": {edit(`"prompt_bytes":`, `"prompt_size":1,"prompt_bytes":`), task.ErrInvalid},
 		"another length":   {text[:last] + "1" + text[last:], task.ErrInvalid},
 		"another history":  {edit(`"to":"starting"`, `"to":"running"`), task.ErrInvalid},

@@ -4,13 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"container/heap"
-	"encoding/binary"
-	"encoding/json"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/text/unicode/norm"
@@ -53,10 +49,9 @@ func (q *query) candidates(tx *bolt.Tx) (next func() task.ID, err error) {
 
 // rank is a task's place in a sorted list.
 type rank struct {
-	id     task.ID
-	none   bool // it has no such value
-	number float64
-	text   string
+	id    task.ID
+	none  bool // it has no such value
+	value float64
 }
 
 type ranks struct {
@@ -76,42 +71,46 @@ func (r *ranks) Pop() any {
 	return x
 }
 
-// ranks takes what it orders by from indexes and from the raw records, so that
-// even the whole history is sorted in a moment.
+// ranks takes what it orders by from the summaries, so that even the whole history
+// is sorted in a moment.
 func (q *query) ranks(tx *bolt.Tx) ([]rank, error) {
 	statuses := q.Statuses
 	if len(statuses) == 0 {
 		statuses = task.Statuses
 	}
-	names, ended := q.names(tx), q.ended(tx)
-	q.records = tx.Bucket(bucketTasks).Cursor()
+	named := q.named(tx)
 	var list []rank
 	for _, l := range q.lines(tx, statuses, q.below) {
 		for ; l.id != ""; l.next() {
 			if len(list)%lookAround == 0 && q.ctx.Err() != nil {
 				return nil, q.ctx.Err()
 			}
-			name, named := names[l.id]
-			if q.Name != "" && !named {
+			if q.Name != "" && !named[l.id] {
 				continue
 			}
 			r := rank{id: l.id}
-			switch q.Sort {
-			case task.ByStatus:
-				r.number = float64(slices.Index(task.Statuses, l.status.Public()))
-			case task.ByName:
-				r.text, r.none = name, !named
-			case task.ByEnded:
-				ms, ok := ended[l.id]
-				r.number, r.none = -float64(ms), !ok
-			case task.ByStarted, task.ByDuration, task.ByCost:
-				r.number, r.none = q.measure(l)
-			case task.ByCreated, "":
-			}
+			r.value, r.none = q.value(getSummary(l.value))
 			list = append(list, r)
 		}
 	}
 	return list, nil
+}
+
+// value is what is sorted by, negative so that the greatest is first.
+func (q *query) value(s summary) (value float64, none bool) {
+	switch q.Sort {
+	case task.ByEnded:
+		return -float64(s.ended), s.ended == 0
+	case task.ByCost:
+		return -s.cost, false
+	case task.ByDuration:
+		if s.running != 0 {
+			s.duration += max(0, q.Now.UnixMilli()-s.running)
+		}
+		return -float64(s.duration), s.duration == 0 && s.running == 0
+	case task.ByCreated, "":
+	}
+	return 0, false
 }
 
 func (q *query) compare(a, b rank) int {
@@ -121,13 +120,7 @@ func (q *query) compare(a, b rank) int {
 		}
 		return -1
 	}
-	c := cmp.Compare(a.number, b.number)
-	if c == 0 {
-		c = strings.Compare(a.text, b.text)
-	}
-	if c == 0 {
-		c = strings.Compare(string(b.id), string(a.id))
-	}
+	c := cmp.Or(cmp.Compare(a.value, b.value), strings.Compare(string(b.id), string(a.id)))
 	if q.Reverse {
 		c = -c
 	}
@@ -150,21 +143,20 @@ func (q *query) after(list []rank) ([]rank, error) {
 	return slices.DeleteFunc(list, func(r rank) bool { return q.compare(r, last) <= 0 }), nil
 }
 
-// names are the names that fit, in lower case.
-func (q *query) names(tx *bolt.Tx) map[task.ID]string {
-	if q.Name == "" && q.Sort != task.ByName {
+// named are the tasks whose name fits.
+func (q *query) named(tx *bolt.Tx) map[task.ID]bool {
+	if q.Name == "" {
 		return nil
 	}
-	names := map[task.ID]string{}
+	named := map[task.ID]bool{}
 	fits := nameMatcher(q.Name)
 	c := tx.Bucket(bucketNames).Cursor()
 	for k, _ := c.First(); k != nil; k, _ = c.Next() {
-		name, id, _ := bytes.Cut(k, []byte{0})
-		if low := strings.ToLower(string(name)); fits(low) {
-			names[task.ID(id)] = low
+		if name, id, _ := bytes.Cut(k, []byte{0}); fits(strings.ToLower(string(name))) {
+			named[task.ID(id)] = true
 		}
 	}
-	return names
+	return named
 }
 
 func nameMatcher(pattern string) func(name string) bool {
@@ -179,62 +171,4 @@ func nameMatcher(pattern string) func(name string) bool {
 		ok, _ := path.Match(pattern, flat(name))
 		return ok
 	}
-}
-
-func (q *query) ended(tx *bolt.Tx) map[task.ID]uint64 {
-	if q.Sort != task.ByEnded {
-		return nil
-	}
-	ended := map[task.ID]uint64{}
-	c := tx.Bucket(bucketEnded).Cursor()
-	for k, _ := c.First(); len(k) > 8; k, _ = c.Next() {
-		ended[task.ID(k[8:])] = binary.BigEndian.Uint64(k)
-	}
-	return ended
-}
-
-// measure reads the value that is sorted by from a record, negative so that the
-// greatest is first.
-func (q *query) measure(l *line) (value float64, none bool) {
-	v := q.record(l.id)
-	if l.status == task.Running && q.Sort == task.ByDuration {
-		var t task.Task
-		if json.Unmarshal(v, &t) == nil {
-			return -float64(t.Elapsed(q.Now).Milliseconds()), false
-		}
-	}
-	if q.Sort == task.ByCost {
-		return -number(v, `"cost_usd":`), false
-	}
-	if q.Sort == task.ByDuration {
-		ms := number(v, `"duration_ms":`)
-		return -ms, ms == 0
-	}
-	// It may be missing, and must not be taken from the specification then.
-	own := v[max(0, bytes.LastIndex(v, []byte(`"created_at":`))):]
-	var at time.Time
-	if at.UnmarshalJSON(field(own, `"started_at":`)) != nil {
-		return 0, true
-	}
-	return -float64(at.UnixMilli()), false
-}
-
-// field is the raw value of one of the record's own last fields. What looks
-// like it in a person's JSON schema stands before it, and in strings the quotes
-// are escaped.
-func field(record []byte, key string) []byte {
-	i := bytes.LastIndex(record, []byte(key))
-	if i < 0 {
-		return nil
-	}
-	value := record[i+len(key):]
-	return value[:max(0, bytes.IndexAny(value, ",}"))]
-}
-
-func number(record []byte, key string) float64 {
-	n, err := strconv.ParseFloat(string(field(record, key)), 64)
-	if err != nil {
-		return 0
-	}
-	return n
 }

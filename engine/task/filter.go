@@ -34,16 +34,13 @@ type Sort string
 // The orders.
 const (
 	ByCreated  Sort = "created"  // newest first
-	ByStarted  Sort = "started"  // newest first
 	ByEnded    Sort = "ended"    // newest first
 	ByDuration Sort = "duration" // longest first
 	ByCost     Sort = "cost"     // dearest first
-	ByName     Sort = "name"     // from A to Z
-	ByStatus   Sort = "status"   // in the order of a task's life
 )
 
 // Sorts lists every order.
-var Sorts = []Sort{ByCreated, ByStarted, ByEnded, ByDuration, ByCost, ByName, ByStatus}
+var Sorts = []Sort{ByCreated, ByEnded, ByDuration, ByCost}
 
 // Page is a part of a list.
 type Page struct {

@@ -59,6 +59,16 @@ type Spec struct {
 	// OnInterrupt is what follows an end that neither we nor claude wanted: ""
 	// (it stays interrupted) or OnInterruptResume.
 	OnInterrupt string `json:"on_interrupt,omitempty"`
+
+	// When it starts.
+	Priority int    `json:"priority,omitempty"` // the higher goes first; -100 to 100
+	Group    string `json:"group,omitempty"`    // shares a number of slots; "": DefaultGroup
+	Hold     bool   `json:"hold,omitempty"`     // until somebody releases it
+	StartAt  string `json:"start_at,omitempty"` // as it was given, a time or 2h; Task.NotBefore is the moment
+	// After are the tasks whose ends it waits for: REF, REF:any or REF:failed, with
+	// any reference in a submission and the id in a record.
+	After       []string    `json:"after,omitempty"`
+	WorkdirMode WorkdirMode `json:"workdir_mode,omitempty"`
 }
 
 // OnInterruptResume lets an interrupted task go on by itself in its session, at

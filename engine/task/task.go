@@ -25,6 +25,18 @@ type Task struct {
 	Attempt int    `json:"attempt"` // the number of the current or last attempt, from 1
 	Limits  Limits `json:"limits,omitzero"`
 
+	// NotBefore is the earliest start of a queued task: its own start time, or the
+	// end of the pause before a retry.
+	NotBefore time.Time `json:"not_before,omitzero"`
+	// Account names the credentials that claude uses, never the secret itself.
+	Account string `json:"account,omitempty"`
+
+	// The task in which this one was submitted, the first of that line, and how
+	// many stand between; none for a task that a person or another program submitted.
+	ParentID ID  `json:"parent_id,omitempty"`
+	RootID   ID  `json:"root_id,omitempty"`
+	Depth    int `json:"depth,omitempty"`
+
 	CreatedAt  time.Time `json:"created_at"`
 	QueuedAt   time.Time `json:"queued_at"`
 	StartedAt  time.Time `json:"started_at,omitzero"`  // of the first attempt that ran
@@ -59,12 +71,6 @@ type Task struct {
 	Progress      *Progress `json:"progress,omitempty"`
 	Version       uint64    `json:"version,omitempty"` // grows with every visible change of a live task
 	Match         *Match    `json:"match,omitempty"`   // by Get only; nil: what was asked for fits no other task
-}
-
-// Place is where a queued task stands in the queue.
-type Place struct {
-	ID  ID
-	Seq uint64
 }
 
 // BeingRemoved is the message of a task that was stopped to be removed.

@@ -123,14 +123,19 @@ func (t Task) Elapsed(now time.Time) time.Duration {
 	if t.Status != Running {
 		return d
 	}
+	// A clock that was set back must not show a negative time.
+	return d + max(0, now.Sub(t.RunningSince()))
+}
+
+// RunningSince is the start of the running attempt.
+func (t Task) RunningSince() time.Time {
 	start := t.StartedAt
 	for _, c := range t.History {
 		if c.To == Running {
 			start = c.At
 		}
 	}
-	// A clock that was set back must not show a negative time.
-	return d + max(0, now.Sub(start))
+	return start
 }
 
 // pollAfter suggests milliseconds until the next look: soon for a fresh task,

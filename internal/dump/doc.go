@@ -7,7 +7,7 @@
 //
 // A dump is JSON Lines:
 //
-//	{"type":"header","format":"cctask-dump","version":1,"schema":1}
+//	{"type":"header","format":"cctask-dump","version":1,"schema":2}
 //	{"type":"task","task":{...},"attempts":[...],"session_costs":{...}}
 //	{"type":"prompt","id":"...","attempt":1,"offset":0,"text":"..."}
 //	{"type":"output","id":"...","attempt":1,"stream":"stdout","offset":0,"base64":"..."}
