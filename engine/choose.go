@@ -144,6 +144,8 @@ func (s *schedule) position(id task.ID) int {
 func (s *schedule) waiting(id task.ID, now time.Time) task.Waiting {
 	w := s.waiters[id]
 	switch {
+	case w == nil && s.live[id] != nil: // chosen, and not recorded yet
+		return task.Waiting{For: task.WaitStartingUp}
 	case w == nil:
 		return task.Waiting{}
 	case w.held:

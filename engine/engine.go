@@ -215,7 +215,7 @@ func (e *Engine) apply(w task.Write) error {
 func (e *Engine) changed(t *task.Task) {
 	e.mu.Lock()
 	if t.Status == task.Queued {
-		e.sched.add(waiterOf(t))
+		e.sched.add(waiterOf(task.PlaceOf(t)))
 	} else {
 		e.sched.remove(t.ID)
 	}

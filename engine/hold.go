@@ -115,9 +115,6 @@ const waitsForClaude = "waits for claude: "
 // mayClaim keeps a task in the queue while its claude is not there, and with it
 // its history free of starts that were none.
 func (a *attempt) mayClaim(t *task.Task) error {
-	if a.e.heldUp(t) {
-		return errHeld
-	}
 	why := findClaude(t.Spec.Claude, func() ([]string, error) { return a.e.store.Env(t.ID) })
 	if why == nil {
 		return nil
@@ -130,22 +127,10 @@ func (a *attempt) mayClaim(t *task.Task) error {
 	return errHeld
 }
 
-// heldUp tells whether another task looks for the claude of t, which the
-// scheduler did not know: an owner that starts reads no record of the queue.
-func (e *Engine) heldUp(t *task.Task) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	c, held := e.sched.closed[absent(t.Spec.Claude)]
-	if held = held && c.probing != t.ID; held {
-		e.sched.add(waiterOf(t))
-	}
-	return held
-}
-
 // stays puts a task back that was chosen and not claimed.
 func (e *Engine) stays(t *task.Task) {
 	e.mu.Lock()
-	e.sched.add(waiterOf(t))
+	e.sched.add(waiterOf(task.PlaceOf(t)))
 	e.mu.Unlock()
 	e.publish(t.ID, false)
 }

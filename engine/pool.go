@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"time"
 
 	"cctask/engine/task"
@@ -75,8 +76,11 @@ func (e *Engine) release(a *attempt) {
 }
 
 // waiterOf is a queued task as the scheduler knows it.
-func waiterOf(t *task.Task) *waiter {
-	return &waiter{id: t.ID, seq: t.Seq, class: class{claude: t.Spec.Claude}}
+func waiterOf(p task.Place) *waiter {
+	return &waiter{
+		id: p.ID, seq: p.Seq, priority: p.Priority, held: p.Held, notBefore: p.NotBefore, retries: p.Retries, dir: p.Dir,
+		class: class{group: cmp.Or(p.Group, task.DefaultGroup), account: p.Account, claude: p.Claude},
+	}
 }
 
 // claim takes the task off the queue, where a retry may have put it again since

@@ -66,7 +66,7 @@ func (e *Engine) fill(t task.Task) task.Task {
 	e.mu.Lock()
 	a := e.live[t.ID]
 	if t.Status == task.Queued {
-		t.QueuePosition = e.sched.position(t.ID)
+		t.QueuePosition, t.Waiting = e.sched.position(t.ID), e.sched.waiting(t.ID, time.Now())
 		t.Message = cmp.Or(e.heldBy(t.Spec.Claude), t.Message)
 	}
 	e.mu.Unlock()

@@ -48,7 +48,7 @@ func (e *Engine) loadQueue() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, p := range queued {
-		e.sched.add(&waiter{id: p.ID, seq: p.Seq})
+		e.sched.add(waiterOf(p))
 	}
 	return nil
 }
@@ -228,7 +228,7 @@ func (e *Engine) adopt(t *task.Task, fr *foundRun, stop bool) {
 	e.mu.Lock()
 	twice := e.live[t.ID] != nil // two reports of one end, side by side
 	if !twice {
-		e.sched.occupy(&waiter{id: t.ID}, false)
+		e.sched.occupy(waiterOf(task.PlaceOf(t)), false)
 		e.live[t.ID] = a
 	}
 	e.mu.Unlock()

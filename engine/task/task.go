@@ -68,6 +68,7 @@ type Task struct {
 	Attempts      []Attempt `json:"attempts,omitempty"` // by Get and Wait only
 	Result        *string   `json:"result,omitempty"`   // by Get and Wait only; at most MaxInlineResult bytes
 	QueuePosition int       `json:"queue_position,omitempty"`
+	Waiting       Waiting   `json:"waiting,omitzero"`
 	Progress      *Progress `json:"progress,omitempty"`
 	Version       uint64    `json:"version,omitempty"` // grows with every visible change of a live task
 	Match         *Match    `json:"match,omitempty"`   // by Get only; nil: what was asked for fits no other task
@@ -82,7 +83,7 @@ const MaxInlineResult = 256 << 10
 
 // Stored is the record without what the engine fills in.
 func (t Task) Stored() Task {
-	t.Attempts, t.Result, t.QueuePosition, t.Progress, t.Version, t.Match = nil, nil, 0, nil, 0, nil
+	t.Attempts, t.Result, t.QueuePosition, t.Waiting, t.Progress, t.Version, t.Match = nil, nil, 0, Waiting{}, nil, 0, nil
 	return t
 }
 

@@ -30,7 +30,13 @@ type View struct {
 	DurationMS     *int64   `json:"duration_ms,omitempty"`
 	ElapsedSeconds *float64 `json:"elapsed_seconds,omitempty"`
 	QueuePosition  int      `json:"queue_position,omitempty"` // from 1
-	Attempt        int      `json:"attempt,omitempty"`        // from 1
+	// Why a queued task does not run yet, until when, if that is known, and on what:
+	// ids of tasks or names.
+	WaitingFor   WaitingFor `json:"waiting_for,omitempty"`
+	WaitingUntil time.Time  `json:"waiting_until,omitzero"`
+	WaitingOn    []string   `json:"waiting_on,omitempty"`
+
+	Attempt int `json:"attempt,omitempty"` // from 1
 
 	ExitCode    *int    `json:"exit_code,omitempty"`
 	Result      *string `json:"result,omitempty"`
@@ -46,6 +52,17 @@ type View struct {
 	ResumeTaskID string `json:"resume_task_id,omitempty"` // the task whose session this one goes on with, or forked
 	Fork         bool   `json:"fork,omitempty"`
 	OnInterrupt  string `json:"on_interrupt,omitempty"`
+
+	Priority    int         `json:"priority,omitempty"`
+	Group       string      `json:"group,omitempty"`
+	Hold        bool        `json:"hold,omitempty"`
+	NotBefore   time.Time   `json:"not_before,omitzero"` // the earliest start
+	After       []string    `json:"after,omitempty"`
+	WorkdirMode WorkdirMode `json:"workdir_mode,omitempty"`
+	Account     string      `json:"account,omitempty"`
+	ParentID    ID          `json:"parent_id,omitempty"`
+	RootID      ID          `json:"root_id,omitempty"`
+	Depth       int         `json:"depth,omitempty"`
 
 	WorkingDir     string  `json:"working_dir,omitempty"`
 	Model          string  `json:"model,omitempty"`
@@ -79,9 +96,11 @@ func NewView(t Task, now time.Time) View {
 		Status: t.Status.Public(), StatusMessage: t.Message, FailureReason: t.Reason,
 		CancelRequested: t.CancelRequested,
 		CreatedAt:       t.CreatedAt, StartedAt: t.StartedAt, FinishedAt: t.FinishedAt, RetryAt: t.RetryAt,
-		QueuePosition: t.QueuePosition, Attempt: t.Attempt,
+		QueuePosition: t.QueuePosition, WaitingFor: t.Waiting.For, WaitingUntil: t.Waiting.Until, WaitingOn: t.Waiting.On, Attempt: t.Attempt,
 		ExitCode: t.ExitCode, Result: t.Result, ResultBytes: t.ResultBytes, SessionID: t.SessionID,
 		CostUncertain: t.CostUncertain, ResumeTaskID: t.Spec.ResumeTaskID, Fork: t.Spec.Fork, OnInterrupt: t.Spec.OnInterrupt,
+		Priority: t.Spec.Priority, Group: t.Spec.Group, Hold: t.Spec.Hold, NotBefore: t.NotBefore, After: t.Spec.After,
+		WorkdirMode: t.Spec.WorkdirMode, Account: t.Account, ParentID: t.ParentID, RootID: t.RootID, Depth: t.Depth,
 		WorkingDir: t.Spec.WorkingDir, Model: cmp.Or(t.Spec.Model, t.Model), TimeoutSeconds: t.Spec.TimeoutSeconds,
 		Command: command(t.Spec), Prompt: t.PromptHead, PromptBytes: t.PromptBytes,
 		Progress: t.Progress, PollAfterMS: pollAfter(t, now), Next: next(t),

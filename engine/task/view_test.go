@@ -20,11 +20,13 @@ func viewTask() Task {
 			PermissionMode: "plan", AllowedTools: []string{"Bash(git *)"}, DisallowedTools: []string{"Write"},
 			AppendSystemPrompt: "be brief", MaxTurns: 3, MaxBudgetUSD: 0.5, JSONSchema: json.RawMessage(`{"type":"object"}`),
 			AddDirs: []string{"/x"}, MCPConfig: []string{"/m.json", `{"secret":"hush"}`}, ResumeTaskID: "r", Fork: true, OnInterrupt: "resume",
+			Priority: 1, Group: "g", Hold: true, StartAt: "2h", After: []string{"x:any"}, WorkdirMode: DirExclusive,
 		},
 		PromptBytes: 5, PromptHead: "hello", CreatedAt: viewNow, QueuedAt: viewNow, StartedAt: viewNow, FinishedAt: viewNow, RetryAt: viewNow,
 		CancelRequested: true, SessionID: "s", ExitCode: &code, Result: &result, ResultBytes: 6, StdoutBytes: 10, StderrBytes: 20,
 		CostUSD: 0.25, CostUncertain: true, NumTurns: 4, DurationMS: 1500, Usage: Usage{InputTokens: 1},
-		QueuePosition: 3, Progress: &Progress{Turns: 1}, Match: &Match{Ref: "n", ID: "x", Count: 2},
+		NotBefore: viewNow, Account: "a", ParentID: "p", RootID: "r", Depth: 1,
+		QueuePosition: 3, Waiting: Waiting{For: WaitSlot}, Progress: &Progress{Turns: 1}, Match: &Match{Ref: "n", ID: "x", Count: 2},
 	}
 }
 
@@ -33,7 +35,8 @@ func viewTask() Task {
 var inward = []string{
 	"Seq", "RealDir", "Policy", "Limits", "QueuedAt", "History", "Attempts", "Version", "Spec",
 	"Spec.Literal", "Spec.MaxOutput",
-	"Model", // stands in for Spec.Model where that is empty: TestViewNamesTheModel
+	"Spec.StartAt", // NotBefore is the moment
+	"Model",        // stands in for Spec.Model where that is empty: TestViewNamesTheModel
 	// Shown as a part of the command.
 	"Spec.Claude", "Spec.SkipPermissions", "Spec.PermissionMode", "Spec.AllowedTools", "Spec.DisallowedTools",
 	"Spec.AppendSystemPrompt", "Spec.MaxTurns", "Spec.MaxBudgetUSD", "Spec.JSONSchema", "Spec.AddDirs", "Spec.MCPConfig", "Spec.StrictMCPConfig",

@@ -31,7 +31,7 @@ var WaitingFors = []WaitingFor{
 
 // Waiting is why, until when and on what a queued task waits.
 type Waiting struct {
-	For   WaitingFor
-	Until time.Time // zero: nobody knows
-	On    []string  // ids of tasks, or names of what For speaks of
+	For   WaitingFor `json:"for,omitempty"`
+	Until time.Time  `json:"until,omitzero"` // zero: nobody knows
+	On    []string   `json:"on,omitempty"`   // ids of tasks, or names of what For speaks of
 }
