@@ -19,7 +19,7 @@ var allowed = map[string][]string{
 	"engine":                            {"engine/task", "engine/runner", "engine/claude"},
 	"engine/task":                       {},
 	"engine/runner":                     {},
-	"engine/claude":                     {},
+	"engine/claude":                     {"engine/task"},
 	"storage":                           {"engine/task", "migrations", "internal/statedir"},
 	"internal/dump":                     {"engine/task"},
 	"internal/testkit/storagetest":      {"engine/task", "storage"},

@@ -147,17 +147,6 @@ func take(t *task.Task, n task.Attempt) {
 	t.Usage = t.Usage.Add(n.Usage)
 }
 
-// options are what claude is told on its command line.
-func options(s task.Spec, n task.Attempt, extra []string) claude.Options {
-	return claude.Options{
-		SessionID: n.SessionID, Resume: n.Resumes, ForkOf: n.ForkOf, Model: s.Model, SkipPermissions: s.SkipsPermissions(),
-		PermissionMode: s.PermissionMode, AllowedTools: s.AllowedTools, DisallowedTools: s.DisallowedTools,
-		AppendSystemPrompt: s.AppendSystemPrompt, MaxTurns: s.MaxTurns, MaxBudgetUSD: s.MaxBudgetUSD,
-		JSONSchema: s.JSONSchema, AddDirs: s.AddDirs, MCPConfig: s.MCPConfig, StrictMCPConfig: s.Strict(),
-		Extra: extra,
-	}
-}
-
 // isResourceError tells a lack of disk, descriptors, memory or processes.
 func isResourceError(err error) bool {
 	for _, no := range []error{

@@ -85,7 +85,7 @@ func (e *Engine) rebound(t *task.Task, a Again) error {
 
 // argv is how claude is called.
 func argv(s task.Spec, n task.Attempt, p task.Policy) []string {
-	return append([]string{s.Claude}, claude.Args(options(s, n, p.ExtraArgs))...)
+	return append([]string{s.Claude}, claude.Args(s, n, p.ExtraArgs)...)
 }
 
 // Policy is the owner's of this moment.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -16,8 +15,6 @@ import (
 // for in every session, and a refusal names the bound.
 type input struct {
 	task.Option
-	says     string
-	usual    any // what is shown as the default; nil: nothing, as where it is 0, false or ""
 	required bool
 	only     string // the one tool that shows it; the others take it without a word
 }
@@ -40,7 +37,7 @@ func (as inputs) schema(tool string) json.RawMessage {
 		if a.only != "" && a.only != tool {
 			continue
 		}
-		p := property{Type: jsonTypes[a.Kind], Enum: a.Words, Default: a.usual, Description: a.says}
+		p := property{Type: jsonTypes[a.Kind], Enum: a.Words, Default: a.Usual, Description: a.Says}
 		if p.Type == "array" {
 			p.Items, p.Enum = map[string]any{"type": "string"}, nil
 			if a.Words != nil {
@@ -64,15 +61,15 @@ func (as inputs) schema(tool string) json.RawMessage {
 }
 
 var jsonTypes = map[task.Kind]string{
-	task.KindText: "string", task.KindNumber: "number", task.KindSeconds: "number", task.KindInteger: "integer", task.KindSize: "integer",
-	task.KindList: "array", task.KindPaths: "array", task.KindToggle: "boolean", task.KindObject: "object",
+	task.KindText: "string", task.KindPath: "string", task.KindNumber: "number", task.KindSeconds: "number", task.KindInteger: "integer", task.KindSize: "integer",
+	task.KindList: "array", task.KindPaths: "array", task.KindToggle: "boolean", task.KindObject: "object", task.KindVars: "object",
 }
 
 // decode checks raw and fills dst. The error, a *task.Error, names each bad
 // argument, what was given and what is allowed. It gives the arguments as they
 // are meant: without those that were left out in a roundabout way, as null or
 // blank, and without the quotes that some clients put around every value.
-func (as inputs) decode(raw json.RawMessage, dst any) (json.RawMessage, error) {
+func (as inputs) decode(raw json.RawMessage, dst any) (map[string]json.RawMessage, error) {
 	given := members(raw)
 	var faults []string
 	clean := len(raw) > 0
@@ -111,7 +108,7 @@ func (as inputs) decode(raw json.RawMessage, dst any) (json.RawMessage, error) {
 	if json.Unmarshal(raw, dst) != nil {
 		return nil, badArguments([]string{"arguments: the same argument is given twice"})
 	}
-	return raw, nil
+	return given, nil
 }
 
 func (as inputs) unknown(name string) string {
@@ -139,9 +136,9 @@ func meaning(o task.Option, raw json.RawMessage) json.RawMessage {
 		return nil
 	}
 	isText := raw[0] == '"'
-	if isText && o.Kind != task.KindText && json.Unmarshal(raw, &text) == nil {
+	if isText && !o.IsText() && json.Unmarshal(raw, &text) == nil {
 		inner := bytes.TrimSpace([]byte(text))
-		if deep, values := shape(inner); deep <= maxDepth && values <= maxValues && json.Valid(inner) && ofKind(o, inner) {
+		if deep, values := shape(inner); deep <= maxDepth && values <= maxValues && json.Valid(inner) && inner[0] != '"' && ofKind(o, inner) {
 			raw = inner
 		}
 	}
@@ -153,51 +150,13 @@ func meaning(o task.Option, raw json.RawMessage) json.RawMessage {
 
 // fits tells whether raw, valid JSON, is allowed for an option.
 func fits(o task.Option, raw json.RawMessage) bool {
-	v, ok := valueOf(o, raw)
+	v, ok := o.Of(raw)
 	return ok && o.Allows(v)
 }
 
 func ofKind(o task.Option, raw json.RawMessage) bool {
-	_, ok := valueOf(o, raw)
+	_, ok := o.Of(raw)
 	return ok
-}
-
-// valueOf is raw as a value of the option's kind.
-func valueOf(o task.Option, raw json.RawMessage) (v any, ok bool) {
-	if len(raw) == 0 {
-		return nil, false
-	}
-	switch o.Kind {
-	case task.KindText:
-		var s string
-		const longest = 12 // bytes of a character, written as two escapes
-		ok = raw[0] == '"' && (o.Chars == 0 || len(raw) <= 2+longest*o.Chars) && json.Unmarshal(raw, &s) == nil
-		return s, ok
-	case task.KindNumber, task.KindSeconds, task.KindInteger, task.KindSize:
-		var n float64
-		ok = (raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9') && json.Unmarshal(raw, &n) == nil
-		whole := o.Kind == task.KindInteger || o.Kind == task.KindSize
-		return n, ok && (!whole || n == math.Trunc(n))
-	case task.KindToggle:
-		return string(raw) == "true", string(raw) == "true" || string(raw) == "false"
-	case task.KindList, task.KindPaths:
-		var items []json.RawMessage
-		if raw[0] != '[' || json.Unmarshal(raw, &items) != nil {
-			return nil, false
-		}
-		list := make([]string, 0, len(items))
-		for _, item := range items {
-			s, ok := valueOf(task.Option{Chars: o.Chars}, item)
-			if !ok {
-				return nil, false
-			}
-			list = append(list, s.(string))
-		}
-		return list, true
-	case task.KindObject:
-		return raw, raw[0] == '{'
-	}
-	return nil, false
 }
 
 // quoted shows a value in a line.

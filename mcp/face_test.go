@@ -99,8 +99,14 @@ func TestValuesInStringsAreTaken(t *testing.T) {
 // A blank is none where that changes nothing, and refused where it does.
 func TestBlanks(t *testing.T) {
 	f := newFake()
+	var defaults task.Draft
+	for name, v := range map[string]any{"model": "haiku", "labels": []any{"l"}} {
+		if o, _ := task.Find(name); defaults.Take(o, v) != nil {
+			t.Fatal(name)
+		}
+	}
 	p := servePeer(t, f, New(Config{Service: f, Defaults: func() (Client, error) {
-		return Client{WorkingDir: "/project/dir", Claude: "/usr/bin/claude", Defaults: map[string]any{"model": "haiku", "labels": []string{"l"}}}, nil
+		return Client{WorkingDir: "/project/dir", Claude: "/usr/bin/claude", Defaults: defaults}, nil
 	}}))
 	p.ask("start_cc_task_async", `{"prompt":"x","model":"","name":"","working_dir":"","labels":[],"append_system_prompt":"","on_interrupt":"","add_dirs":[],"mcp_config":[]}`)
 	if s := f.subs[0].Spec; s.Model != "haiku" || fmt.Sprint(s.Labels) != "[l]" || s.WorkingDir != "/project/dir" {

@@ -47,7 +47,7 @@ type Client struct {
 	Limits     task.Limits
 	Claude     string // absolute path of the claude binary
 	// Defaults are options for arguments that are left out.
-	Defaults map[string]any
+	Defaults task.Draft
 	// Policy is the front's own, which bounds a task together with the owner's.
 	Policy task.Policy
 }

@@ -14,13 +14,10 @@ import (
 	"cctask/engine/task"
 )
 
-// runArgs are the arguments of the two tools that start a task.
+// runArgs are the arguments of the two tools that start a task, beside the options.
 type runArgs struct {
-	task.Spec              // the parameters have the names of its fields
-	MaxTurns       float64 `json:"max_turns"` // 1e1 is a whole number, but no int to encoding/json
-	MaxOutput      float64 `json:"max_output"`
-	Prompt         string  `json:"prompt"`
-	IdempotencyKey string  `json:"idempotency_key"`
+	Prompt         string `json:"prompt"`
+	IdempotencyKey string `json:"idempotency_key"`
 
 	MaxWaitSeconds *float64 `json:"max_wait_seconds"` // nil: the client decides, by patience
 	outputArgs
@@ -50,7 +47,7 @@ func (s *Server) submit(ctx context.Context, r *request) (task.Task, runArgs, er
 // submission checks the arguments and everything else that can be checked
 // without an owner.
 func (s *Server) submission(r *request, a *runArgs) (engine.Submission, error) {
-	args, err := runInput().decode(r.args, a)
+	given, err := runInput().decode(r.args, a)
 	if err != nil {
 		return engine.Submission{}, err
 	}
@@ -61,14 +58,8 @@ func (s *Server) submission(r *request, a *runArgs) (engine.Submission, error) {
 	if err != nil {
 		return engine.Submission{}, err
 	}
-	if err := a.over(client.Defaults, args); err != nil {
-		return engine.Submission{}, err
-	}
-	spec, err := a.spec(client)
+	spec, err := specOf(given, client)
 	if err != nil {
-		return engine.Submission{}, err
-	}
-	if err := spec.Check(); err != nil {
 		return engine.Submission{}, err
 	}
 	key := a.IdempotencyKey
@@ -79,39 +70,23 @@ func (s *Server) submission(r *request, a *runArgs) (engine.Submission, error) {
 	return engine.Submission{Spec: spec, Prompt: a.Prompt, Env: client.Env, Limits: client.Limits, Key: key, Policy: client.Policy}, nil
 }
 
-// over reads the arguments again, which are known to fit, over the client's defaults.
-func (a *runArgs) over(defaults map[string]any, args json.RawMessage) error {
-	if len(defaults) == 0 {
-		return nil
-	}
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(args, &raw); err != nil {
-		return fmt.Errorf("read the arguments: %w", err)
-	}
-	given := map[string]any{}
-	for name, v := range raw {
-		given[name] = v
-		if flag := string(v) == "true"; flag || string(v) == "false" {
-			given[name] = flag
+// specOf is the specification of arguments that fit, over the client's defaults,
+// as the owner, which works elsewhere, needs it.
+func specOf(given map[string]json.RawMessage, client Client) (task.Spec, error) {
+	var options task.Draft
+	for _, o := range task.Options {
+		if raw, ok := given[o.Name]; ok {
+			if err := options.Take(o, raw); err != nil {
+				return task.Spec{}, err
+			}
 		}
 	}
-	all, err := json.Marshal(task.Overlay(defaults, given))
-	if err == nil {
-		*a = runArgs{}
-		err = json.Unmarshal(all, a)
+	s := options.Over(client.Defaults).Spec
+	s.Claude = client.Claude
+	if err := s.Anchor(client.resolve); err != nil {
+		return s, err
 	}
-	if err != nil {
-		return fmt.Errorf("lay the arguments over the defaults: %w", err)
-	}
-	return nil
-}
-
-// spec is the task's specification as the owner, which works elsewhere, needs it.
-func (a *runArgs) spec(client Client) (task.Spec, error) {
-	s := a.Spec
-	s.Claude, s.MaxTurns, s.MaxOutput = client.Claude, int(a.MaxTurns), int64(a.MaxOutput)
-	err := s.Anchor(client.resolve)
-	return s, err
+	return s, s.Check()
 }
 
 // resolve makes the path of a parameter absolute, from where the client works.

@@ -6,29 +6,34 @@ import (
 	"strings"
 	"testing"
 
+	"cctask/engine/task"
 	"cctask/internal/testkit/realclaude"
 )
 
 func TestArgs(t *testing.T) {
 	t.Parallel()
 	base := []string{"-p", "--output-format=stream-json", "--verbose"}
+	yes, no := true, false
 	for _, c := range []struct {
 		name string
-		o    Options
+		o    task.Spec
+		n    task.Attempt
 		want []string
 	}{
-		{"nothing", Options{}, nil},
-		{"new session", Options{SessionID: "u"}, []string{"--session-id=u"}},
-		{"resume", Options{SessionID: "u", Resume: true}, []string{"--resume=u"}},
-		{"fork", Options{SessionID: "u", ForkOf: "v"}, []string{"--resume=v", "--fork-session", "--session-id=u"}},
+		{"nothing", task.Spec{SkipPermissions: &no, StrictMCPConfig: &no}, task.Attempt{}, nil},
+		{"what is usual", task.Spec{}, task.Attempt{}, []string{"--dangerously-skip-permissions", "--strict-mcp-config"}},
+		{"new session", task.Spec{SkipPermissions: &no, StrictMCPConfig: &no}, task.Attempt{SessionID: "u"}, []string{"--session-id=u"}},
+		{"resume", task.Spec{SkipPermissions: &no, StrictMCPConfig: &no}, task.Attempt{SessionID: "u", Resumes: true}, []string{"--resume=u"}},
+		{"fork", task.Spec{SkipPermissions: &no, StrictMCPConfig: &no}, task.Attempt{SessionID: "u", ForkOf: "v"}, []string{"--resume=v", "--fork-session", "--session-id=u"}},
 		{
 			"everything",
-			Options{
-				Model: "sonnet", SkipPermissions: true, PermissionMode: "plan",
+			task.Spec{
+				Model: "sonnet", SkipPermissions: &yes, PermissionMode: "plan",
 				AllowedTools: []string{"Bash(git log:*)", "--model=x", "Read,Write"}, DisallowedTools: []string{"Foo(", "-p"},
 				AppendSystemPrompt: "-x\nof two lines", MaxTurns: 3, MaxBudgetUSD: 0.000001, JSONSchema: []byte(`{"type":"object"}`),
-				AddDirs: []string{"/a b", "-c"}, MCPConfig: []string{`{"mcpServers":{}}`, "f.json"}, StrictMCPConfig: true,
+				AddDirs: []string{"/a b", "-c"}, MCPConfig: []string{`{"mcpServers":{}}`, "f.json"}, StrictMCPConfig: &yes,
 			},
+			task.Attempt{},
 			[]string{
 				"--model=sonnet", "--dangerously-skip-permissions", "--permission-mode=plan",
 				"--allowedTools=Bash(git log:*)", "--allowedTools=--model=x", "--allowedTools=Read,Write",
@@ -38,7 +43,7 @@ func TestArgs(t *testing.T) {
 			},
 		},
 	} {
-		if got, want := Args(c.o), slices.Concat(base, c.want); !slices.Equal(got, want) {
+		if got, want := Args(c.o, c.n, nil), slices.Concat(base, c.want); !slices.Equal(got, want) {
 			t.Errorf("%s\ngot  %q\nwant %q", c.name, got, want)
 		}
 	}
@@ -48,12 +53,13 @@ func FuzzArgs(f *testing.F) {
 	f.Add("u", true, "--dangerously-skip-permissions", "-p", 1, 0.5)
 	f.Add("", false, "a,b c", "=", -1, 0.0)
 	f.Fuzz(func(t *testing.T, id string, resume bool, a, b string, turns int, budget float64) {
-		o := Options{
-			SessionID: id, Resume: resume, Model: a, PermissionMode: b, AllowedTools: []string{a, b}, DisallowedTools: []string{b},
+		no := false
+		o := task.Spec{
+			SkipPermissions: &no, StrictMCPConfig: &no, Model: a, PermissionMode: b, AllowedTools: []string{a, b}, DisallowedTools: []string{b},
 			AppendSystemPrompt: a, MaxTurns: turns, MaxBudgetUSD: budget, JSONSchema: []byte(b), AddDirs: []string{a}, MCPConfig: []string{b, a},
 		}
 		values := map[string][]string{}
-		for _, arg := range Args(o)[3:] {
+		for _, arg := range Args(o, task.Attempt{SessionID: id, Resumes: resume}, nil)[3:] {
 			name, value, ok := strings.Cut(arg, "=")
 			if !ok {
 				t.Fatalf("%q stands without a name", arg)
@@ -103,12 +109,12 @@ func TestRealClaudeKnowsTheOptions(t *testing.T) {
 	claude := realclaude.Require(t)
 	home := t.TempDir()
 	const session = "01939f5e-0000-4000-8000-00000000dead"
-	cmd := exec.Command(claude, Args(Options{
-		SessionID: session, Resume: true, Model: "sonnet", PermissionMode: "default",
+	cmd := exec.Command(claude, Args(task.Spec{
+		Model: "sonnet", PermissionMode: "default",
 		AllowedTools: []string{"Bash(git log:*)", "--no-such-option"}, DisallowedTools: []string{"-p"}, AppendSystemPrompt: "--no-such-option",
 		MaxTurns: 1, MaxBudgetUSD: 0.01, JSONSchema: []byte(`{"type":"object"}`), AddDirs: []string{home},
-		MCPConfig: []string{`{"mcpServers":{}}`}, StrictMCPConfig: true,
-	})...)
+		MCPConfig: []string{`{"mcpServers":{}}`},
+	}, task.Attempt{SessionID: session, Resumes: true}, nil)...)
 	cmd.Dir = home
 	cmd.Env = realclaude.Env(home, "", "CLAUDE_CODE_MAX_RETRIES=0")
 	cmd.Stdin = strings.NewReader("Hello")

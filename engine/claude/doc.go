@@ -3,9 +3,8 @@
 // --output-format=stream-json, and how its end is to be judged.
 //
 // Everything here is pure: bytes in, values out. It may import the standard
-// library only. It must never know how a process is started, where output is
-// kept, or what a task is; statuses and reasons are therefore plain strings,
-// the same words as in the wire format.
+// library and engine/task, whose words it speaks. It must never know how a process
+// is started, or where output is kept.
 //
 // Claude moves fast: every field of its events is optional here, unknown events
 // are counted and passed over, and the order of keys means nothing.

@@ -1,78 +1,159 @@
 package task
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-// Kind is what an option's value is.
-type Kind int
+// Option is an option of a task by its name in Spec, the MCP tools, [defaults]
+// and the lines of --each.
+type Option = Row[Spec]
 
-// The kinds, with the Go types of their values.
 const (
-	KindText    Kind = iota // string
-	KindNumber              // float64
-	KindInteger             // float64, a whole one
-	KindSeconds             // float64; at the command line also a time like 90s
-	KindSize                // float64, whole bytes; at the command line also 500MB
-	KindList                // []string
-	KindPaths               // []string, directories or files; inline JSON is left as it is
-	KindToggle              // bool
-	KindObject              // json.RawMessage
+	mostItems, mostArgument, mostPath = 256, 1000, 4096
+	mostSeconds                       = 30 * 24 * 3600 // MaxTimeout
 )
 
-// Option is an option by its name in Spec, the MCP tools, [defaults] and the
-// lines of --each, and what is allowed for it by every one of these doors.
-type Option struct {
-	Name        string
-	Kind        Kind
-	Least, Most float64  // of a number
-	Chars       int      // most of a text, or of each item of a list; 0: no bound
-	Items       int      // most of a list; 0: no bound
-	Words       []string // nil: any text
-	// BlankIsNone lets a client that fills in every argument give an empty text or
-	// list for none. It is false where that would do something else than what an
-	// empty one looks like. At the command line an empty value is refused always:
-	// there it is a variable that was not set.
-	BlankIsNone bool
-	One         bool // belongs to one task: no default in the settings file
-
-	of func(*Spec) any // the value in a specification
-}
-
-const mostItems, mostArgument, mostPath = 256, 1000, 4096
-
-// Options are the options of a task. Their bounds are said here and nowhere else.
+// Options are the options of a task. What one is by any of its doors is said
+// here and nowhere else: flag, argument of a tool, default, check, claude's
+// argument, help, completion. A new one needs its row, and a field in Spec.
 var Options = []Option{
-	{Name: "working_dir", Chars: mostPath, BlankIsNone: true, One: true, of: func(s *Spec) any { return s.WorkingDir }},
-	{Name: "model", Chars: 128, BlankIsNone: true, of: func(s *Spec) any { return s.Model }},
-	{Name: "skip_permissions", Kind: KindToggle, of: func(s *Spec) any { return s.SkipPermissions }},
-	{Name: "timeout", Kind: KindSeconds, Most: MaxTimeout.Seconds(), of: func(s *Spec) any { return s.TimeoutSeconds }},
-	{Name: "name", Chars: MaxName, BlankIsNone: true, One: true, of: func(s *Spec) any { return s.Name }},
-	{Name: "labels", Kind: KindList, Items: MaxLabels, Chars: MaxName, BlankIsNone: true, of: func(s *Spec) any { return s.Labels }},
-	{Name: "permission_mode", Words: PermissionModes, of: func(s *Spec) any { return s.PermissionMode }},
-	{Name: "allowed_tools", Kind: KindList, Items: mostItems, Chars: mostArgument, of: func(s *Spec) any { return s.AllowedTools }},
-	{Name: "disallowed_tools", Kind: KindList, Items: mostItems, Chars: mostArgument, BlankIsNone: true, of: func(s *Spec) any { return s.DisallowedTools }},
-	{Name: "append_system_prompt", Chars: 100_000, BlankIsNone: true, of: func(s *Spec) any { return s.AppendSystemPrompt }},
-	{Name: "max_turns", Kind: KindInteger, Most: 100_000, of: func(s *Spec) any { return float64(s.MaxTurns) }},
-	{Name: "max_budget_usd", Kind: KindNumber, Most: 1e6, of: func(s *Spec) any { return s.MaxBudgetUSD }},
-	{Name: "json_schema", Kind: KindObject, of: func(s *Spec) any { return s.JSONSchema }},
-	{Name: "add_dirs", Kind: KindPaths, Items: 64, Chars: mostPath, BlankIsNone: true, of: func(s *Spec) any { return s.AddDirs }},
-	{Name: "literal", Kind: KindToggle, of: func(s *Spec) any { return s.Literal }},
-	{Name: "mcp_config", Kind: KindPaths, Items: 32, Chars: 100_000, BlankIsNone: true, of: func(s *Spec) any { return s.MCPConfig }},
-	{Name: "strict_mcp_config", Kind: KindToggle, of: func(s *Spec) any { return s.StrictMCPConfig }},
-	{Name: "max_output", Kind: KindSize, Least: 1, Most: 1 << 40, of: func(s *Spec) any { return float64(s.MaxOutput) }},
-	{Name: "resume_task_id", Chars: 200, One: true, of: func(s *Spec) any { return s.ResumeTaskID }},
-	{Name: "fork", Kind: KindToggle, One: true, of: func(s *Spec) any { return s.Fork }},
-	{Name: "on_interrupt", Words: []string{OnInterruptResume}, BlankIsNone: true, of: func(s *Spec) any { return s.OnInterrupt }},
+	{
+		Name: "working_dir", Kind: KindPath, Chars: mostPath, BlankIsNone: true, One: true,
+		Arg: "DIR", Help: "directory in which claude works (default: this one)",
+		Says: "Directory it works in. Default: this server's, or that of resume_task_id. Over HTTP: absolute.",
+		at:   func(s *Spec) any { return &s.WorkingDir },
+	},
+	{
+		Name: "model", Chars: 128, BlankIsNone: true, Claude: "--model", Offers: []string{"sonnet", "opus", "haiku"}, Resume: true,
+		Arg: "MODEL", Help: "sonnet, opus, haiku or a full name (default: claude's own)",
+		Says: "sonnet, opus, haiku or a full name. Default: claude's own.",
+		at:   func(s *Spec) any { return &s.Model },
+	},
+	{
+		Name: "skip_permissions", Kind: KindToggle, Claude: "--dangerously-skip-permissions", Usual: true,
+		Help: "let claude use its tools without asking (default, unless restricted otherwise); =false denies",
+		Says: "Use every tool without asking. false: what needs a permission is denied. Not true with permission_mode or allowed_tools.",
+		at:   func(s *Spec) any { return &s.SkipPermissions },
+	},
+	{
+		Name: "timeout", Kind: KindSeconds, Most: mostSeconds, Resume: true,
+		Arg: "TIME", Help: "deadline of each attempt: seconds, or a time like 90s, 2h or 7d; 0 is none",
+		Says: "Seconds after which it is stopped. 0: none.",
+		at:   func(s *Spec) any { return &s.TimeoutSeconds },
+	},
+	{
+		Name: "name", Chars: MaxName, BlankIsNone: true, One: true,
+		Arg: "NAME", Help: "name by which the task can be asked for instead of its id",
+		Says: "Short name; works in place of the task_id.",
+		at:   func(s *Spec) any { return &s.Name },
+	},
+	{
+		Name: "labels", Kind: KindList, Items: MaxLabels, Chars: MaxName, BlankIsNone: true,
+		Flag: "label", Arg: "LABEL", Help: "label to list tasks by; may be repeated",
+		Says: "Labels to list tasks by.",
+		at:   func(s *Spec) any { return &s.Labels },
+	},
+	{
+		Name: "permission_mode", Words: PermissionModes, Claude: "--permission-mode",
+		Arg: "MODE", Help: "default, acceptEdits, auto, bypassPermissions, manual, dontAsk, plan",
+		Says: "Nobody is asked: what would need an answer is denied.",
+		at:   func(s *Spec) any { return &s.PermissionMode },
+	},
+	{
+		Name: "allowed_tools", Kind: KindList, Items: mostItems, Chars: mostArgument, Claude: "--allowedTools",
+		Arg: "TOOL", Help: "tool that needs no permission, like Read or 'Bash(git log:*)'; may be repeated",
+		Says: "Tools that need no permission, such as Read or Bash(git log:*); any other that needs one is denied.",
+		at:   func(s *Spec) any { return &s.AllowedTools },
+	},
+	{
+		Name: "disallowed_tools", Kind: KindList, Items: mostItems, Chars: mostArgument, BlankIsNone: true, Claude: "--disallowedTools",
+		Arg: "TOOL", Help: "tool that must not be used; may be repeated",
+		Says: "Tools it must not use, such as WebFetch or Bash(rm:*).",
+		at:   func(s *Spec) any { return &s.DisallowedTools },
+	},
+	{
+		Name: "append_system_prompt", Chars: 100_000, BlankIsNone: true, Claude: "--append-system-prompt",
+		Arg: "TEXT", Help: "text that is added to claude's system prompt",
+		Says: "Added to the end of claude's system prompt.",
+		at:   func(s *Spec) any { return &s.AppendSystemPrompt },
+	},
+	{
+		Name: "max_turns", Kind: KindInteger, Most: 100_000, Claude: "--max-turns", Resume: true,
+		Arg: "NUMBER", Help: "turns that the task may take, all attempts together; 0 is no limit",
+		Says: "Turns it may take, all attempts together. 0: no limit.",
+		at:   func(s *Spec) any { return &s.MaxTurns },
+	},
+	{
+		Name: "max_budget_usd", Kind: KindNumber, Most: 1e6, Claude: "--max-budget-usd", Resume: true,
+		Arg: "USD", Help: "dollars that the task may cost, all attempts together; 0 is no limit",
+		Says: "Dollars it may cost, likewise. 0: no limit.",
+		at:   func(s *Spec) any { return &s.MaxBudgetUSD },
+	},
+	{
+		Name: "json_schema", Kind: KindObject, Claude: "--json-schema",
+		Arg: "SCHEMA", Help: "JSON Schema that the answer must fit, or the file of one",
+		Says: "JSON Schema for the answer: result is JSON that fits it, or the task fails.",
+		at:   func(s *Spec) any { return &s.JSONSchema },
+	},
+	{
+		Name: "add_dirs", Kind: KindPaths, Items: 64, Chars: mostPath, BlankIsNone: true, Claude: "--add-dir",
+		Arg: "DIR", Help: "directory that claude may work in too; may be repeated",
+		Says: "More directories it may work in.",
+		at:   func(s *Spec) any { return &s.AddDirs },
+	},
+	{
+		Name: "literal", Kind: KindToggle,
+		Help: "take a prompt that begins with / as text, not as a slash command",
+		Says: "Take a leading / of the prompt as text, not as a slash command.",
+		at:   func(s *Spec) any { return &s.Literal },
+	},
+	{
+		Name: "mcp_config", Kind: KindPaths, Items: 32, Chars: 100_000, BlankIsNone: true, Claude: "--mcp-config", Secret: true,
+		Arg: "FILE", Help: "MCP servers for the task, a file or inline JSON; may be repeated",
+		Says: "MCP servers: files, or inline JSON.",
+		at:   func(s *Spec) any { return &s.MCPConfig },
+	},
+	{
+		Name: "strict_mcp_config", Kind: KindToggle, Claude: "--strict-mcp-config", Usual: true,
+		Help: "load only the MCP servers of --mcp-config (default); =false also those of user and project",
+		Says: "Only the servers of mcp_config. false: also the user's and the project's.",
+		at:   func(s *Spec) any { return &s.StrictMCPConfig },
+	},
+	{
+		Name: "max_output", Kind: KindSize, Least: 1, Most: 1 << 40, Resume: true,
+		Arg: "SIZE", Help: "most bytes of stdout or stderr; beyond them the task is stopped and fails (default 1GiB)",
+		Says: "Most bytes of stdout or stderr; default 1 GiB.",
+		at:   func(s *Spec) any { return &s.MaxOutput },
+	},
+	{
+		Name: "resume_task_id", Chars: 200, One: true,
+		Arg: "ID", Help: "go on with that task's session, in its directory unless --working-dir is given",
+		Says: "Go on with this ended task's session (task_id, name or last): it knows that whole conversation.",
+		at:   func(s *Spec) any { return &s.ResumeTaskID },
+	},
+	{
+		Name: "fork", Kind: KindToggle, One: true,
+		Help: "with --resume-task-id: go on with a copy of the session, which stays as it is",
+		Says: "With resume_task_id: in a copy of the session, also of a running task.",
+		at:   func(s *Spec) any { return &s.Fork },
+	},
+	{
+		Name: "on_interrupt", Words: []string{OnInterruptResume}, BlankIsNone: true, Resume: true,
+		Arg: "WHAT", Help: "what follows a crash: resume lets the task go on by itself, a few times (default: nothing)",
+		Says: "resume: killed by a crash or a reboot it goes on in its session, at most 3 times.",
+		at:   func(s *Spec) any { return &s.OnInterrupt },
+	},
 }
 
 // KeyOption is the idempotency key of a submission, which is no part of its Spec.
-var KeyOption = Option{Name: "idempotency_key", Chars: 200, One: true}
+var KeyOption = Option{
+	Name: "idempotency_key", Chars: 200, One: true,
+	Arg: "KEY", Help: "a `KEY`: the same command with the same one starts nothing and gives the first one's task",
+	Says: "Again with the same key and arguments: gives the first call's task (for a day).",
+}
 
 // Find gives the option of that name.
 func Find(name string) (Option, bool) {
@@ -83,104 +164,83 @@ func Find(name string) (Option, bool) {
 	return Options[i], true
 }
 
-// Allows tells whether v, which somebody gave and which is of the option's kind,
-// is within its bounds.
-func (o Option) Allows(v any) bool {
-	switch v := v.(type) {
-	case string:
-		n := utf8.RuneCountInString(v)
-		return n > 0 && (o.Chars == 0 || n <= o.Chars) && (o.Words == nil || slices.Contains(o.Words, v))
-	case float64: // NaN is not within
-		return v >= o.Least && (o.Most == 0 || v <= o.Most)
-	case []string:
-		bad := func(item string) bool { return !o.Allows(item) }
-		return len(v) > 0 && (o.Items == 0 || len(v) <= o.Items) && !slices.ContainsFunc(v, bad)
-	}
-	return true
-}
-
-// Allowed says in words what is allowed.
-func (o Option) Allowed() string {
-	text := "a string that is not empty"
-	switch {
-	case len(o.Words) == 1:
-		text = strconv.Quote(o.Words[0])
-	case o.Words != nil:
-		text = "one of " + strings.Join(o.Words, ", ")
-	case o.Chars > 0:
-		text = fmt.Sprintf("a string of 1 to %d characters", o.Chars)
-	}
-	switch o.Kind {
-	case KindNumber, KindSeconds, KindInteger, KindSize:
-		text = "a number"
-		if o.Kind == KindInteger || o.Kind == KindSize {
-			text = "a whole number"
-		}
-		if o.Most > 0 {
-			text += fmt.Sprintf(" from %.0f to %.0f", o.Least, o.Most)
-		}
-	case KindToggle:
-		return "true or false"
-	case KindObject:
-		return "a JSON object"
-	case KindList, KindPaths:
-		if o.Items == 0 {
-			return "a list, each item " + text
-		}
-		return fmt.Sprintf("a list of 1 to %d items, each %s", o.Items, text)
-	case KindText:
-	}
-	return text
-}
-
 // checkBounds looks at what a specification has; a zero value is one that
 // nobody gave.
 func (s *Spec) checkBounds() error {
 	for _, o := range Options {
-		v, given, texts := o.of(s), true, []string(nil)
-		switch w := v.(type) {
-		case float64:
-			given = w != 0
-		case string:
-			given, texts = w != "", []string{w}
-		case []string:
-			given, texts = len(w) > 0, w
-		case json.RawMessage:
-			texts = []string{string(w)}
+		v, given := o.Get(s)
+		if !given {
+			continue
 		}
-		if given && !o.Allows(v) {
+		if !o.Allows(v) {
 			return o.Refuse(v)
 		}
-		if err := checkTexts(o.Name, texts...); err != nil {
-			return err
+		texts, _ := o.texts(v)
+		for _, text := range texts {
+			if err := checkText(o.Name, text); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// checkTexts refuses bytes that cannot stand in an argument of a process.
-func checkTexts(field string, texts ...string) error {
-	for _, v := range texts {
-		if strings.ContainsRune(v, 0) {
-			return invalid(field, "contains a NUL byte", "Remove it.")
-		}
-		if !utf8.ValidString(v) {
-			return invalid(field, fmt.Sprintf("%.200q is not valid UTF-8", v), "Convert it to UTF-8; a file or directory of such a name must be renamed.")
-		}
-		// Linux cuts one argument at 128 KiB.
-		if len(v) > 120<<10 {
-			return invalid(field, fmt.Sprintf("has an entry of %d bytes", len(v)), "Use at most 120 KiB; put longer text into a file.")
-		}
+// checkText refuses bytes that cannot stand in an argument of a process.
+func checkText(field, v string) error {
+	if strings.ContainsRune(v, 0) {
+		return invalid(field, "contains a NUL byte", "Remove it.")
+	}
+	if !utf8.ValidString(v) {
+		return invalid(field, fmt.Sprintf("%.200q is not valid UTF-8", v), "Convert it to UTF-8; a file or directory of such a name must be renamed.")
+	}
+	// Linux cuts one argument at 128 KiB.
+	if len(v) > 120<<10 {
+		return invalid(field, fmt.Sprintf("has an entry of %d bytes", len(v)), "Use at most 120 KiB; put longer text into a file.")
 	}
 	return nil
 }
 
-// Refuse is the error about a value that is not allowed.
-func (o Option) Refuse(v any) error {
-	given, err := json.Marshal(v)
-	if err != nil { // NaN, infinite
-		given = fmt.Append(nil, v)
+// Args are the arguments by which claude learns of the options, one for each
+// value. A value stands in one argument with its option's name, so that one which
+// begins with "-" cannot become an option. Lists repeat the option: claude reads
+// each occurrence by itself, while a comma-joined list would let a comma, a space
+// or an open parenthesis of one item change its neighbours.
+func (s Spec) Args() []string {
+	return s.args(func(_ Option, text string) string { return text })
+}
+
+// args gives each value as seen shows it.
+func (s Spec) args(seen func(o Option, text string) string) (args []string) {
+	skips, strict := s.SkipsPermissions(), s.Strict()
+	s.SkipPermissions, s.StrictMCPConfig = &skips, &strict
+	for _, o := range Options {
+		v, given := o.Get(&s)
+		if !given || o.Claude == "" {
+			continue
+		}
+		texts, alone := o.texts(v)
+		if alone {
+			args = append(args, o.Claude)
+		}
+		for _, text := range texts {
+			args = append(args, o.Claude+"="+seen(o, text))
+		}
 	}
-	const most = 80 // characters of it that are shown
-	return invalid(o.Name, fmt.Sprintf("given %s, allowed is %s", shorten(string(given), most), o.Allowed()), "Correct it, or leave it out.")
+	return args
+}
+
+// command shows how claude is called: what a person asks about when a task did
+// something unexpected. Long texts are shortened, and what is written inline and
+// may hold secrets is not shown.
+func command(s Spec) string {
+	if s.Claude == "" {
+		return ""
+	}
+	const most = 80 // characters of a value
+	return ShellWords(append([]string{s.Claude, "-p"}, s.args(func(o Option, text string) string {
+		if o.Secret && IsInline(text) {
+			return "{…}"
+		}
+		return shorten(text, most)
+	})...))
 }

@@ -2,7 +2,6 @@ package task
 
 import (
 	"fmt"
-	"maps"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -28,6 +27,20 @@ type Policy struct {
 
 // IsZero tells whether it bounds nothing.
 func (p Policy) IsZero() bool { return reflect.DeepEqual(p, Policy{}) }
+
+// Rule is a key of [policy], by its name in Policy.
+type Rule = Row[Policy]
+
+// Rules are the rules of a policy.
+var Rules = []Rule{
+	{Name: "allowed_dirs", Kind: KindPaths, at: func(p *Policy) any { return &p.AllowedDirs }},
+	{Name: "max_permission_mode", Words: PermissionModes, at: func(p *Policy) any { return &p.MaxPermissionMode }},
+	{Name: "allow_skip_permissions", Kind: KindToggle, at: func(p *Policy) any { return &p.AllowSkipPermissions }},
+	{Name: "allowed_models", Kind: KindList, at: func(p *Policy) any { return &p.AllowedModels }},
+	{Name: "max_timeout", Kind: KindSeconds, Most: mostSeconds, at: func(p *Policy) any { return &p.MaxTimeoutSeconds }},
+	{Name: "max_budget_usd", Kind: KindNumber, at: func(p *Policy) any { return &p.MaxBudgetUSD }},
+	{Name: "extra_args", Kind: KindList, at: func(p *Policy) any { return &p.ExtraArgs }},
+}
 
 // And gives what both let pass, the owner's p and a front's q: the lower of each
 // bound, and the further arguments of both, p's last. The directories of both
@@ -145,7 +158,7 @@ func (p Policy) Apply(s Spec) (Spec, error) {
 			s.TimeoutSeconds = most
 		}
 		if s.TimeoutSeconds > most {
-			return s, denied("max_timeout", fmt.Sprintf("%s is more than %s", SpanText(s.Timeout()), SpanText(Spec{TimeoutSeconds: most}.Timeout())), "Ask for less, or leave the timeout out.")
+			return s, denied("max_timeout", fmt.Sprintf("%s is more than %s", SpanText(s.Timeout()), SpanText(Seconds(most).Duration())), "Ask for less, or leave the timeout out.")
 		}
 	}
 	if most := p.MaxBudgetUSD; most > 0 {
@@ -204,26 +217,4 @@ func denied(rule, what, hint string) error {
 		Code: CodePolicy, Message: "policy." + rule + ": " + what,
 		Hint: hint + " Only the person at this machine can change the [policy] of cctask's settings file.",
 	}
-}
-
-// Overlay lays options by their names over defaults. A default gives way to an
-// option that contradicts it; nil is an option that is left out.
-func Overlay(defaults, given map[string]any) map[string]any {
-	out := maps.Clone(defaults)
-	if out == nil {
-		out = map[string]any{}
-	}
-	restricts := given["permission_mode"] != nil || given["allowed_tools"] != nil
-	if given["skip_permissions"] == true {
-		delete(out, "permission_mode")
-		delete(out, "allowed_tools")
-	} else if restricts && out["skip_permissions"] == true {
-		delete(out, "skip_permissions")
-	}
-	for name, v := range given {
-		if v != nil {
-			out[name] = v
-		}
-	}
-	return out
 }

@@ -79,7 +79,7 @@ const (
 )
 
 // Timeout is the deadline as a duration; 0 is none.
-func (s Spec) Timeout() time.Duration { return time.Duration(s.TimeoutSeconds * float64(time.Second)) }
+func (s Spec) Timeout() time.Duration { return Seconds(s.TimeoutSeconds).Duration() }
 
 // SkipsPermissions resolves the default: true, as in the original server,
 // unless the task is restricted.
@@ -103,20 +103,27 @@ func (s Spec) OutputLimit() int64 {
 
 // Anchor makes the paths absolute, each by abs.
 func (s *Spec) Anchor(abs func(option, path string) (string, error)) (err error) {
-	each := func(option string, path *string) {
-		if err == nil {
-			*path, err = abs(option, *path)
+	each := func(o Option, path *string) {
+		if err == nil && !IsInline(*path) {
+			*path, err = abs(o.Name, *path)
 		}
 	}
-	if s.WorkingDir != "" || s.ResumeTaskID == "" { // else the other task's
-		each("working_dir", &s.WorkingDir)
-	}
-	for i := range s.AddDirs {
-		each("add_dirs", &s.AddDirs[i])
-	}
-	for i, c := range s.MCPConfig {
-		if !IsInline(c) {
-			each("mcp_config", &s.MCPConfig[i])
+	for _, o := range Options {
+		_, given := o.Get(s)
+		// Without one it is this front's, or the other task's.
+		missing := o.Name == "working_dir" && s.ResumeTaskID == ""
+		switch p := o.at(s).(type) {
+		case *string:
+			if o.Kind == KindPath && (given || missing) {
+				each(o, p)
+			}
+		case *[]string:
+			if o.Kind == KindPaths {
+				*p = slices.Clone(*p) // it may be that of the defaults
+				for i := range *p {
+					each(o, &(*p)[i])
+				}
+			}
 		}
 	}
 	return err
@@ -180,7 +187,6 @@ func (s Spec) Check() error {
 		{s.Name == NewestRef, "name", fmt.Sprintf("%q means the newest task, whatever it is called", NewestRef), "Choose another name."},
 		{isID(s.Name), "name", fmt.Sprintf("%q could be the id of another task", s.Name), "Choose another name."},
 		{slices.ContainsFunc(s.Labels, func(l string) bool { return !isWord(l) }), "labels", "has one that is empty or too long, has control characters, or begins or ends with a space", wordHint},
-		{len(s.JSONSchema) > 0 && !isObject(s.JSONSchema), "json_schema", "is not a JSON object", "Give a JSON Schema object."},
 		{s.Fork && s.ResumeTaskID == "", "fork", "true needs resume_task_id", "Name the task whose session is to be forked."},
 	}
 	for _, c := range checks {
@@ -188,7 +194,7 @@ func (s Spec) Check() error {
 			return invalid(c.field, c.what, c.hint)
 		}
 	}
-	return checkTexts("claude", s.Claude)
+	return checkText("claude", s.Claude)
 }
 
 func isObject(raw []byte) bool {

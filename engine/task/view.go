@@ -191,53 +191,6 @@ func next(t Task) string {
 	return ""
 }
 
-// command shows how claude is called: what a person asks about when a task did
-// something unexpected. Long texts are shortened, and an inline MCP
-// configuration, which may hold secrets, is not shown.
-func command(s Spec) string {
-	if s.Claude == "" {
-		return ""
-	}
-	words := []string{s.Claude, "-p"}
-	add := func(name, value string) {
-		if value != "" {
-			words = append(words, "--"+name+"="+shorten(value, 80))
-		}
-	}
-	add("model", s.Model)
-	if s.SkipsPermissions() {
-		words = append(words, "--dangerously-skip-permissions")
-	}
-	add("permission-mode", s.PermissionMode)
-	for _, v := range s.AllowedTools {
-		add("allowedTools", v)
-	}
-	for _, v := range s.DisallowedTools {
-		add("disallowedTools", v)
-	}
-	add("append-system-prompt", s.AppendSystemPrompt)
-	if s.MaxTurns > 0 {
-		add("max-turns", fmt.Sprint(s.MaxTurns))
-	}
-	if s.MaxBudgetUSD > 0 {
-		add("max-budget-usd", fmt.Sprint(s.MaxBudgetUSD))
-	}
-	add("json-schema", string(s.JSONSchema))
-	for _, v := range s.AddDirs {
-		add("add-dir", v)
-	}
-	for _, v := range s.MCPConfig {
-		if strings.HasPrefix(strings.TrimSpace(v), "{") {
-			v = "{…}"
-		}
-		add("mcp-config", v)
-	}
-	if s.Strict() {
-		words = append(words, "--strict-mcp-config")
-	}
-	return ShellWords(words)
-}
-
 // ShellWords joins words so that they can be pasted into a shell.
 func ShellWords(words []string) string {
 	quoted := make([]string, len(words))

@@ -43,17 +43,14 @@ package bash-completion.`,
 // flagValues are the words that the flag of a name may be followed by, for
 // every verb that has it.
 var flagValues = map[string][]string{
-	"status":          publicStatuses(),
-	"sort":            sortNames(),
-	"output":          {"full", "tail", "none"},
-	"permission-mode": task.PermissionModes,
-	"model":           {"sonnet", "opus", "haiku"},
-	"on-interrupt":    {task.OnInterruptResume},
-	"columns":         strings.Split(columnNames(), ", "),
-	"scope":           setupScopes,
-	"client":          mcpClientNames(),
-	"log-level":       {"debug", "info", "warn", "error"},
-	"log-format":      {"json", "console"},
+	"status":     publicStatuses(),
+	"sort":       sortNames(),
+	"output":     {"full", "tail", "none"},
+	"columns":    strings.Split(columnNames(), ", "),
+	"scope":      setupScopes,
+	"client":     mcpClientNames(),
+	"log-level":  {"debug", "info", "warn", "error"},
+	"log-format": {"json", "console"},
 }
 
 // directories are the flags that are followed by one.
@@ -90,8 +87,12 @@ func (a *app) addCompletions(root *cobra.Command) {
 }
 
 func completeFlag(cmd *cobra.Command, f *pflag.Flag) {
+	values := flagValues[f.Name]
+	if o, is := f.Value.(optionFlag); is {
+		values = slices.Concat(o.Words, o.Offers)
+	}
 	// The only error is a flag that is not there.
-	if values, ok := flagValues[f.Name]; ok {
+	if values != nil {
 		_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
 	if slices.Contains(directories, f.Name) {

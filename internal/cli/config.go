@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +14,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2"
-	"github.com/pelletier/go-toml/v2/unstable"
 
 	"cctask/engine/task"
 )
@@ -28,11 +26,9 @@ type config struct {
 	there    bool   // the file could be read
 	homed    func(path string) string
 	settings map[string]value
-	defaults map[string]any
+	defaults task.Draft
 	policy   task.Policy
 	rows     []Row // of defaults and policy
-
-	rules map[string]any
 }
 
 // config reads the settings file; only one that nobody named may be missing.
@@ -43,7 +39,7 @@ func (a *app) config() (config, error) {
 	if err == nil {
 		usual = filepath.Join(base, "cctask", "config.toml")
 	}
-	c := config{path: usual, homed: a.homed, settings: map[string]value{}, defaults: map[string]any{}, rules: map[string]any{}}
+	c := config{path: usual, homed: a.homed, settings: map[string]value{}}
 	if named.text != "" {
 		if c.path, err = filepath.Abs(a.homed(named.text)); err != nil {
 			return c, named.refused("a file that can be found from here")
@@ -106,86 +102,97 @@ func readPlain(path string) ([]byte, error) {
 	return data, err
 }
 
-// read takes the values from the one parser and their places from the other.
+// place is a key of the file and where it stands.
+type place struct {
+	key []string
+	at  string
+}
+
+// places are the keys below a shape of the file that the shape does not know, in
+// the order of the file.
+func (c *config) places(data []byte, shape any) (list []place, _ error) {
+	err := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(shape)
+	var unknown *toml.StrictMissingError
+	var bad *toml.DecodeError
+	switch {
+	case errors.As(err, &unknown):
+		for _, e := range unknown.Errors {
+			row, column := e.Position()
+			list = append(list, place{e.Key(), fmt.Sprintf("%s:%d:%d", c.path, row, column)})
+		}
+	case errors.As(err, &bad):
+		row, column := bad.Position()
+		return nil, c.fault(fmt.Sprintf("%s:%d:%d", c.path, row, column), strings.TrimPrefix(bad.Error(), "toml: "))
+	case err != nil:
+		return nil, c.fault(c.path, err.Error())
+	}
+	return list, nil
+}
+
+// read takes each key of the file to where it belongs. The parser says where a
+// key stands only of one that it does not know: so it is given shapes that know
+// none.
 func (c *config) read(data []byte) error {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	tree := map[string]any{}
-	var bad *toml.DecodeError
-	if err := toml.Unmarshal(data, &tree); errors.As(err, &bad) {
-		row, column := bad.Position()
-		return c.fault(fmt.Sprintf("%s:%d:%d", c.path, row, column), strings.TrimPrefix(bad.Error(), "toml: "))
-	} else if err != nil {
-		return c.fault(c.path, err.Error())
+	if _, err := c.places(data, &tree); err != nil {
+		return err
 	}
-	var p unstable.Parser
-	p.Reset(data)
-	var table []string
-	for p.NextExpression() {
-		e := p.Expression()
-		if e.Kind == unstable.Comment {
-			continue
-		}
-		var words []string
-		at := ""
-		for keys := e.Key(); keys.Next(); {
-			k := keys.Node()
-			if at == "" {
-				pos := p.Shape(k.Raw).Start
-				at = fmt.Sprintf("%s:%d:%d", c.path, pos.Line, pos.Column)
+	top, err := c.places(data, &struct{}{})
+	if err != nil {
+		return err
+	}
+	for _, k := range top {
+		name := k.key[0]
+		_, isTable := tree[name].(map[string]any)
+		switch section := isSection(name); {
+		case section && !isTable:
+			return c.fault(k.at, fmt.Sprintf("%s must be a table: write [%s] in a line of its own", name, name))
+		case section:
+		case isTable:
+			return c.unknown(k.at, "table", strings.Join(k.key, "."), sections)
+		default:
+			if err := c.takeSetting(name, k.at, tree[name]); err != nil {
+				return err
 			}
-			words = append(words, string(k.Data))
 		}
-		if e.Kind != unstable.KeyValue {
-			if table = words; e.Kind != unstable.Table || len(words) != 1 || !isSection(words[0]) {
-				return c.unknown(at, "table", strings.Join(words, "."), sections)
+	}
+	below := func(section string, shape any) ([]place, map[string]any, error) {
+		all, err := c.places(data, shape)
+		var keys []place
+		for _, k := range all {
+			// A key of an inline table comes without the table's name.
+			if k.key[0] == section && len(k.key) > 1 {
+				keys = append(keys, place{k.key[1:], k.at})
+			} else if !slices.ContainsFunc(top, func(t place) bool { return t.at == k.at }) {
+				keys = append(keys, k)
 			}
-			continue
 		}
-		words = append(slices.Clone(table), words...)
-		if err := c.take(words, at, lookIn(tree, words)); err != nil {
-			return err
-		}
+		table, _ := tree[section].(map[string]any)
+		return keys, table, err
 	}
-	if err := p.Error(); err != nil {
-		return c.fault(c.path, err.Error())
+	keys, table, err := below("defaults", &struct {
+		Defaults struct{} `toml:"defaults"`
+	}{})
+	if err == nil {
+		err = takeRows(c, "defaults", task.Options, keys, table, c.takeDefault)
 	}
-	return remarshal(c.rules, &c.policy)
-}
-
-func lookIn(tree map[string]any, words []string) any {
-	var v any = tree
-	for _, w := range words {
-		sub, _ := v.(map[string]any)
-		v = sub[w]
+	if err != nil {
+		return err
 	}
-	return v
+	keys, table, err = below("policy", &struct {
+		Policy struct{} `toml:"policy"`
+	}{})
+	if err != nil {
+		return err
+	}
+	return takeRows(c, "policy", task.Rules, keys, table, c.takeRule)
 }
 
 // sections are the tables that a settings file may have.
 var sections = []string{"defaults", "policy"}
 
 func isSection(name string) bool { return slices.Contains(sections, name) }
-
-// take puts one key of the file in its place.
-func (c *config) take(words []string, at string, v any) error {
-	inline, isTable := v.(map[string]any)
-	switch {
-	case len(words) == 1 && isTable && isSection(words[0]):
-		for _, key := range slices.Sorted(maps.Keys(inline)) {
-			if err := c.take([]string{words[0], key}, at, inline[key]); err != nil {
-				return err
-			}
-		}
-		return nil
-	case len(words) == 1:
-		return c.takeSetting(words[0], at, v)
-	case words[0] == "defaults" && len(words) == 2:
-		return c.takeOption(taskOptions, c.defaults, words, at, v)
-	case words[0] == "policy" && len(words) == 2:
-		return c.takeOption(policyRules, c.rules, words, at, v)
-	}
-	return c.unknown(at, "table", strings.Join(words[:len(words)-1], "."), sections)
-}
 
 func (c *config) takeSetting(key, at string, v any) error {
 	var keys []string
@@ -218,60 +225,85 @@ func (c *config) takeSetting(key, at string, v any) error {
 	return c.unknown(at, "key", key, append(keys, "[defaults]", "[policy]"))
 }
 
-// takeOption takes a key of [defaults] or [policy], which is judged alone, so
-// that a fault has its place.
-func (c *config) takeOption(known []option, to map[string]any, words []string, at string, v any) error {
-	var names []string
-	for _, o := range known {
-		if o.One {
-			continue
+// takeRows takes the keys of a section, each judged alone, so that a fault has its
+// place.
+func takeRows[T any](c *config, section string, rows []task.Row[T], keys []place, table map[string]any, take func(task.Row[T], any) error) error {
+	for _, k := range keys {
+		i := slices.IndexFunc(rows, func(r task.Row[T]) bool { return r.Name == k.key[0] && !r.One })
+		if i < 0 {
+			return c.unknown(k.at, "key", section+"."+k.key[0], optionNames(rows, true))
 		}
-		names = append(names, o.Name)
-		if o.Name != words[1] {
-			continue
+		r := rows[i]
+		given := table[r.Name]
+		v, ok := r.Of(given)
+		if !ok {
+			return c.fault(k.at, task.AsError(r.Refuse(given)).Message)
 		}
-		fitted, ok := o.ofKind(v)
-		items, isList := fitted.([]string)
-		wants := o.wants()
-		if ok && isList && o.Kind == task.KindPaths {
-			for i, item := range items {
-				items[i] = c.homed(item)
-				if !task.IsInline(item) && !filepath.IsAbs(items[i]) {
-					ok, wants = false, "a list of absolute paths"
-				}
-			}
+		v, whole := c.absolute(v, r.Kind)
+		if !whole {
+			return c.fault(k.at, fmt.Sprintf("%s: given %v, allowed are absolute paths, or such as begin with ~/", r.Name, given))
 		}
-		// It would allow everything, and looks as if it allowed nothing.
-		if ok && words[0] == "policy" && (fitted == "" || fitted == 0.0 || isList && len(items) == 0) {
-			return c.fault(at, words[1]+" is empty and would bound nothing. Leave it out, or say what is allowed")
+		if err := take(r, v); err != nil {
+			bad := task.AsError(err)
+			return c.fault(k.at, bad.Message+". "+bad.Hint)
 		}
-		if !ok || !o.Allows(fitted) {
-			return c.fault(at, fmt.Sprintf("%s: %v is not %s", words[1], v, wants))
-		}
-		if err := checkAlone(words[0], map[string]any{o.Name: fitted}); err != nil {
-			return c.fault(at, task.AsError(err).Message+". "+task.HintOf(err))
-		}
-		to[o.Name] = fitted
-		c.rows = append(c.rows, Row{strings.Join(words, "."), fmt.Sprint(v), at})
-		return nil
+		c.rows = append(c.rows, Row{section + "." + r.Name, fmt.Sprint(r.Shown(v)), k.at})
 	}
-	return c.unknown(at, "key", strings.Join(words, "."), names)
+	return nil
 }
 
-func checkAlone(section string, one map[string]any) error {
-	if section == "policy" {
-		var p task.Policy
-		if err := remarshal(one, &p); err != nil {
-			return err
-		}
-		return p.Check()
+// absolute writes out the home directory in the paths of a row; false: one is
+// relative.
+func (c *config) absolute(v any, kind task.Kind) (any, bool) {
+	var paths []string
+	text, isText := v.(string)
+	switch {
+	case kind == task.KindPath && isText:
+		paths = []string{text}
+	case kind == task.KindPaths:
+		paths, _ = v.([]string)
+	default:
+		return v, true
 	}
-	s, err := specOf(one)
-	if err != nil {
+	for i, path := range paths {
+		paths[i] = c.homed(path)
+		if path != "" && !task.IsInline(path) && !filepath.IsAbs(paths[i]) {
+			return v, false
+		}
+	}
+	if isText {
+		return paths[0], true
+	}
+	return paths, true
+}
+
+func (c *config) takeDefault(o task.Option, v any) error {
+	var one task.Draft
+	if err := one.Set(o, v); err != nil {
 		return err
 	}
+	s := one.Spec
 	s.WorkingDir, s.Claude = "/", "/"
-	return s.Check()
+	if err := s.Check(); err != nil {
+		return err
+	}
+	return c.defaults.Set(o, v)
+}
+
+func (c *config) takeRule(r task.Rule, v any) error {
+	// It would allow everything, and looks as if it allowed nothing.
+	if items, isList := v.([]string); v == "" || v == 0.0 || isList && len(items) == 0 {
+		return badInput(r.Name+" is empty and would bound nothing", "Leave it out, or say what is allowed.")
+	}
+	if !r.Allows(v) {
+		return r.Refuse(v)
+	}
+	var one task.Policy
+	if r.Put(&one, v); one.Check() != nil {
+		return one.Check()
+	}
+	r.Put(&c.policy, v)
+	return nil
 }
 
 func (c *config) unknown(at, what, name string, known []string) error {

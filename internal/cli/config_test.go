@@ -96,14 +96,14 @@ func TestSettingsFile(t *testing.T) {
 	if !reflect.DeepEqual(s.config.policy, p) {
 		t.Errorf("policy %+v", s.config.policy)
 	}
-	spec, err := specOf(s.config.defaults)
+	spec := s.config.defaults.Spec
 	want := task.Spec{
 		Model: "haiku", Labels: []string{"a", "b"}, TimeoutSeconds: 1800, SkipPermissions: &no, PermissionMode: "plan", AllowedTools: []string{"Read"},
 		DisallowedTools: []string{"Bash"}, AppendSystemPrompt: "be brief", MaxTurns: 5, MaxBudgetUSD: 1.5, JSONSchema: []byte(`{"type":"object"}`),
 		AddDirs: []string{home + "/lib"}, Literal: true, MCPConfig: []string{"/m.json", `{"mcpServers":{}}`}, StrictMCPConfig: &no, MaxOutput: 1 << 20, OnInterrupt: "resume",
 	}
-	if err != nil || !reflect.DeepEqual(spec, want) {
-		t.Errorf("%v\n got %+v\nwant %+v", err, spec, want)
+	if !reflect.DeepEqual(spec, want) {
+		t.Errorf("\n got %+v\nwant %+v", spec, want)
 	}
 	rows := map[string]Row{}
 	for _, r := range s.Explain() {
@@ -137,8 +137,8 @@ func TestEverySettingHasItsFaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	const shown = 11 + 17 + 7 // settings, defaults, rules: a new one needs its line in everything
-	if rows := s.Explain(); len(rows) != shown || len(settingTable) != 11 || len(taskOptions) != 21 || len(policyRules) != 7 {
-		t.Errorf("%d rows, %d settings, %d options, %d rules", len(rows), len(settingTable), len(taskOptions), len(policyRules))
+	if rows := s.Explain(); len(rows) != shown || len(settingTable) != 11 || len(task.Options) != 21 || len(task.Rules) != 7 {
+		t.Errorf("%d rows, %d settings, %d options, %d rules", len(rows), len(settingTable), len(task.Options), len(task.Rules))
 	}
 	root := newRoot(&app{Env: envOf(nil)}, "")
 	daemon, _, _ := root.Find([]string{"daemon"})
@@ -159,7 +159,7 @@ func TestEverySettingHasItsFaces(t *testing.T) {
 			}
 		}
 	}
-	for _, o := range policyRules {
+	for _, o := range task.Rules {
 		if !strings.Contains(string(readme), "`"+o.Name+"`") {
 			t.Errorf("README has no %s", o.Name)
 		}
@@ -183,30 +183,35 @@ func TestFaultsInSettingsFile(t *testing.T) {
 		"jobs = 1\njobs = 2":                    `:2:`,
 		"jobs = ":                               `:1:`,
 		"log_level = 'loud'":                    `"loud" is not debug, info, warn or error`,
-		"[defaults]\n  modell = 'haiku'":        `:2:3: "defaults.modell" is no key here; there are model, labels, `,
+		"[defaults]\n  modell = 'haiku'":        `:2:3: "defaults.modell" is no key here; there are model, skip_permissions, `,
 		"[defaults]\nname = 'x'":                `:2:1: "defaults.name" is no key`,
 		"[defaults]\nmodel = '--x y'":           `:2:1: model: "--x y" is not a model name`,
-		"[defaults]\nmodel = 3":                 `:2:1: model: 3 is not a string`,
-		"[defaults]\ntimeout = 'soon'":          `:2:1: timeout: soon is not seconds`,
-		"[defaults]\nmax_turns = 1.5":           `is not a whole number`,
-		"[defaults]\nadd_dirs = ['lib']":        `is not a list of absolute paths`,
-		"[defaults]\nlabels = [1]":              `labels: [1] is not a list of 1 to 32 items, each a string`,
-		"[defaults.json_schema]\ntype = 'x'":    `:1:2: "defaults.json_schema" is no table here; there are defaults, policy`,
-		"[[policy]]\nmax_timeout = 1":           `:1:3: "policy" is no table here`,
+		"[defaults]\nmodel = 3":                 `:2:1: model: given 3, allowed is a string`,
+		"[defaults]\ntimeout = 'soon'":          `:2:1: timeout: given "soon", allowed is seconds`,
+		"[defaults]\nmax_turns = 1.5":           `max_turns: given 1.5, allowed is a whole number`,
+		"[defaults]\nadd_dirs = ['lib']":        `add_dirs: given [lib], allowed are absolute paths`,
+		"[defaults]\nlabels = [1]":              `labels: given [1], allowed is a list of 1 to 32 items, each a string`,
+		"[defaults.model]\ntype = 'x'":          `:1:2: model: given {"type":"x"}, allowed is a string`,
+		"[policy.allowed_dirs]\nx = 1":          `:1:2: allowed_dirs: given {"x":1}, allowed is a list`,
+		"[Defaults]\nmodel = 'haiku'":           `:1:2: "Defaults" is no table here; there are defaults, policy`,
+		"defaults = 3":                          `:1:1: defaults must be a table`,
+		"defaults.modle = 3":                    `:1:1: "defaults.modle" is no key here`,
+		"jobs.x = 3":                            `:1:1: "jobs.x" is no table here`,
+		"[[policy]]\nmax_timeout = 1":           `:1:3: policy must be a table`,
 		"[polcy]":                               `:1:2: "polcy" is no table here`,
 		"policy.max_tmeout = 3":                 `:1:1: "policy.max_tmeout" is no key here; there are allowed_dirs, `,
-		"policy = {max_timeout = -1}":           `:1:1: max_timeout: -1 is not seconds`,
-		"[policy]\nmax_permission_mode = 'god'": `:2:1: max_permission_mode: god is not one of default, `,
-		"[policy]\nallowed_dirs = ['x']":        `is not a list of absolute paths`,
+		"policy = {max_timeout = -1}":           `:1:11: max_timeout: given -1, allowed is seconds`,
+		"[policy]\nmax_permission_mode = 'god'": `:2:1: max_permission_mode: given "god", allowed is one of default, `,
+		"[policy]\nallowed_dirs = ['x']":        `:2:1: allowed_dirs: given [x], allowed are absolute paths`,
 		"[policy]\nextra_args = ['--resume=x']": `"--resume=x" cannot be added`,
 		"[policy]\nextra_args = ['x']":          `"x" cannot be added`,
-		"[policy]\nmax_budget_usd = nan":        `:2:1: max_budget_usd: NaN is not a number`,
+		"[policy]\nmax_budget_usd = nan":        `:2:1: max_budget_usd: given NaN, allowed is a number`,
 		"[policy]\nallowed_dirs = []":           `:2:1: allowed_dirs is empty and would bound nothing`,
 		"[policy]\nallowed_models = []":         `:2:1: allowed_models is empty`,
 		"[policy]\nmax_permission_mode = ''":    `:2:1: max_permission_mode is empty`,
 		"[policy]\nmax_budget_usd = 0":          `:2:1: max_budget_usd is empty`,
 		"[policy]\nmax_timeout = '0s'":          `:2:1: max_timeout is empty`,
-		"[policy]\na.b = 1":                     `"policy.a" is no table here`,
+		"[policy]\na.b = 1":                     `:2:1: "policy.a" is no key here`,
 	} {
 		a, file := withConfig(t, text, nil)
 		_, err := a.settings()
@@ -295,21 +300,12 @@ func TestDefaultsGiveWay(t *testing.T) {
 		if err := cmd.ParseFlags([]string{c.flags}); err != nil {
 			t.Fatal(err)
 		}
-		got, err := specOf(s.config.defaults, f.options)
-		var want task.Spec
-		if err := remarshal(jsonOf(t, c.want), &want); err != nil {
+		got, want := f.options.Over(s.config.defaults).Spec, task.Spec{}
+		if err := json.Unmarshal([]byte(c.want), &want); err != nil {
 			t.Fatal(err)
 		}
-		if err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s, %s: %+v, %v", c.defaults, c.flags, got, err)
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s, %s: %+v", c.defaults, c.flags, got)
 		}
 	}
-}
-
-func jsonOf(t *testing.T, text string) (v map[string]any) {
-	t.Helper()
-	if err := json.Unmarshal([]byte(text), &v); err != nil {
-		t.Fatal(err)
-	}
-	return v
 }

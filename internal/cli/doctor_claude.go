@@ -56,14 +56,9 @@ func (a *app) claudeCommand(ctx context.Context, path string, args ...string) *e
 // checkRoot: claude refuses to skip permissions for root, which is what a task
 // does that says nothing else.
 func (d *doctor) checkRoot() finding {
-	spec := task.Spec{}
-	restricted := d.s.config.defaults["permission_mode"] != nil || d.s.config.defaults["allowed_tools"] != nil ||
-		d.s.config.defaults["skip_permissions"] == false
-	if p := d.s.config.policy.AllowSkipPermissions; p != nil && !*p {
-		restricted = true
-	}
+	denies := d.s.config.policy.AllowSkipPermissions
 	switch {
-	case restricted || !spec.SkipsPermissions():
+	case denies != nil && !*denies || !d.s.config.defaults.Spec.SkipsPermissions():
 		return ok("a task does not skip permissions by default")
 	case os.Geteuid() != 0:
 		return ok("a task skips permissions by default, which claude allows here")

@@ -14,13 +14,13 @@ import (
 
 // rules are those of a policy that bound something, by their names.
 func rules(p task.Policy) (list []setRule) {
-	set := map[string]json.RawMessage{}
-	if err := remarshal(p, &set); err != nil {
-		return []setRule{{"policy", err.Error()}} // cannot be: it came out of JSON
-	}
-	for _, o := range policyRules {
-		if v, is := set[o.Name]; is {
-			list = append(list, setRule{o.Name, string(v)})
+	for _, r := range task.Rules {
+		if v, set := r.Get(&p); set {
+			text, err := json.Marshal(v)
+			if err != nil {
+				text = fmt.Append(nil, err)
+			}
+			list = append(list, setRule{r.Name, string(text)})
 		}
 	}
 	return list

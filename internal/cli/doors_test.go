@@ -36,7 +36,6 @@ func (k *kept) Submit(_ context.Context, s engine.Submission) (task.Task, error)
 // that a value makes of it, or why it is refused.
 var doors = map[string]func(t *testing.T, o task.Option, v any) (task.Spec, error){
 	"flag": func(t *testing.T, o task.Option, v any) (task.Spec, error) {
-		i := slices.IndexFunc(taskOptions, func(row option) bool { return row.Name == o.Name })
 		texts := []string{fmt.Sprint(v)}
 		switch v := v.(type) {
 		case []string:
@@ -54,17 +53,17 @@ var doors = map[string]func(t *testing.T, o task.Option, v any) (task.Spec, erro
 		var args []string
 		for _, text := range texts {
 			if !strings.HasPrefix(text, "--") {
-				text = "--" + taskOptions[i].flag + "=" + text
+				text = "--" + o.FlagName() + "=" + text
 			}
 			args = append(args, text)
 		}
 		if len(texts) == 0 {
-			args = []string{"--" + taskOptions[i].flag + "="}
+			args = []string{"--" + o.FlagName() + "="}
 		}
 		if err := cmd.ParseFlags(args); err != nil {
 			return task.Spec{}, err
 		}
-		return made(maker{flags: f.options})
+		return made(maker{options: f.options})
 	},
 	"[defaults]": func(t *testing.T, o task.Option, v any) (task.Spec, error) {
 		text := fmt.Sprint(v)
@@ -84,7 +83,7 @@ var doors = map[string]func(t *testing.T, o task.Option, v any) (task.Spec, erro
 		if err != nil {
 			return task.Spec{}, err
 		}
-		return made(maker{defaults: s.config.defaults})
+		return made(maker{options: s.config.defaults})
 	},
 	"--each": func(t *testing.T, o task.Option, v any) (task.Spec, error) {
 		e := &each{maker: maker{dir: "/", claude: "/bin/sh", homed: func(p string) string { return p }}, file: "f", keys: map[string]int{}}
@@ -120,7 +119,7 @@ func arguments1(o task.Option, v any) string {
 
 func made(m maker) (task.Spec, error) {
 	m.dir, m.claude, m.homed = "/", "/bin/sh", func(p string) string { return p }
-	sub, err := m.make("x", "", nil)
+	sub, err := m.make("x", "", task.Draft{})
 	return sub.Spec, err
 }
 

@@ -39,7 +39,7 @@ func (a *app) each(f *taskFlags, args []string) (*each, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &each{maker: m, file: f.each, key: f.key(), keys: map[string]int{}}
+	e := &each{maker: m, file: f.each, key: f.key, keys: map[string]int{}}
 	if e.key == "" {
 		e.key = strings.ToLower(rand.Text())
 	}
@@ -66,7 +66,7 @@ func (a *app) each(f *taskFlags, args []string) (*each, error) {
 	case ext == ".jsonl" || ext == ".ndjson" || ext == ".json" || bytes.HasPrefix(bytes.TrimSpace(firstTask(data)), []byte("{")):
 		err = e.lines(data, e.specification)
 	default:
-		err = e.lines(data, func(n int, line string) error { return e.add(n, line, "", nil) })
+		err = e.lines(data, func(n int, line string) error { return e.add(n, line, "", task.Draft{}) })
 	}
 	if err == nil && len(e.subs) == 0 {
 		err = badInput(e.at(1)+"there is no task in it", "Write a prompt or a JSON object in each line.")
@@ -77,7 +77,7 @@ func (a *app) each(f *taskFlags, args []string) (*each, error) {
 func (e *each) at(line int) string { return fmt.Sprintf("%s:%d: ", e.file, line) }
 
 // add checks a task as the engine will.
-func (e *each) add(line int, prompt, key string, own map[string]any) error {
+func (e *each) add(line int, prompt, key string, own task.Draft) error {
 	if key == "" {
 		key = fmt.Sprintf("%s/%d", e.key, line)
 	}
@@ -152,35 +152,35 @@ func (e *each) specification(n int, line string) error {
 		}
 		return badInput(e.at(n)+"not a JSON object"+why, `Write one object in each line, such as {"prompt": "...", "model": "haiku"}.`)
 	}
-	own := map[string]any{}
-	for _, o := range append([]option{{Option: task.Option{Name: "prompt"}}, keyOption}, taskOptions...) {
+	var own task.Draft
+	texts := map[string]string{}
+	for _, o := range slices.Concat([]task.Option{{Name: "prompt"}, task.KeyOption}, task.Options) {
 		raw, ok := given[o.Name]
 		delete(given, o.Name)
 		if !ok || string(raw) == "null" {
 			continue
 		}
-		var v any
-		if err := json.Unmarshal(raw, &v); err != nil {
-			return err
-		}
-		if _, isObject := v.(map[string]any); isObject && o.Kind == task.KindObject {
-			own[o.Name] = raw // with its keys in their order
-		} else if own[o.Name], ok = o.fit(v); !ok {
-			return badInput(fmt.Sprintf("%s%s: %s is not %s", e.at(n), o.Name, raw, o.wants()), "Correct the line.")
+		if err := e.take(&own, texts, o, raw); err != nil {
+			return badInput(e.at(n)+task.AsError(err).Message, "Correct the line.")
 		}
 	}
 	for name := range given {
-		var names []string
-		for _, o := range taskOptions {
-			names = append(names, o.Name)
-		}
-		return badInput(fmt.Sprintf("%s%q is no option of a task", e.at(n), name), "There are prompt, idempotency_key, "+strings.Join(names, ", ")+".")
+		return badInput(fmt.Sprintf("%s%q is no option of a task", e.at(n), name), "There are prompt, idempotency_key, "+strings.Join(optionNames(task.Options, false), ", ")+".")
 	}
-	prompt, _ := own["prompt"].(string)
-	key, _ := own["idempotency_key"].(string)
-	delete(own, "prompt")
-	delete(own, "idempotency_key")
-	return e.add(n, prompt, key, own)
+	return e.add(n, texts["prompt"], texts["idempotency_key"], own)
+}
+
+// take reads an option of a line, or one of the texts that are none of a task.
+func (e *each) take(own *task.Draft, texts map[string]string, o task.Option, raw json.RawMessage) error {
+	if _, is := task.Find(o.Name); is {
+		return own.Take(o, raw)
+	}
+	v, ok := o.Of(raw)
+	if !ok || !o.Allows(v) {
+		return o.Refuse(raw)
+	}
+	texts[o.Name] = v.(string)
+	return nil
 }
 
 // csv fills the template with each row's columns.
@@ -218,7 +218,7 @@ func (e *each) csv(data []byte, prompt string) error {
 		if err := fill.Execute(&b, columns); err != nil {
 			return badInput(e.at(line)+templateError(err), "The columns are "+strings.Join(header, ", ")+".")
 		}
-		if err := e.add(line, b.String(), "", nil); err != nil {
+		if err := e.add(line, b.String(), "", task.Draft{}); err != nil {
 			return err
 		}
 	}

@@ -84,8 +84,8 @@ func (f *filterFlags) filtered() bool {
 // parseTime reads a moment: how long it is past, or a date of this place; or a
 // day, which is its first moment.
 func parseTime(text string, now time.Time) (_ time.Time, day bool, _ error) {
-	if age, err := parseSpan(text); err == nil {
-		return now.Add(-age), false, nil
+	if age := task.Age(0); age.Set(text) == nil {
+		return now.Add(-time.Duration(age)), false, nil
 	}
 	midnight := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
 	switch text {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"cctask/engine"
+	"cctask/engine/task"
 	"cctask/internal/ipc"
 )
 
@@ -113,9 +114,8 @@ var settingTable = []setting{
 	{
 		name: "keep-age", variable: "CCTASK_KEEP_AGE", arg: "TIME", usage: "delete tasks that ended longer ago, 0 never",
 		def: "30d", want: "a time like 30d, 2w or 12h, or 0 for ever", daemon: true,
-		set: func(s *settings, text string) (err error) {
-			s.owner.KeepAge, err = parseSpan(text)
-			return err
+		set: func(s *settings, text string) error {
+			return (*task.Age)(&s.owner.KeepAge).Set(text)
 		},
 	},
 	{
@@ -129,16 +129,15 @@ var settingTable = []setting{
 	{
 		name: "keep-size", variable: "CCTASK_KEEP_SIZE", arg: "SIZE", usage: "keep ended tasks up to a size like 10GiB, 0 any size",
 		def: "0", want: "a size like 500MB or 10GiB, or 0 for no limit", daemon: true,
-		set: func(s *settings, text string) (err error) {
-			s.owner.KeepSize, err = parseSize(text)
-			return err
+		set: func(s *settings, text string) error {
+			return (*task.Bytes)(&s.owner.KeepSize).Set(text)
 		},
 	},
 	{
 		name: "idle", variable: "CCTASK_IDLE", arg: "TIME", usage: "leave after so long without work, 0 never",
 		def: "5m", want: "a time like 5m, 1h or 1d, or 0 for never", daemon: true,
-		set: func(s *settings, text string) (err error) {
-			s.idle, err = parseSpan(text)
+		set: func(s *settings, text string) error {
+			err := (*task.Age)(&s.idle).Set(text)
 			s.owner.Idle = s.idle.String()
 			return err
 		},

@@ -112,35 +112,39 @@ func TestClaudePath(t *testing.T) {
 func TestUnits(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]time.Duration{"0": 0, "30d": 720 * time.Hour, "1.5d": 36 * time.Hour, "12h": 12 * time.Hour, "1w": 168 * time.Hour, "1d12h": 36 * time.Hour, "1w1d1.5h": 193*time.Hour + 30*time.Minute, "0.5d1ms": 12*time.Hour + time.Millisecond} {
-		if got, err := parseSpan(text); err != nil || got != want {
-			t.Errorf("parseSpan(%q) = %v, %v", text, got, err)
+		var got task.Age
+		if err := got.Set(text); err != nil || time.Duration(got) != want {
+			t.Errorf("age %q = %v, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"", "d", "-1d", "-3h", "NaNd", "1e99d", "30", "d1", "1d1w", "1d-1h", "1h1d", "100000d1h", "3000000h", "1w100000d", "1y"} {
-		if got, err := parseSpan(text); err == nil {
-			t.Errorf("parseSpan(%q) = %v", text, got)
+		var got task.Age
+		if err := got.Set(text); err == nil {
+			t.Errorf("age %q = %v", text, got)
 		}
 	}
 	for text, want := range map[string]int64{"0": 0, "10GiB": 10 << 30, "1.5 kb": 1500, "7B": 7, "42": 42} {
-		if got, err := parseSize(text); err != nil || got != want {
-			t.Errorf("parseSize(%q) = %v, %v", text, got, err)
+		var got task.Bytes
+		if err := got.Set(text); err != nil || int64(got) != want {
+			t.Errorf("size %q = %v, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"", "GiB", "-1", "NaN", "1e30", "Inf"} {
-		if got, err := parseSize(text); err == nil {
-			t.Errorf("parseSize(%q) = %v", text, got)
+		var got task.Bytes
+		if err := got.Set(text); err == nil {
+			t.Errorf("size %q = %v", text, got)
 		}
 	}
 	for text, want := range map[string]time.Duration{"90": 90 * time.Second, "1.5": 1500 * time.Millisecond, "2h": 2 * time.Hour, "1d": 24 * time.Hour, "7d": 168 * time.Hour, "1d12h": 36 * time.Hour, "4w2d": 720 * time.Hour} {
-		var s span
-		if err := s.Set(text); err != nil || time.Duration(s) != want {
-			t.Errorf("span %q = %v, %v", text, time.Duration(s), err)
+		var s task.Seconds
+		if err := s.Set(text); err != nil || s.Duration() != want {
+			t.Errorf("seconds %q = %v, %v", text, s, err)
 		}
 	}
 	for _, text := range []string{"", "-1", "-5s", "NaN", "Inf", "1e12", "soon", "31d", "5w", "1d1"} {
-		var s span
+		var s task.Seconds
 		if err := s.Set(text); err == nil {
-			t.Errorf("span %q = %v", text, time.Duration(s))
+			t.Errorf("seconds %q = %v", text, s)
 		}
 	}
 }

@@ -18,40 +18,39 @@ import (
 
 // taskFlags are the options of a new task: those of the MCP tools, by the same names.
 type taskFlags struct {
-	options    map[string]any
+	options    task.Draft
+	key        string // the idempotency key, or ""
 	promptFile string
 	each       string // of start alone
 }
 
 func (f *taskFlags) register(cmd *cobra.Command) {
-	f.options = map[string]any{}
 	fl := cmd.Flags()
-	for _, o := range taskOptions {
-		short := map[string]string{"working-dir": "C"}[o.flag]
-		fl.VarP(optionFlag{o, f.options}, o.flag, short, o.usage)
-		fl.Lookup(o.flag).Annotations = map[string][]string{groupAnnotation: {"Task options"}}
-		if o.Kind == task.KindToggle {
-			fl.Lookup(o.flag).NoOptDefVal = "true"
-		}
-	}
+	registerOptions(fl, task.Options, &f.options)
 	fl.StringVar(&f.promptFile, "prompt-file", "", "`FILE` that holds the prompt")
-	fl.Var(optionFlag{keyOption, f.options}, keyOption.flag, keyOption.usage)
+	fl.Var(keyFlag{&f.key}, task.KeyOption.FlagName(), task.KeyOption.Help)
 }
 
-// key is the idempotency key, or "".
-func (f *taskFlags) key() string {
-	key, _ := f.options[keyOption.Name].(string)
-	return key
+type keyFlag struct{ to *string }
+
+func (f keyFlag) String() string { return "" }
+func (f keyFlag) Type() string   { return task.KeyOption.Arg }
+
+func (f keyFlag) Set(text string) error {
+	if *f.to = text; !task.KeyOption.Allows(text) {
+		return errors.New("want " + task.KeyOption.Allowed())
+	}
+	return nil
 }
 
 // maker makes the submissions of one command.
 type maker struct {
-	defaults, flags map[string]any
-	claude          string
-	dir, nowhere    string // of currentDir
-	homed           func(path string) string
-	env             []string
-	policy          task.Policy
+	options      task.Draft // the flags over the settings file
+	claude       string
+	dir, nowhere string // of currentDir
+	homed        func(path string) string
+	env          []string
+	policy       task.Policy
 }
 
 func (a *app) maker(f *taskFlags) (maker, error) {
@@ -59,7 +58,7 @@ func (a *app) maker(f *taskFlags) (maker, error) {
 	if err != nil {
 		return maker{}, err
 	}
-	m := maker{defaults: s.config.defaults, policy: s.config.policy, flags: f.options, env: a.Environ(), homed: a.homed}
+	m := maker{options: f.options.Over(s.config.defaults), policy: s.config.policy, env: a.Environ(), homed: a.homed}
 	m.dir, m.nowhere = currentDir()
 	m.claude, err = a.findClaude(s.claude)
 	return m, err
@@ -78,14 +77,11 @@ func currentDir() (dir, nowhere string) {
 // make is a new task: own options over the flags over the settings file. What
 // can be refused without an owner is refused here, so that a mistake starts
 // nothing.
-func (m maker) make(prompt, key string, own map[string]any) (engine.Submission, error) {
+func (m maker) make(prompt, key string, own task.Draft) (engine.Submission, error) {
 	if err := task.CheckPrompt(prompt); err != nil {
 		return engine.Submission{}, err
 	}
-	spec, err := specOf(m.defaults, m.flags, own)
-	if err != nil {
-		return engine.Submission{}, err
-	}
+	spec := own.Over(m.options).Spec
 	spec.Claude = m.claude
 	if err := spec.Anchor(func(option, path string) (string, error) { return task.Abs(option, m.homed(path), m.dir, m.nowhere) }); err != nil {
 		return engine.Submission{}, err
@@ -103,7 +99,7 @@ func (a *app) submission(f *taskFlags, args []string) (engine.Submission, error)
 	if err != nil {
 		return engine.Submission{}, err
 	}
-	return m.make(prompt, f.key(), nil)
+	return m.make(prompt, f.key, task.Draft{})
 }
 
 // prompt is the argument, or a file, or stdin with "-" or without an argument.

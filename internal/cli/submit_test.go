@@ -86,8 +86,8 @@ func TestTaskFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := maker{homed: (&app{Env: envOf(map[string]string{"HOME": "/home/u"})}).homed, defaults: map[string]any{"model": "haiku", "literal": true}, flags: f.options, dir: wd, claude: "/c"}
-	sub, err := m.make("p", "k", map[string]any{"name": "own"})
+	m := maker{homed: (&app{Env: envOf(map[string]string{"HOME": "/home/u"})}).homed, options: f.options.Over(draft(t, map[string]any{"model": "haiku", "literal": true})), dir: wd, claude: "/c"}
+	sub, err := m.make("p", "k", draft(t, map[string]any{"name": "own"}))
 	got := sub.Spec
 	no := false
 	want := task.Spec{
@@ -98,4 +98,15 @@ func TestTaskFlags(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
 	}
+}
+
+// draft gives options their values.
+func draft(t *testing.T, values map[string]any) (d task.Draft) {
+	t.Helper()
+	for name, v := range values {
+		if o, _ := task.Find(name); d.Take(o, v) != nil {
+			t.Fatalf("%s cannot be %v", name, v)
+		}
+	}
+	return d
 }

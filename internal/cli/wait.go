@@ -15,7 +15,7 @@ import (
 )
 
 func newWait(a *app) *cobra.Command {
-	var timeout span
+	var timeout task.Seconds
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "wait [ID...]", Short: "Wait for tasks to end",
@@ -26,7 +26,7 @@ With --json one ID gives one object; none or several give a list, printed at the
 		Example:     "  cctask wait 01JD3ZK4 && cctask logs 01JD3ZK4\n  cctask wait --timeout 10m",
 		Annotations: exits(exitDone, exitFault, exitInput, exitEnded, exitTimeout, exitInterrupted),
 		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
-			w := waiter{app: a, svc: svc, timeout: time.Duration(timeout), asJSON: asJSON, one: len(args) == 1, ends: a.Stdout}
+			w := waiter{app: a, svc: svc, timeout: timeout.Duration(), asJSON: asJSON, one: len(args) == 1, ends: a.Stdout}
 			if asJSON {
 				w.ends = io.Discard
 			}

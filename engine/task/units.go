@@ -1,0 +1,141 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Age is a time as every setting, flag and option takes it: weeks and days, then
+// what Go's durations have, as in 90s, 2h, 7d, 1w or 1d12h.
+type Age time.Duration
+
+// Seconds are a deadline: a plain number of them, or an Age; at most MaxTimeout.
+type Seconds float64
+
+// Bytes are a size: a number of bytes, or one with a unit like 10GiB or 500MB.
+type Bytes int64
+
+// WantsSeconds says what Seconds are.
+const WantsSeconds = "seconds, or a time like 90s, 2h or 1d12h, at most 30d"
+
+// within tells whether n is from 0 to most; NaN is not.
+func within(n, most float64) bool { return n >= 0 && n <= most }
+
+// UnmarshalText reads it.
+func (a *Age) UnmarshalText(text []byte) error {
+	const most = 100_000 * 24 * time.Hour
+	rest, days := string(text), 0.0
+	for _, unit := range []struct {
+		name string
+		days float64
+	}{{"w", 7}, {"d", 1}} {
+		number, after, found := strings.Cut(rest, unit.name)
+		if !found {
+			continue
+		}
+		n, err := strconv.ParseFloat(number, 64)
+		if err != nil || !within(n*unit.days, most.Hours()/24) {
+			return errors.New("not a number of days or weeks")
+		}
+		days, rest = days+n*unit.days, after
+	}
+	var d time.Duration
+	var err error
+	if rest != "" || len(text) == 0 {
+		d, err = time.ParseDuration(rest)
+	}
+	negative := d < 0 || strings.HasPrefix(rest, "-")
+	if d += time.Duration(days * 24 * float64(time.Hour)); err == nil && (negative || d > most) {
+		err = errors.New("out of range")
+	}
+	if err == nil {
+		*a = Age(d)
+	}
+	return err
+}
+
+// UnmarshalText reads it.
+func (s *Seconds) UnmarshalText(text []byte) error {
+	var a Age
+	err := a.UnmarshalText(text)
+	n := time.Duration(a).Seconds()
+	if number, numErr := strconv.ParseFloat(string(text), 64); numErr == nil {
+		n, err = number, nil
+	}
+	if err != nil || !within(n, MaxTimeout.Seconds()) || text[0] == '+' {
+		return errors.New("want " + WantsSeconds)
+	}
+	*s = Seconds(n)
+	return nil
+}
+
+// Duration is the same as a duration.
+func (s Seconds) Duration() time.Duration { return time.Duration(float64(s) * float64(time.Second)) }
+
+var sizeUnits = []struct {
+	suffix string
+	factor float64
+}{
+	{"kib", 1 << 10},
+	{"mib", 1 << 20},
+	{"gib", 1 << 30},
+	{"tib", 1 << 40},
+	{"kb", 1e3},
+	{"mb", 1e6},
+	{"gb", 1e9},
+	{"tb", 1e12},
+	{"b", 1},
+	{"", 1},
+}
+
+// UnmarshalText reads it.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	low := strings.ToLower(strings.TrimSpace(string(text)))
+	for _, u := range sizeUnits {
+		number, ok := strings.CutSuffix(low, u.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if err != nil || !within(n*u.factor, 1<<60) || u.factor == 1 && n != math.Trunc(n) {
+			break
+		}
+		*b = Bytes(n * u.factor)
+		return nil
+	}
+	return errors.New("not a size")
+}
+
+// Set, String and Type make them values of flags.
+func (a *Age) Set(text string) error     { return a.UnmarshalText([]byte(text)) }
+func (s *Seconds) Set(text string) error { return s.UnmarshalText([]byte(text)) }
+func (b *Bytes) Set(text string) error   { return b.UnmarshalText([]byte(text)) }
+
+func (a Age) String() string     { return SpanText(time.Duration(a)) }
+func (s Seconds) String() string { return strconv.FormatFloat(float64(s), 'f', -1, 64) }
+func (b Bytes) String() string   { return strconv.FormatInt(int64(b), 10) }
+
+// Type is what help calls the value.
+func (Age) Type() string     { return "time" }
+func (Seconds) Type() string { return "time" }
+func (Bytes) Type() string   { return "size" }
+
+// SpanText writes a time as settings and flags take it: 30d and 2h, where
+// Duration's own String has 720h0m0s and 2h0m0s.
+func SpanText(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d != 0 && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if short, ok := strings.CutSuffix(text, zero); ok {
+			text = short + zero[:1]
+		}
+	}
+	return text
+}
