@@ -127,7 +127,7 @@ func made(m maker) (task.Spec, error) {
 func edges(o task.Option) (good, bad []any) {
 	text := func(n int) string { return "/" + strings.Repeat("a", max(0, n-1)) }
 	switch o.Kind {
-	case task.KindText:
+	case task.KindText, task.KindPath:
 		bad = append(bad, "")
 		if o.Words != nil {
 			for _, w := range o.Words {
@@ -155,6 +155,8 @@ func edges(o task.Option) (good, bad []any) {
 		return append(good, items(o.Items, "/"), []string{item}), append(bad, items(0, ""), items(o.Items+1, "/"), []string{"a", ""}, []string{text(o.Chars + 1)})
 	case task.KindToggle:
 		return append(good, true, false), append(bad, "yes")
+	case task.KindVars:
+		return append(good, map[string]string{"A": "b"}), append(bad, map[string]string{}, map[string]string{"A=B": "c"}, map[string]string{"A": strings.Repeat("a", o.Chars+1)})
 	case task.KindObject:
 		return append(good, json.RawMessage(`{"type":"object"}`)), append(bad, json.RawMessage(`[1]`))
 	}
