@@ -11,21 +11,37 @@ import (
 	"cctask/engine/task"
 )
 
-// Get returns a task with its attempts, its answer and its live progress.
-func (e *Engine) Get(_ context.Context, ref string) (task.Task, error) {
-	m, err := e.store.Resolve(ref)
+// Show looks at a task once.
+func (e *Engine) Show(_ context.Context, l task.Look) (task.Shown, error) {
+	if l.Stdout < 0 || l.Stderr < 0 {
+		return task.Shown{}, errNegative
+	}
+	l.Stdout, l.Stderr = min(l.Stdout, MaxOutputPiece), min(l.Stderr, MaxOutputPiece)
+	if id, err := task.ParseID(l.Ref); err == nil {
+		return e.show(id, l)
+	}
+	m, err := e.store.Resolve(l.Ref)
 	if err != nil {
-		return task.Task{}, err
+		return task.Shown{}, err
 	}
 	id, _, err := m.Choose(task.ToRead, time.Now())
 	if err != nil {
+		return task.Shown{}, err
+	}
+	s, err := e.show(id, l)
+	if m.Count > 1 {
+		s.Match = &m
+	}
+	return s, err
+}
+
+// Get returns a task with its attempts, its answer and its live progress.
+func (e *Engine) Get(ctx context.Context, ref string) (task.Task, error) {
+	s, err := e.Show(ctx, task.Look{Ref: ref, Attempts: true})
+	if err != nil {
 		return task.Task{}, err
 	}
-	t, err := e.get(id)
-	if m.Count > 1 {
-		t.Match = &m
-	}
-	return t, err
+	return s.Task()
 }
 
 // meant gives the id of the one task that a reference means.
@@ -39,26 +55,72 @@ func (e *Engine) meant(ref string, use task.Use) (task.ID, error) {
 }
 
 func (e *Engine) get(id task.ID) (task.Task, error) {
-	// Before the record: one that is older than its version would let its
-	// reader wait for a change that has been.
-	version := max(e.version(id), e.born)
-	t, err := e.store.Task(id)
+	s, err := e.show(id, task.Look{Attempts: true})
 	if err != nil {
 		return task.Task{}, err
 	}
-	t.Version = version
-	if t.Attempts, err = e.store.Attempts(id); err != nil {
-		return task.Task{}, err
-	}
-	if t.Status.Ended() && t.ResultBytes > 0 {
-		b, err := e.store.Stream(id, t.Attempt, task.Result, 0, task.MaxInlineResult)
+	return s.Task()
+}
+
+// show gives the record of a task that has ended as it is stored. That of another
+// one is taken apart, since the running engine knows more of it.
+func (e *Engine) show(id task.ID, l task.Look) (task.Shown, error) {
+	for again := false; ; again = true {
+		// Before the record: one that is older than its version would let its
+		// reader wait for a change that has been.
+		version := max(e.version(id), e.born)
+		s, err := e.store.Show(id, l)
 		if err != nil {
-			return task.Task{}, err
+			return s, err
 		}
-		s := string(b)
-		t.Result = &s
+		s.Version = version
+		if _, removing := e.removing.Load(id); s.Status.Ended() && !removing {
+			return s, nil
+		}
+		t, err := s.Task()
+		if err != nil {
+			return s, err
+		}
+		t = e.fill(t)
+		if err := s.Set(t); err != nil {
+			return s, err
+		}
+		err = e.liveTails(&s, t, l)
+		// A spool that was closed meanwhile is in the store by now; for any other
+		// error the store would answer with less than was read before.
+		switch gone := errors.Is(err, os.ErrClosed) || errors.Is(err, os.ErrNotExist); {
+		case !gone:
+			return s, err
+		case again:
+			return s, nil
+		}
 	}
-	return e.fill(t), nil
+}
+
+// liveTails puts the ends of a live attempt's spool, which holds all of its output,
+// in place of those that the store has.
+func (e *Engine) liveTails(s *task.Shown, t task.Task, l task.Look) error {
+	e.mu.Lock()
+	a := e.live[t.ID]
+	e.mu.Unlock()
+	if a == nil || !t.Status.Live() {
+		return nil
+	}
+	for _, out := range []*task.Output{s.Stdout, s.Stderr} {
+		if out == nil {
+			continue
+		}
+		q := OutputQuery{Stream: out.Stream, Tail: l.Stdout, Limit: MaxOutputPiece}
+		if out.Stream == task.Stderr {
+			q.Tail = l.Stderr
+		}
+		end, err := a.output(t.Attempt, q)
+		if err != nil {
+			return err
+		}
+		*out = end
+	}
+	return nil
 }
 
 // fill adds what only the running engine knows.
@@ -154,6 +216,8 @@ func (e *Engine) awaitEvent(ctx context.Context, sub *Subscription, end bool) er
 	}
 }
 
+var errNegative = &task.Error{Code: task.CodeInvalid, Message: "offset, tail and limit cannot be negative", Hint: "Count from the beginning of the stream, or use tail."}
+
 // Output reads a live attempt's stream from its spool, which holds all of it,
 // and an ended one's from the store.
 func (e *Engine) Output(_ context.Context, q OutputQuery) (task.Output, error) {
@@ -170,7 +234,7 @@ func (e *Engine) Output(_ context.Context, q OutputQuery) (task.Output, error) {
 		n = t.Attempt
 	}
 	if q.Offset < 0 || q.Tail < 0 || q.Limit < 0 {
-		return task.Output{}, &task.Error{Code: task.CodeInvalid, Message: "offset, tail and limit cannot be negative", Hint: "Count from the beginning of the stream, or use tail."}
+		return task.Output{}, errNegative
 	}
 	if q.Limit == 0 || q.Limit > MaxOutputPiece {
 		q.Limit = MaxOutputPiece

@@ -17,6 +17,9 @@ import (
 type Service interface {
 	// Submit records a new task durably and returns it, queued.
 	Submit(ctx context.Context, s Submission) (task.Task, error)
+	// Show looks at a task once: its record, its live progress, its answer and the
+	// ends of its output.
+	Show(ctx context.Context, l task.Look) (task.Shown, error)
 	// Get returns a task with its attempts, its answer and its live progress.
 	Get(ctx context.Context, ref string) (task.Task, error)
 	// List returns a page of tasks, without attempts and answers.

@@ -20,6 +20,8 @@ type Store interface {
 	Removed(id task.ID) (at time.Time, by task.Remover, err error)
 
 	Task(id task.ID) (task.Task, error) // task.ErrNotFound
+	// Show reads all that is wanted of a task in one transaction.
+	Show(id task.ID, l task.Look) (task.Shown, error) // task.ErrNotFound
 	// Resolve finds what an id, a prefix or suffix of one, a name or `last` fits.
 	Resolve(ref string) (task.Match, error) // task.ErrNotFound
 	// Taken tells of the submission that is recorded under a key; nil if none is.

@@ -43,6 +43,11 @@ func (absent) Get(ctx context.Context, _ string) (task.Task, error) {
 	return task.Task{}, ctx.Err()
 }
 
+func (absent) Show(ctx context.Context, _ task.Look) (task.Shown, error) {
+	<-ctx.Done()
+	return task.Shown{}, ctx.Err()
+}
+
 func (absent) List(ctx context.Context, _ task.Filter) (task.Page, error) {
 	<-ctx.Done()
 	return task.Page{}, ctx.Err()
@@ -177,6 +182,23 @@ func (f *fake) Get(_ context.Context, ref string) (task.Task, error) {
 		return task.Task{}, err
 	}
 	return *t, nil
+}
+
+func (f *fake) Show(ctx context.Context, l task.Look) (s task.Shown, err error) {
+	t, err := f.Get(ctx, l.Ref)
+	if err == nil {
+		err = s.Set(t)
+	}
+	end := func(stream task.Stream, n int64) *task.Output {
+		if err != nil || n == 0 || l.BadOnly && (!t.Status.Ended() || t.Status == task.Completed) {
+			return nil
+		}
+		var out task.Output
+		out, err = f.Output(ctx, engine.OutputQuery{Ref: string(t.ID), Stream: stream, Tail: n})
+		return &out
+	}
+	s.Stdout, s.Stderr = end(task.Stdout, l.Stdout), end(task.Stderr, l.Stderr)
+	return s, err
 }
 
 func (f *fake) List(_ context.Context, q task.Filter) (task.Page, error) {

@@ -44,25 +44,67 @@ func (s *Server) check(ctx context.Context, r *request) (toolAnswer, error) {
 		return nil, err
 	}
 	r.taken()
+	if a.WaitSeconds == 0 {
+		return s.look(ctx, a.TaskID, a.outputArgs)
+	}
 	t, err := s.svc.Get(ctx, a.TaskID)
 	if err != nil {
 		return nil, fmt.Errorf("read task %s: %w", clip(a.TaskID, 100), err)
 	}
 	match := t.Match
-	if a.WaitSeconds > 0 {
-		if t, err = s.watch(ctx, r, t, seconds(a.WaitSeconds)); err != nil {
-			return nil, err
-		}
-		t.Match = match
+	if t, err = s.watch(ctx, r, t, seconds(a.WaitSeconds)); err != nil {
+		return nil, err
 	}
+	t.Match = match
 	return s.show(ctx, t, a.outputArgs)
 }
 
-// show makes the answer about one task.
+// ends says what of a task's output an answer needs beside the task.
+func (a outputArgs) ends(ref string) task.Look {
+	l := task.Look{Ref: ref}
+	switch a.Output {
+	case "auto":
+		l.BadOnly, l.Stdout, l.Stderr = true, lookBack, badEnd
+	case "tail":
+		l.Stdout, l.Stderr = lookBack, int64(a.TailBytes)
+		if a.Raw {
+			l.Stdout = l.Stderr
+		}
+	}
+	return l
+}
+
+// look answers about a task by one question to the Service.
+func (s *Server) look(ctx context.Context, ref string, a outputArgs) (*taskResult, error) {
+	found, err := s.svc.Show(ctx, a.ends(ref))
+	var t task.Task
+	if err == nil {
+		t, err = found.Task()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read task %s: %w", clip(ref, 100), err)
+	}
+	return s.present(ctx, t, found.Stdout, found.Stderr, a)
+}
+
+// show makes the answer about a task that is at hand; its output is asked for.
 func (s *Server) show(ctx context.Context, t task.Task, a outputArgs) (*taskResult, error) {
-	v := &taskResult{View: task.NewView(t, time.Now())}
+	bad := t.Status.Ended() && t.Status != task.Completed
+	if l := a.ends(string(t.ID)); l.Stderr == 0 || l.BadOnly && !bad {
+		return s.present(ctx, t, nil, nil, a)
+	}
+	found, err := s.svc.Show(ctx, a.ends(string(t.ID)))
 	// A server that stops answers with what it has.
-	if err := s.addOutput(ctx, v, a); err != nil && !stopping(ctx) {
+	if err != nil && !stopping(ctx) {
+		return nil, fmt.Errorf("read the output of task %s: %w", t.ID, err)
+	}
+	return s.present(ctx, t, found.Stdout, found.Stderr, a)
+}
+
+// present makes the answer about a task of what was found of it.
+func (s *Server) present(ctx context.Context, t task.Task, stdout, stderr *task.Output, a outputArgs) (*taskResult, error) {
+	v := &taskResult{View: task.NewView(t, time.Now())}
+	if err := s.addOutput(ctx, v, stdout, stderr, a); err != nil && !stopping(ctx) {
 		return nil, err
 	}
 	if !a.Detail {
@@ -77,19 +119,17 @@ func (s *Server) show(ctx context.Context, t task.Task, a outputArgs) (*taskResu
 	return v, nil
 }
 
-func (s *Server) addOutput(ctx context.Context, v *taskResult, a outputArgs) (err error) {
+func (s *Server) addOutput(ctx context.Context, v *taskResult, stdout, stderr *task.Output, a outputArgs) (err error) {
 	started := !v.StartedAt.IsZero()
 	if started && a.Detail {
 		v.Stdout = &streamText{Bytes: v.View.Stdout.Bytes, URI: v.View.Stdout.URI}
 		v.Stderr = &streamText{Bytes: v.View.Stderr.Bytes, URI: v.View.Stderr.URI}
 	}
 	switch {
-	case a.Output == "tail" && started:
-		if v.Stdout, err = s.tailOf(ctx, v, task.Stdout, a); err == nil {
-			v.Stderr, err = s.tailOf(ctx, v, task.Stderr, a)
-		}
-	case a.Output == "auto" && started && v.Error != "":
-		err = s.addLastWords(ctx, v, a)
+	case a.Output == "tail" && started && stderr != nil:
+		v.Stdout, v.Stderr = tailOf(stdout, a), tailOf(stderr, a)
+	case a.Output == "auto" && started && v.Error != "" && stderr != nil:
+		addLastWords(v, *stdout, *stderr, a)
 	case a.Output == "full":
 		offset := int64(a.Offset)
 		v.Output = &piece{Stream: task.Stream(a.Stream), Offset: offset, NextOffset: &offset}
@@ -104,38 +144,23 @@ func (s *Server) addOutput(ctx context.Context, v *taskResult, a outputArgs) (er
 
 // addLastWords shows of a task that ended badly what claude said last, unless
 // that is the answer, and the end of stderr.
-func (s *Server) addLastWords(ctx context.Context, v *taskResult, a outputArgs) error {
-	out, err := s.svc.Output(ctx, engine.OutputQuery{Ref: string(v.TaskID), Stream: task.Stdout, Tail: lookBack})
-	if err != nil {
-		return fmt.Errorf("read stdout of task %s: %w", v.TaskID, err)
-	}
-	if said := saidLast(out); v.Result == nil || said != strings.TrimSpace(*v.Result) {
+func addLastWords(v *taskResult, stdout, stderr task.Output, a outputArgs) {
+	if said := saidLast(stdout); v.Result == nil || said != strings.TrimSpace(*v.Result) {
 		v.Said = tail(said, lastWord)
 	}
 	a.TailBytes = badEnd
-	end, err := s.tailOf(ctx, v, task.Stderr, a)
-	if err == nil && *end.Tail != "" {
+	if end := tailOf(&stderr, a); *end.Tail != "" {
 		v.Stderr = end
 	}
-	return err
 }
 
 // tailOf is the end of a stream as people read it, or, raw, to the byte as far
 // as it is UTF-8.
-func (s *Server) tailOf(ctx context.Context, v *taskResult, stream task.Stream, a outputArgs) (*streamText, error) {
+func tailOf(out *task.Output, a outputArgs) *streamText {
 	asked := int64(a.TailBytes)
-	events := stream == task.Stdout && !a.Raw
-	q := engine.OutputQuery{Ref: string(v.TaskID), Stream: stream, Tail: asked}
-	if events {
-		q.Tail = lookBack
-	}
-	out, err := s.svc.Output(ctx, q)
-	if err != nil {
-		return nil, fmt.Errorf("read %s of task %s: %w", stream, v.TaskID, err)
-	}
 	data := out.Data
-	if events {
-		data = []byte(rendered(out))
+	if out.Stream == task.Stdout && !a.Raw {
+		data = []byte(rendered(*out))
 	}
 	cut := out.Offset > 0 || int64(len(data)) > asked
 	if cut {
@@ -147,9 +172,9 @@ func (s *Server) tailOf(ctx context.Context, v *taskResult, stream task.Stream, 
 	}
 	st := &streamText{Tail: &text, Truncated: cut}
 	if cut || a.Detail {
-		st.Bytes, st.URI = out.Size, task.StreamURI(v.TaskID, stream)
+		st.Bytes, st.URI = out.Size, task.StreamURI(out.ID, out.Stream)
 	}
-	return st, nil
+	return st
 }
 
 func (s *Server) readPiece(ctx context.Context, id string, stream task.Stream, offset int64) (*piece, error) {

@@ -107,11 +107,7 @@ func (s *Server) object(ctx context.Context, ref string) (any, error) {
 	if f, ok := lists[ref]; ok {
 		return s.page(ctx, f, true, "There is none.")
 	}
-	t, err := s.svc.Get(ctx, ref)
-	if err != nil {
-		return nil, fmt.Errorf("read task %s: %w", clip(ref, 100), err)
-	}
-	return s.show(ctx, t, outputArgs{Output: "none", Detail: true})
+	return s.look(ctx, ref, outputArgs{Output: "none", Detail: true})
 }
 
 // stream reads a piece of a stream: as text if it is UTF-8, not counting a

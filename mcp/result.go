@@ -197,7 +197,7 @@ const fitSlack = len(cutHint) + 100
 func fit(v *taskResult) (whole bool) {
 	trimView(&v.View)
 	answer, partial := wholeRunes(v.View)
-	sizes := [3]int{size(answer), size(tailOf(v.Stdout)), size(tailOf(v.Stderr))}
+	sizes := [3]int{size(answer), size(tailText(v.Stdout)), size(tailText(v.Stderr))}
 	asked := v.Result != nil
 	v.Result = nil
 	rest := maxResult - fitSlack - jsonSize(v) + sizes[1] + sizes[2]
@@ -245,7 +245,7 @@ func jsonSize(v any) int {
 	return n
 }
 
-func tailOf(s *streamText) string {
+func tailText(s *streamText) string {
 	if s == nil || s.Tail == nil {
 		return ""
 	}

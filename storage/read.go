@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -25,6 +26,78 @@ func read[T any](db *DB, f func(*bolt.Tx) (T, error)) (got T, err error) {
 // Task returns a task's record. ErrNotFound.
 func (db *DB) Task(id task.ID) (task.Task, error) {
 	return read(db, func(tx *bolt.Tx) (task.Task, error) { return getTask(tx, id) })
+}
+
+// Show reads all that is wanted of a task in one transaction, and decodes nothing.
+// ErrNotFound.
+func (db *DB) Show(id task.ID, l task.Look) (task.Shown, error) {
+	return read(db, func(tx *bolt.Tx) (s task.Shown, err error) {
+		if s.Record = bytes.Clone(tx.Bucket(bucketTasks).Get([]byte(id))); s.Record == nil {
+			return s, unknown(tx, string(id))
+		}
+		s.Status = statusOf(tx, id)
+		last, _ := lastBefore(tx.Bucket(bucketAttempts).Cursor(), []byte(id), append([]byte(id), "\xff"...))
+		if len(last) != task.IDLength+4 {
+			return s, nil
+		}
+		n := int(binary.BigEndian.Uint32(last[task.IDLength:]))
+		if l.Attempts {
+			s.Attempts = rawAttempts(tx, id)
+		}
+		if s.Status.Ended() {
+			p, _ := placeOf(id, n, task.Result)
+			if s.Answer, err = p.read(tx, 0, task.MaxInlineResult); err != nil {
+				return s, corrupt(db.path, fmt.Errorf("answer of task %s: %w", id, err))
+			}
+		}
+		if l.BadOnly && (!s.Status.Ended() || s.Status == task.Completed) {
+			return s, nil
+		}
+		if s.Stdout, err = tailOf(tx, id, n, task.Stdout, l.Stdout, s.Status.Ended()); err == nil {
+			s.Stderr, err = tailOf(tx, id, n, task.Stderr, l.Stderr, s.Status.Ended())
+		}
+		return s, err
+	})
+}
+
+// statusOf finds a task's status by the index, which needs no decoding.
+func statusOf(tx *bolt.Tx, id task.ID) task.Status {
+	for _, s := range task.Statuses {
+		if tx.Bucket(bucketByStatus).Get(keyByStatus(s, id)) != nil {
+			return s
+		}
+	}
+	return ""
+}
+
+// rawAttempts are the records of all attempts, in order, as a list.
+func rawAttempts(tx *bolt.Tx, id task.ID) []byte {
+	list := []byte("[")
+	c := tx.Bucket(bucketAttempts).Cursor()
+	for k, v := c.Seek([]byte(id)); bytes.HasPrefix(k, []byte(id)); k, v = c.Next() {
+		if len(list) > 1 {
+			list = append(list, ',')
+		}
+		list = append(list, v...)
+	}
+	return append(list, ']')
+}
+
+// tailOf is the end of a stream of attempt n; nil where none of it is wanted.
+func tailOf(tx *bolt.Tx, id task.ID, n int, st task.Stream, wanted int64, done bool) (*task.Output, error) {
+	if wanted <= 0 {
+		return nil, nil
+	}
+	p, _ := placeOf(id, n, st)
+	size, err := p.end(tx)
+	out := &task.Output{ID: id, Attempt: n, Stream: st, Offset: max(0, size-wanted), Size: size, Done: done}
+	if err == nil {
+		out.Data, err = p.read(tx, out.Offset, int(min(wanted, size)))
+	}
+	if err != nil {
+		return nil, corrupt(tx.DB().Path(), fmt.Errorf("%s of task %s: %w", st, id, err))
+	}
+	return out, nil
 }
 
 // Attempt returns the record of attempt n. ErrNotFound.

@@ -3,7 +3,6 @@ package ipc
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -86,7 +85,11 @@ func (a *attachment) roundTrip(ctx context.Context, verb string, in, out any) er
 		return err
 	}
 	a.give(c)
-	if err := json.Unmarshal(body, out); err != nil {
+	if raw, ok := out.(*[]byte); ok {
+		*raw = body
+		return nil
+	}
+	if err := decode(body, out); err != nil {
 		return fmt.Errorf("read the owner's answer: %w", err)
 	}
 	return nil

@@ -103,7 +103,16 @@ func keyOr(key string) string {
 
 // Get returns a task.
 func (c *Client) Get(ctx context.Context, ref string) (task.Task, error) {
-	return call(ctx, c, getVerb, refRequest{Ref: ref})
+	s, err := c.Show(ctx, task.Look{Ref: ref, Attempts: true})
+	if err != nil {
+		return task.Task{}, err
+	}
+	return s.Task()
+}
+
+// Show looks at a task once.
+func (c *Client) Show(ctx context.Context, l task.Look) (task.Shown, error) {
+	return call(ctx, c, showVerb, l)
 }
 
 // List returns a page of tasks.
@@ -206,13 +215,18 @@ func (c *Client) Page(ctx context.Context, q task.DumpQuery) (task.DumpPage, err
 
 // Stream is that of task.Source.
 func (c *Client) Stream(ctx context.Context, id task.ID, n int, s task.Stream, offset int64, limit int) ([]byte, error) {
-	return call(ctx, c, streamVerb, streamRequest{id, n, s, offset, limit})
+	out, err := call(ctx, c, streamVerb, streamRequest{id, n, s, offset, limit})
+	return out.Data, err
 }
 
 // Call asks in the owner's own words.
 func (c *Client) Call(ctx context.Context, verb string, in json.RawMessage) (out json.RawMessage, err error) {
-	_, err = c.repeat(ctx, func(a *attachment) error { return c.ask(ctx, a, verb, in, &out) })
-	return out, err
+	var body []byte
+	_, err = c.repeat(ctx, func(a *attachment) error { return c.ask(ctx, a, verb, in, &body) })
+	if h, ok := (&server{}).serves()[verb]; ok && err == nil {
+		return h.plain(body)
+	}
+	return body, err
 }
 
 // lostError says that a request was sent and that no whole answer came.
@@ -231,7 +245,7 @@ func (e *dialError) Unwrap() error { return e.err }
 func call[In, Out any](ctx context.Context, c *Client, v verb[In, Out], in In) (out Out, err error) {
 	_, err = c.repeat(ctx, func(a *attachment) error {
 		var fresh Out // nothing of a torn answer stays
-		err := c.ask(ctx, a, v.name, in, &fresh)
+		err := c.ask(ctx, a, v.name, &in, &fresh)
 		out = fresh
 		return err
 	})

@@ -153,6 +153,14 @@ func (f *fake) Get(_ context.Context, ref string) (task.Task, error) {
 	return task.Task{}, &task.Error{Code: task.CodeNotFound, Message: "no task " + ref, Hint: "`cctask list --all` shows what there is."}
 }
 
+func (f *fake) Show(ctx context.Context, l task.Look) (s task.Shown, err error) {
+	t, err := f.Get(ctx, l.Ref)
+	if err == nil {
+		err = s.Set(t)
+	}
+	return s, err
+}
+
 func (f *fake) List(_ context.Context, q task.Filter) (task.Page, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

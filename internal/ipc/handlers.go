@@ -25,22 +25,35 @@ const (
 	answerTime = 30 * time.Second // for a front to take its answer
 )
 
-// handler answers one verb: a JSON value in, one out.
+// handler answers one verb: one value in, one out.
 type handler struct {
 	waits bool
 	f     func(c context.Context, in []byte) (any, error)
+	// plain is an answer as JSON alone.
+	plain func(answer []byte) (json.RawMessage, error)
 }
 
 func on[In, Out any](list map[string]handler, v verb[In, Out], f func(context.Context, In) (Out, error)) {
-	list[v.name] = handler{v.waits, func(c context.Context, body []byte) (any, error) {
-		var in In
-		if len(body) > 0 {
-			if err := json.Unmarshal(body, &in); err != nil {
-				return nil, &task.Error{Code: task.CodeInvalid, Message: "the request is not understood", Err: err, Hint: "Ask with the same version of cctask as the owner's."}
+	list[v.name] = handler{
+		waits: v.waits,
+		f: func(c context.Context, body []byte) (any, error) {
+			var in In
+			if len(body) > 0 {
+				if err := decode(body, &in); err != nil {
+					return nil, &task.Error{Code: task.CodeInvalid, Message: "the request is not understood", Err: err, Hint: "Ask with the same version of cctask as the owner's."}
+				}
 			}
-		}
-		return f(c, in)
-	}}
+			out, err := f(c, in)
+			return &out, err
+		},
+		plain: func(answer []byte) (json.RawMessage, error) {
+			var out Out
+			if err := decode(answer, &out); err != nil {
+				return nil, err
+			}
+			return json.Marshal(&out)
+		},
+	}
 }
 
 func newServer(o *Owner, b Backend) *server {

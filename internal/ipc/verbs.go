@@ -20,11 +20,12 @@ var (
 	helloVerb  = verb[none, Hello]{name: "hello"}
 	policyVerb = verb[none, task.Policy]{name: "policy"}
 	submitVerb = verb[submitRequest, task.Task]{name: "submit"}
-	getVerb    = verb[refRequest, task.Task]{name: "get"}
+	getVerb    = verb[refRequest, task.Task]{name: "get"} // show, as one reads it by hand
+	showVerb   = verb[task.Look, task.Shown]{name: "show"}
 	listVerb   = verb[task.Filter, task.Page]{name: "list"}
 	outputVerb = verb[engine.OutputQuery, task.Output]{name: "output"}
 	pageVerb   = verb[task.DumpQuery, task.DumpPage]{name: "page"}
-	streamVerb = verb[streamRequest, []byte]{name: "stream"}
+	streamVerb = verb[streamRequest, blob]{name: "stream"}
 	cancelVerb = verb[refRequest, task.Task]{name: "cancel", waits: true}
 	resumeVerb = verb[againRequest, task.Task]{name: "resume"}
 	retryVerb  = verb[againRequest, task.Task]{name: "retry"}
@@ -47,11 +48,13 @@ func (s *server) serves() map[string]handler {
 	on(list, policyVerb, func(context.Context, none) (task.Policy, error) { return b.Policy() })
 	on(list, submitVerb, func(c context.Context, r submitRequest) (task.Task, error) { return b.Submit(c, r.submission()) })
 	on(list, getVerb, func(c context.Context, r refRequest) (task.Task, error) { return b.Get(c, r.Ref) })
+	on(list, showVerb, func(c context.Context, l task.Look) (task.Shown, error) { return b.Show(c, l) })
 	on(list, listVerb, func(c context.Context, f task.Filter) (task.Page, error) { return b.List(c, f) })
 	on(list, outputVerb, func(c context.Context, q engine.OutputQuery) (task.Output, error) { return b.Output(c, q) })
 	on(list, pageVerb, func(_ context.Context, q task.DumpQuery) (task.DumpPage, error) { return b.Page(q) })
-	on(list, streamVerb, func(_ context.Context, r streamRequest) ([]byte, error) {
-		return b.Stream(r.ID, r.Attempt, r.Stream, r.Offset, min(r.Limit, engine.MaxOutputPiece))
+	on(list, streamVerb, func(_ context.Context, r streamRequest) (out blob, err error) {
+		out.Data, err = b.Stream(r.ID, r.Attempt, r.Stream, r.Offset, min(r.Limit, engine.MaxOutputPiece))
+		return out, err
 	})
 	on(list, cancelVerb, func(c context.Context, r refRequest) (task.Task, error) { return b.Cancel(c, r.Ref) })
 	on(list, resumeVerb, func(c context.Context, r againRequest) (task.Task, error) { return b.Resume(c, r.again()) })

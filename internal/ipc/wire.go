@@ -2,7 +2,9 @@ package ipc
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,6 +36,13 @@ type streamRequest struct {
 	Limit   int         `json:"limit"`
 }
 
+// blob is bytes alone.
+type blob struct {
+	Data []byte `json:"data,omitempty"`
+}
+
+func (b *blob) Blobs() []*[]byte { return []*[]byte{&b.Data} }
+
 type stopRequest struct {
 	Cancel bool `json:"cancel"`
 }
@@ -63,6 +72,8 @@ type againRequest struct {
 	Policy task.Policy `json:"policy,omitzero"`
 }
 
+func (r *submitRequest) Blobs() []*[]byte { return []*[]byte{&r.Prompt} }
+
 func (r submitRequest) submission() engine.Submission {
 	return engine.Submission{Spec: r.Spec, Prompt: string(r.Prompt), Env: convert[string](r.Env), Limits: r.Limits, Key: r.Key, Policy: r.Policy}
 }
@@ -83,16 +94,56 @@ func convert[To, From string | []byte](in []From) []To {
 	return out
 }
 
-// encode is JSON without the escapes for HTML, which would make code in a
-// prompt or an answer six times as long.
+// carrier is what travels with bytes beside its JSON, which would copy, escape or
+// change them.
+type carrier interface{ Blobs() []*[]byte }
+
+// encode is the body of a frame: a line of JSON, and behind it each blob with its
+// size before it. The JSON is without the escapes for HTML, which would make code in
+// a prompt or an answer six times as long.
 func encode(v any) ([]byte, error) {
+	var blobs [][]byte
+	if c, ok := v.(carrier); ok {
+		for _, p := range c.Blobs() {
+			defer func(b []byte) { *p = b }(*p)
+			blobs, *p = append(blobs, *p), nil
+		}
+	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
 		return nil, fmt.Errorf("encode %T: %w", v, err)
 	}
-	return b.Bytes(), nil
+	body := b.Bytes()
+	for _, blob := range blobs {
+		body = append(binary.BigEndian.AppendUint32(body, uint32(len(blob))), blob...)
+	}
+	return body, nil
+}
+
+// decode reads a body into v, whose blobs are then parts of body. JSON without
+// blobs, as one writes it by hand, has them inside.
+func decode(body []byte, v any) error {
+	line, rest, _ := bytes.Cut(body, []byte("\n"))
+	if err := json.Unmarshal(line, v); err != nil {
+		return err
+	}
+	c, ok := v.(carrier)
+	if !ok || len(rest) == 0 {
+		return nil
+	}
+	for _, p := range c.Blobs() {
+		if len(rest) < 4 || uint64(len(rest)-4) < uint64(binary.BigEndian.Uint32(rest)) {
+			return errors.New("bytes are missing")
+		}
+		n := 4 + binary.BigEndian.Uint32(rest)
+		if n > 4 {
+			*p = rest[4:n:n]
+		}
+		rest = rest[n:]
+	}
+	return nil
 }
 
 // decodeError turns a refusal back into the owner's error.

@@ -54,6 +54,7 @@ func Run(t *testing.T, open Open) {
 		{"WaitSeesChanges", 1, (*suite).waitSeesChanges},
 		{"WaitEndsWithItsContext", 1, (*suite).waitEndsWithItsContext},
 		{"OutputWhileRunning", 1, (*suite).outputWhileRunning},
+		{"ShowsAllAtOnce", 1, (*suite).showsAllAtOnce},
 		{"OutputToTheByte", 1, (*suite).outputToTheByte},
 		{"CancelQueued", 1, (*suite).cancelQueued},
 		{"CancelRunning", 1, (*suite).cancelRunning},
@@ -189,12 +190,13 @@ func (s *suite) refusesBadInput() {
 func (s *suite) unknownTask() {
 	id := string(task.NewID(time.Now()))
 	_, get := s.Get(s.ctx, id)
+	_, show := s.Show(s.ctx, task.Look{Ref: id})
 	_, wait := s.Wait(s.ctx, id, 0)
 	_, out := s.Output(s.ctx, engine.OutputQuery{Ref: id, Stream: task.Stdout})
 	_, cancel := s.Cancel(s.ctx, id)
 	_, resume := s.Resume(s.ctx, engine.Again{Ref: id})
 	_, retry := s.Retry(s.ctx, engine.Again{Ref: id})
-	for i, err := range []error{get, wait, out, cancel, resume, retry, s.Remove(s.ctx, id, false)} {
+	for i, err := range []error{get, show, wait, out, cancel, resume, retry, s.Remove(s.ctx, id, false)} {
 		if !errors.Is(err, task.ErrNotFound) || task.HintOf(err) == "" {
 			s.Errorf("call %d: %v, hint %q", i, err, task.HintOf(err))
 		}
