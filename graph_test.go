@@ -11,9 +11,9 @@ import (
 // of this module, and which packages alone may import a foreign one.
 var allowed = map[string][]string{
 	".":                                 {"internal/cli"},
-	"internal/human":                    {"engine/task", "engine/claude"},
-	"internal/top":                      {"engine", "engine/task", "engine/claude", "internal/human"},
-	"internal/cli":                      {"internal/ipc", "internal/dump", "internal/human", "internal/report", "internal/statedir", "internal/top", "mcp", "engine", "engine/task", "engine/runner", "engine/claude", "storage"},
+	"internal/show":                     {"engine/task", "engine/claude"},
+	"internal/top":                      {"engine", "engine/task", "engine/claude", "internal/show"},
+	"internal/cli":                      {"internal/ipc", "internal/dump", "internal/report", "internal/show", "internal/statedir", "internal/top", "mcp", "engine", "engine/task", "engine/runner", "engine/claude", "storage"},
 	"internal/ipc":                      {"engine", "engine/task", "internal/statedir"},
 	"mcp":                               {"engine", "engine/task", "engine/claude"},
 	"engine":                            {"engine/task", "engine/runner", "engine/claude"},
@@ -21,7 +21,7 @@ var allowed = map[string][]string{
 	"engine/runner":                     {},
 	"engine/claude":                     {"engine/task"},
 	"storage":                           {"engine/task", "migrations", "internal/statedir"},
-	"internal/dump":                     {"engine/task"},
+	"internal/dump":                     {"engine/task", "internal/show"},
 	"internal/testkit/storagetest":      {"engine/task", "storage"},
 	"migrations":                        {},
 	"internal/statedir":                 {"engine/task"},
@@ -56,10 +56,10 @@ var foreign = map[string][]string{
 	"golang.org/x/sys":                 {"engine", "engine/runner", "engine/claude", "internal/ipc", "internal/cli", "storage", "internal/testkit/fakeclaude"},
 	"github.com/tidwall":               {"internal/cli"},
 	"gopkg.in/natefinch/lumberjack.v2": {"internal/cli"},
-	"golang.org/x/term":                {"internal/cli"},
+	"golang.org/x/term":                {"internal/show"},
 	"golang.org/x/text":                {"engine", "storage"},
 	"charm.land/bubbletea":             {"internal/top"},
-	"github.com/charmbracelet/x/ansi":  {"internal/top"},
+	"github.com/charmbracelet/x/ansi":  {"internal/show", "internal/top"},
 }
 
 func TestImportGraph(t *testing.T) {

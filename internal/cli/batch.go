@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -17,6 +16,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/internal/show"
 )
 
 // batch is what start records at once: one task, or those of a --each file.
@@ -59,7 +59,7 @@ func (b *batch) run(ctx context.Context) error {
 		return err
 	}
 	return &task.Error{
-		Code: task.CodeRemoved, Message: fmt.Sprintf("of %[2]s %[1]d removed since an earlier call, as told above", len(b.removed), plural(len(b.subs), "task")),
+		Code: task.CodeRemoved, Message: fmt.Sprintf("of %[2]s %[1]d removed since an earlier call, as told above", len(b.removed), show.Plural(len(b.subs), "task")),
 		Hint: "The rest is recorded. To do these again give their lines other idempotency keys, in a file of their own.",
 	}
 }
@@ -184,7 +184,7 @@ func (b *batch) brokenOff(fault error, signal os.Signal, sigs signals) error {
 		}
 	}
 	return &stop{code, &task.Error{
-		Code: task.CodeInternal, Message: fmt.Sprintf("%s; %d of %s recorded: %s", why, n, plural(len(b.subs), "task"), goOn(n)),
+		Code: task.CodeInternal, Message: fmt.Sprintf("%s; %d of %s recorded: %s", why, n, show.Plural(len(b.subs), "task"), goOn(n)),
 		Hint: fmt.Sprintf("The same command with --idempotency-key %s records the rest; `cctask cancel` with the ids above ends these.", b.key),
 	}}
 }
@@ -193,7 +193,7 @@ func goOn(n int) string {
 	if n == 1 {
 		return "1 task goes on"
 	}
-	return plural(n, "task") + " go on"
+	return show.Plural(n, "task") + " go on"
 }
 
 // print writes the ids that are recorded up to the first that is not.
@@ -223,19 +223,17 @@ func (b *batch) left(n int) error {
 // tally shows how many tasks have ended: in a line that is redrawn on a
 // terminal, else now and then.
 type tally struct {
-	w             io.Writer
-	tty           bool
+	*show.Live
 	of            map[task.ID]bool
 	live          map[task.ID]float64 // what run cost so far, as of the last look; the rest is queued
 	look          func() []task.Task
 	ended, failed int
 	cost          float64
 	clock         *time.Ticker
-	drawn         bool
 }
 
 func newTally(ctx context.Context, a *app, svc engine.Service, tasks []task.Task) *tally {
-	t := &tally{w: a.Stderr, tty: isTerminal(a.Stderr), of: map[task.ID]bool{}}
+	t := &tally{Live: show.NewLive(a.Stderr), of: map[task.ID]bool{}}
 	for _, one := range tasks {
 		t.of[one.ID] = true
 	}
@@ -244,7 +242,7 @@ func newTally(ctx context.Context, a *app, svc engine.Service, tasks []task.Task
 		return page.Tasks // none, if the owner is just being replaced
 	}
 	every := plainEvery
-	if t.tty {
+	if t.TTY {
 		every = time.Second
 	}
 	t.clock = time.NewTicker(every)
@@ -253,7 +251,7 @@ func newTally(ctx context.Context, a *app, svc engine.Service, tasks []task.Task
 
 // next waits for an end and shows the state meanwhile.
 func (t *tally) next(done <-chan int) int {
-	if t.tty {
+	if t.TTY {
 		t.draw()
 	}
 	for {
@@ -283,7 +281,7 @@ func (t *tally) end(one task.Task) {
 	if one.Status != task.Completed {
 		t.failed++
 	}
-	t.clear()
+	t.Clear()
 }
 
 func (t *tally) draw() {
@@ -291,23 +289,9 @@ func (t *tally) draw() {
 	for _, c := range t.live {
 		spent += c
 	}
-	parts := []string{fmt.Sprintf("%d of %s done", t.ended, plural(len(t.of), "task")), fmt.Sprintf("%d running", len(t.live))}
+	parts := []string{fmt.Sprintf("%d of %s done", t.ended, show.Plural(len(t.of), "task")), fmt.Sprintf("%d running", len(t.live))}
 	if t.failed > 0 {
 		parts = append(parts, fmt.Sprintf("%d failed", t.failed))
 	}
-	line := strings.Join(append(parts, cost(spent)), ", ")
-	if !t.tty {
-		fmt.Fprintln(t.w, line)
-		return
-	}
-	fmt.Fprintf(t.w, "\r\x1b[K%s", shorten(line, columns(t.w)-3))
-	t.drawn = true
-}
-
-// clear leaves the terminal's line empty for what comes next.
-func (t *tally) clear() {
-	if t.drawn {
-		fmt.Fprint(t.w, "\r\x1b[K")
-	}
-	t.drawn = false
+	t.Draw(strings.Join(append(parts, show.Cost(spent)), ", "))
 }

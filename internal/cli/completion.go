@@ -46,7 +46,7 @@ var flagValues = map[string][]string{
 	"status":     publicStatuses(),
 	"sort":       sortNames(),
 	"output":     {"full", "tail", "none"},
-	"columns":    strings.Split(columnNames(), ", "),
+	"columns":    fieldNames(),
 	"scope":      setupScopes,
 	"client":     mcpClientNames(),
 	"log-level":  {"debug", "info", "warn", "error"},

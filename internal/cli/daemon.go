@@ -17,6 +17,7 @@ import (
 	"cctask/engine/runner"
 	"cctask/engine/task"
 	"cctask/internal/ipc"
+	"cctask/internal/show"
 	"cctask/storage"
 )
 
@@ -142,7 +143,7 @@ so and exits with 0 ("running": false in JSON).`,
 			text := fmt.Sprintf("pid      %d\nversion  %s\nphase    %s\ndb       %s\njobs     %d\n", o.PID, o.Version, o.Phase, o.DB, o.Jobs)
 			// One that does not serve has not said how much it has to do.
 			if o.Phase == ipc.PhaseServing {
-				text += fmt.Sprintf("socket   %s\nlive     %d\nqueued   %d\nuptime   %s\n", o.Socket, o.Live, o.Queued, duration(o.Uptime))
+				text += fmt.Sprintf("socket   %s\nlive     %d\nqueued   %d\nuptime   %s\n", o.Socket, o.Live, o.Queued, show.Duration(o.Uptime))
 			}
 			_, err = fmt.Fprint(a.Stdout, text)
 			return err
@@ -235,7 +236,7 @@ func (a *app) stopOnce(ctx context.Context, s settings, cancel bool) error {
 	}
 	text := "owner has left"
 	if before.Live > 0 && !cancel {
-		text += fmt.Sprintf("; still running: %s", plural(before.Live, "task"))
+		text += fmt.Sprintf("; still running: %s", show.Plural(before.Live, "task"))
 	}
 	_, err = fmt.Fprintln(a.Stdout, text)
 	return err

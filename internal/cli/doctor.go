@@ -15,6 +15,7 @@ import (
 	"cctask/engine/claude"
 	"cctask/engine/task"
 	"cctask/internal/ipc"
+	"cctask/internal/show"
 	"cctask/storage"
 )
 
@@ -66,7 +67,7 @@ const (
 	stateFixed   = "fixed"
 )
 
-var stateColours = map[string]int{stateOK: 32, stateNote: 36, stateProblem: 31, stateFixed: 33}
+var stateColours = map[string]int{stateOK: show.Green, stateNote: show.Cyan, stateProblem: show.Red, stateFixed: show.Yellow}
 
 // finding is what one check found.
 type finding struct {
@@ -195,7 +196,7 @@ func (d *doctor) step(name string, check func() finding) {
 func (d *doctor) show(f finding) {
 	state := fmt.Sprintf("%-8s", f.State)
 	if d.a.coloured(d.a.Stdout) {
-		state = fmt.Sprintf("\x1b[%dm%s\x1b[0m", stateColours[f.State], state)
+		state = show.Paint(stateColours[f.State], state)
 	}
 	lines := strings.Split(strings.TrimSpace(f.Text), "\n")
 	if f.Hint != "" {
@@ -235,7 +236,7 @@ func (d *doctor) conclude(asJSON bool) error {
 	if fixable && !d.fix {
 		hint = "`cctask doctor --fix` repairs what is safe to repair."
 	}
-	return &stop{exitFault, &task.Error{Code: task.CodeInternal, Message: plural(problems, "problem") + " found", Hint: hint}}
+	return &stop{exitFault, &task.Error{Code: task.CodeInternal, Message: show.Plural(problems, "problem") + " found", Hint: hint}}
 }
 
 // showSettings prints every setting with the place that it came from.
@@ -251,7 +252,7 @@ func (a *app) showSettings(ctx context.Context, asJSON bool) error {
 	w := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SETTING\tVALUE\tFROM")
 	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", r.Name, oneLine(r.Value), oneLine(r.Source))
+		fmt.Fprintf(w, "%s\t%s\t%s\n", r.Name, show.OneLine(r.Value), show.OneLine(r.Source))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("print the settings: %w", err)

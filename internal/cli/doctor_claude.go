@@ -13,6 +13,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/internal/show"
 )
 
 // versionTime is what `claude --version` may take on a slow disk.
@@ -29,12 +30,12 @@ func (d *doctor) checkClaude(ctx context.Context) finding {
 	ctx, cancel := context.WithTimeout(ctx, versionTime)
 	defer cancel()
 	out, err := d.a.claudeCommand(ctx, path, "--version").Output()
-	text := oneLine(string(out))
+	text := show.OneLine(string(out))
 	if err != nil {
 		return problem("Run it by hand, and install Claude Code again if it does not answer.", "%s --version: %v", path, err)
 	}
 	if !strings.Contains(text, "Claude Code") {
-		return problem("Set CCTASK_CLAUDE or --claude to the path of Claude Code.", "%s says %q, not the version of Claude Code", path, shorten(text, 80))
+		return problem("Set CCTASK_CLAUDE or --claude to the path of Claude Code.", "%s says %q, not the version of Claude Code", path, show.Shorten(text, 80))
 	}
 	if !claude.Supported(text) {
 		return problem("Update Claude Code (`claude update`).", "%s: %s is older than %s, the oldest release that is supported: what a resumed task costs is not certain", path, text, claude.Oldest)

@@ -15,6 +15,7 @@ import (
 	"cctask/engine/runner"
 	"cctask/engine/task"
 	"cctask/internal/ipc"
+	"cctask/internal/show"
 	"cctask/internal/statedir"
 	"cctask/storage"
 )
@@ -136,7 +137,7 @@ func (d *doctor) checkOwner(ctx context.Context) finding {
 		return note("The next task that is started makes it hand over; running tasks go on.",
 			"process %d has version %s, this is %s", h.PID, h.Version, version())
 	}
-	return ok("process %d (version %s) answers; %s running, %d queued", h.PID, h.Version, plural(h.Live, "task"), h.Queued)
+	return ok("process %d (version %s) answers; %s running, %d queued", h.PID, h.Version, show.Plural(h.Live, "task"), h.Queued)
 }
 
 func (d *doctor) checkDatabase() finding {
@@ -158,7 +159,7 @@ func (d *doctor) checkDatabase() finding {
 		return failed(errors.Join(err, db.Close()))
 	}
 	d.tasks = db
-	return ok("%s is whole (%s)", path, bytesText(fi.Size()))
+	return ok("%s is whole (%s)", path, show.Bytes(fi.Size()))
 }
 
 // checkCopy checks a copy: the owner's writers would have to wait for a check
@@ -166,10 +167,10 @@ func (d *doctor) checkDatabase() finding {
 func (d *doctor) checkCopy(path string, bytes int64) finding {
 	const stop = "`cctask daemon stop` and then `cctask doctor` checks it; running tasks go on."
 	if bytes > copiedAtMost {
-		return note(stop, "not checked: an owner has it open, and it is too large to copy (%s)", bytesText(bytes))
+		return note(stop, "not checked: an owner has it open, and it is too large to copy (%s)", show.Bytes(bytes))
 	}
 	if left := free(d.s.dir); left < uint64(bytes)+leastSpace {
-		return note(stop, "not checked: an owner has it open, and the disk is too full for a copy of %s (%s free)", bytesText(bytes), bytesText(int64(left)))
+		return note(stop, "not checked: an owner has it open, and the disk is too full for a copy of %s (%s free)", show.Bytes(bytes), show.Bytes(int64(left)))
 	}
 	temp, err := os.MkdirTemp(d.s.dir, copyPrefix)
 	if err != nil {
@@ -187,7 +188,7 @@ func (d *doctor) checkCopy(path string, bytes int64) finding {
 		f.Text, f.Hint = strings.ReplaceAll(f.Text, dst, path), strings.ReplaceAll(f.Hint, dst, path)
 		return f
 	}
-	return ok("a copy of %s is whole (%s)", path, bytesText(bytes))
+	return ok("a copy of %s is whole (%s)", path, show.Bytes(bytes))
 }
 
 // checkRuns looks for run directories that nobody follows, and for what
@@ -211,7 +212,7 @@ func (d *doctor) checkRuns(ctx context.Context) finding {
 	old := leftovers(d.s.dir)
 	switch {
 	case dead > 0 && !d.held:
-		f := problem("The next owner seals what they hold: run any command, or `cctask doctor --fix`.", "%s without a process, and no owner to look after them", plural(dead, "run"))
+		f := problem("The next owner seals what they hold: run any command, or `cctask doctor --fix`.", "%s without a process, and no owner to look after them", show.Plural(dead, "run"))
 		f.fix = func() error { return d.wakeOwner(ctx) }
 		return f
 	case len(old) > 0:
@@ -225,9 +226,9 @@ func (d *doctor) checkRuns(ctx context.Context) finding {
 		}
 		return f
 	case len(lost) > 0:
-		return note("They belong to no record; look into them, then remove them.", "%s in %s", plural(len(lost), "run"), d.file("lost"))
+		return note("They belong to no record; look into them, then remove them.", "%s in %s", show.Plural(len(lost), "run"), d.file("lost"))
 	}
-	return ok("%s with a process, none left over", plural(live, "run"))
+	return ok("%s with a process, none left over", show.Plural(live, "run"))
 }
 
 // leftovers are the temporary copies of commands that did not come to removing them.
@@ -290,7 +291,7 @@ func free(dir string) uint64 {
 
 func checkDisk(dir string) finding {
 	left := free(dir)
-	text := fmt.Sprintf("%s free at %s", bytesText(int64(min(left, 1<<62))), dir)
+	text := fmt.Sprintf("%s free at %s", show.Bytes(int64(min(left, 1<<62))), dir)
 	if left < leastSpace {
 		return problem("Free some space, or choose another disk with --dir; one task may print 1 GiB.", "%s", text)
 	}

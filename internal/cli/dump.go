@@ -19,6 +19,7 @@ import (
 
 	"cctask/engine/task"
 	"cctask/internal/dump"
+	"cctask/internal/show"
 	"cctask/storage"
 )
 
@@ -116,23 +117,23 @@ func (a *app) dump(ctx context.Context, f dumpFlags, refs []string) error {
 	slices.Sort(f.Query.IDs) // the order of a dump
 	var end dump.End
 	err = a.writeOut(f.file, src.path, func(w io.Writer) error {
-		show := newMeter(a, w, "dumped", f.file == "" || f.file == "-")
-		defer show.clear()
-		out := bufio.NewWriterSize(show, 64<<10)
+		met := newMeter(a, w, "dumped", f.file == "" || f.file == "-")
+		defer met.clear()
+		out := bufio.NewWriterSize(met, 64<<10)
 		if f.bom {
 			_, _ = out.WriteString("\ufeff") // Flush repeats its error
 		}
 		write := dump.Writer(out, f.format)
 		end, err = dump.Run(ctx, src, f.Options, func(l dump.Line) error {
 			if l.Record != nil {
-				show.tasks++
+				met.tasks++
 			}
 			return write(l)
 		})
 		return cmp.Or(err, out.Flush()) // which repeats the error of a write
 	})
 	if err == nil && f.Redact {
-		fmt.Fprintf(a.Stderr, "cctask: masked %s\n", plural(int(end.Redacted), "value"))
+		fmt.Fprintf(a.Stderr, "cctask: masked %s\n", show.Plural(int(end.Redacted), "value"))
 	}
 	return err
 }
@@ -163,7 +164,7 @@ func (a *app) dumpSource(ctx context.Context, db string) (*dumpSource, error) {
 // meter tells on a terminal how far a long dump or restore is, unless the data
 // itself goes there.
 type meter struct {
-	to    io.Writer // stderr; nil: tell nothing
+	live  *show.Live // nil: tell nothing
 	what  string
 	w     io.Writer
 	bytes int64
@@ -176,8 +177,8 @@ const meterEvery = 500 * time.Millisecond
 // newMeter is silent where what it counts goes to the person's terminal already.
 func newMeter(a *app, w io.Writer, what string, toStdout bool) *meter {
 	m := &meter{w: w, what: what, drawn: time.Now()}
-	if isTerminal(a.Stderr) && !(toStdout && isTerminal(a.Stdout)) {
-		m.to = a.Stderr
+	if live := show.NewLive(a.Stderr); live.TTY && !(toStdout && show.IsTerminal(a.Stdout)) {
+		m.live = live
 	}
 	return m
 }
@@ -190,14 +191,14 @@ func (m *meter) Write(p []byte) (int, error) {
 
 func (m *meter) add(n int) {
 	m.bytes += int64(n)
-	if m.to != nil && time.Since(m.drawn) >= meterEvery {
+	if m.live != nil && time.Since(m.drawn) >= meterEvery {
 		m.drawn = time.Now()
-		fmt.Fprintf(m.to, "\r\x1b[K%s %s, %.1f MB", m.what, plural(m.tasks, "task"), float64(m.bytes)/1e6)
+		m.live.Draw(fmt.Sprintf("%s %s, %.1f MB", m.what, show.Plural(m.tasks, "task"), float64(m.bytes)/1e6))
 	}
 }
 
 func (m *meter) clear() {
-	if m.to != nil {
-		fmt.Fprint(m.to, "\r\x1b[K")
+	if m.live != nil {
+		m.live.Clear()
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/internal/show"
 )
 
 // The exit codes of all verbs.
@@ -107,9 +108,6 @@ func (a *app) report(err error) {
 	}
 }
 
-// says tells whether the task's message adds anything to its status.
-func says(t task.Task) bool { return t.Message != "" && t.Message != string(t.Status) }
-
 // outcome is nil for a completed task of which nothing more is to be said, such as
 // tools that were denied, and exit code 3 with the reason for one that ended otherwise.
 func outcome(t task.Task) error {
@@ -118,7 +116,7 @@ func outcome(t task.Task) error {
 		code = exitDone
 	}
 	switch {
-	case says(t):
+	case show.Says(t):
 		message += ": " + t.Message
 	case code == exitDone:
 		return nil

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"reflect"
 	"regexp"
 	"strings"
 	"sync"
@@ -13,58 +12,52 @@ import (
 
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/internal/show"
 )
 
 // formatHelp says what a --format template can use.
-const formatHelp = `--format takes a Go template for each task. Its fields:
-%s.
-Its functions: ago and date (of a time), duration, dollars, json, join LIST SEP, upper, lower,
-short TEXT COLUMNS. \n and \t are a new line and a tab; each task ends with a new line.`
+const formatHelp = `--format takes a Go template for each task, with the columns as its fields and under Task
+all that --json prints. Its functions: ago and date (of a time), duration, dollars, json, join LIST SEP,
+upper, lower, short TEXT COLUMNS. \n and \t are a new line and a tab; each task ends with a new line.`
 
-func formatFields() string {
-	var names []string
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[row]()) {
-		if f.IsExported() {
-			names = append(names, f.Name)
-		}
-	}
-	return strings.Join(names, ", ")
-}
-
-var unknownField = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`can't evaluate field (\w+)`) })
+var unknownField = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`map has no entry for key "(\w+)"`) })
 
 // parseFormat checks a template before anything is asked for, also whether
 // there are the fields that it names.
 func parseFormat(text string) (*template.Template, error) {
 	now := time.Now()
-	date := func(t time.Time) string {
-		if t.IsZero() {
-			return "-"
-		}
-		return t.Local().Format(time.DateTime)
-	}
 	funcs := template.FuncMap{
-		"ago":      func(t time.Time) string { return row{now: now}.ago(t) },
-		"date":     date,
-		"duration": duration,
-		"dollars":  cost,
+		"ago": func(t time.Time) string {
+			if t.IsZero() {
+				return ""
+			}
+			return task.Ago(t, now)
+		},
+		"date": func(t time.Time) string {
+			if t.IsZero() {
+				return "-"
+			}
+			return t.Local().Format(time.DateTime)
+		},
+		"duration": func(ms int64) string { return show.Duration(time.Duration(ms) * time.Millisecond) },
+		"dollars":  show.Cost,
 		"join":     strings.Join,
 		"upper":    strings.ToUpper,
 		"lower":    strings.ToLower,
-		"short":    func(s string, width int) string { return shorten(oneLine(s), width) },
+		"short":    func(s string, width int) string { return show.Shorten(show.OneLine(s), width) },
 		"json": func(v any) (string, error) {
 			b, err := json.Marshal(v)
 			return string(b), err
 		},
 	}
-	t, err := template.New("--format").Funcs(funcs).Parse(strings.NewReplacer(`\n`, "\n", `\t`, "\t").Replace(text))
+	t, err := template.New("--format").Option("missingkey=error").Funcs(funcs).Parse(strings.NewReplacer(`\n`, "\n", `\t`, "\t").Replace(text))
 	if err != nil {
-		return nil, badInput("--format: "+templateError(err), "Write it like '{{.ID}} {{.Status}}'.")
+		return nil, badInput("--format: "+templateError(err), "Write it like '{{.task_id}} {{.status}}'.")
 	}
-	err = t.Execute(io.Discard, newRow(task.Task{}, now))
+	err = t.Execute(io.Discard, show.Values(show.Row{Now: now}))
 	if err != nil {
 		if m := unknownField().FindStringSubmatch(err.Error()); m != nil {
-			return nil, badInput(fmt.Sprintf("--format: there is no field %s", m[1]), "The fields are "+formatFields()+".")
+			return nil, badInput(fmt.Sprintf("--format: there is no field %s", m[1]), "The fields are "+strings.Join(fieldNames(), ", ")+", Task.")
 		}
 	}
 	return t, nil
@@ -77,11 +70,10 @@ func templateError(err error) string { return templatePlace().ReplaceAllString(e
 
 // printFormat fills the template for each task.
 func (a *app) printFormat(t *template.Template, tasks []task.Task) error {
-	now := time.Now()
-	for _, x := range tasks {
+	for _, r := range rows(tasks, time.Now()) {
 		var b strings.Builder
-		if err := t.Execute(&b, newRow(x, now)); err != nil {
-			return badInput(fmt.Sprintf("--format: task %s: %s", x.ID, claude.Visible(templateError(err))), "See `cctask list --help`.")
+		if err := t.Execute(&b, show.Values(r)); err != nil {
+			return badInput(fmt.Sprintf("--format: task %s: %s", r.ID, claude.Visible(templateError(err))), "See `cctask list --help`.")
 		}
 		if _, err := fmt.Fprintln(a.shown(a.Stdout), b.String()); err != nil {
 			return fmt.Errorf("print the list: %w", err)

@@ -11,6 +11,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/internal/show"
 )
 
 // hookVerb is what `setup --hook` lets Claude Code call after each
@@ -50,7 +51,7 @@ func newHook(a *app) *cobra.Command {
 func ending(t task.Task) string {
 	name := ""
 	if t.Spec.Name != "" {
-		name = fmt.Sprintf(" (%s)", oneLine(t.Spec.Name))
+		name = fmt.Sprintf(" (%s)", show.OneLine(t.Spec.Name))
 	}
 	return fmt.Sprintf("cctask: task %s%s has ended: %s. If you do not have its answer yet, call check_task_status with this task_id.",
 		t.ID, name, claude.Visible(string(t.Status)))

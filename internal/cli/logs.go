@@ -12,7 +12,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/claude"
 	"cctask/engine/task"
-	"cctask/internal/human"
+	"cctask/internal/show"
 )
 
 type logFlags struct {
@@ -93,7 +93,7 @@ func (l *logReader) run(ctx context.Context) error {
 			l.q.Offset, l.out = begin, l.logWriter(drop)
 		}
 	}
-	if lines, ok := l.out.(*human.LineWriter); ok && l.q.Offset > 0 {
+	if lines, ok := l.out.(*show.LineWriter); ok && l.q.Offset > 0 {
 		// A line that began before is left out; one that begins here is not.
 		l.q.Offset--
 		lines.At, lines.Torn = l.q.Offset, true
@@ -154,7 +154,7 @@ func (l *logReader) next(ctx context.Context) (more bool, err error) {
 // not come to its end, comes again.
 func (l *logReader) tellOffset() {
 	at := l.q.Offset
-	if lines, ok := l.out.(*human.LineWriter); ok {
+	if lines, ok := l.out.(*show.LineWriter); ok {
 		at = lines.At
 	}
 	which := ""
@@ -183,7 +183,7 @@ func (l *logReader) tailStart(ctx context.Context) (offset int64, drop int, err 
 	q.Tail, q.Limit = 0, 0
 	for room := int64(firstTail); ; room *= tailGrowth {
 		q.Offset = max(0, end.Size-room)
-		lines := &human.LineWriter{At: q.Offset, Torn: q.Offset > 0}
+		lines := &show.LineWriter{At: q.Offset, Torn: q.Offset > 0}
 		c := tailCounter{least: int(l.tail)}
 		lines.Line = func(line []byte) error {
 			c.add(lines.At, l.shownLines(line))
@@ -245,13 +245,13 @@ func (l *logReader) logWriter(drop int) logWriter {
 			io.Closer
 		}{l.Stdout, io.NopCloser(nil)}
 	case l.stderr:
-		return &human.LineWriter{Line: func(line []byte) error {
+		return &show.LineWriter{Line: func(line []byte) error {
 			_, err := fmt.Fprintln(l.Stdout, claude.Visible(string(line)))
 			return err
 		}}
 	}
 	paint := l.logPainter()
-	return &human.LineWriter{Line: func(line []byte) error {
+	return &show.LineWriter{Line: func(line []byte) error {
 		for _, r := range claude.Render(line) {
 			text, more := r.Text, true
 			for ; drop > 0 && more; drop-- {

@@ -32,7 +32,7 @@ func (s *stream) Output(_ context.Context, q engine.OutputQuery) (task.Output, e
 	return task.Output{Attempt: 1, Offset: at, Data: piece, Size: size, Done: true}, nil
 }
 
-func show(t *testing.T, svc engine.Service, f logFlags) string {
+func shownLog(t *testing.T, svc engine.Service, f logFlags) string {
 	t.Helper()
 	var out, errs strings.Builder
 	a := &app{Env: Env{Stdout: &out, Stderr: &errs, Getenv: func(string) string { return "" }}}
@@ -65,14 +65,14 @@ func TestTailEqualsTheEndOfAll(t *testing.T) {
 	svc := &stream{data: b.Bytes()}
 	for _, f := range []logFlags{{}, {raw: true}, {stderr: true}} {
 		f.tail = -1
-		all := strings.SplitAfter(show(t, svc, f), "\n")
+		all := strings.SplitAfter(shownLog(t, svc, f), "\n")
 		if all[len(all)-1] == "" {
 			all = all[:len(all)-1]
 		}
 		for _, n := range []int{0, 1, 2, 3, 10, 500, 2500, len(all) - 1, len(all), len(all) + 1} {
 			svc.read, f.tail = 0, int64(n)
 			want := strings.Join(all[max(0, len(all)-n):], "")
-			if got := show(t, svc, f); got != want {
+			if got := shownLog(t, svc, f); got != want {
 				t.Errorf("%+v: %d bytes, want %d", f, len(got), len(want))
 			}
 			if n < 10 && svc.read > 2*firstTail {
@@ -87,17 +87,17 @@ func TestSinceGoesOn(t *testing.T) {
 	t.Parallel()
 	svc := &stream{data: []byte("one\ntwo\nthree\n")}
 	for since, want := range []string{"one\ntwo\nthree\n", "two\nthree\n", "two\nthree\n", "two\nthree\n", "two\nthree\n", "three\n"} {
-		if got := show(t, svc, logFlags{since: int64(since), tail: -1}); got != want {
+		if got := shownLog(t, svc, logFlags{since: int64(since), tail: -1}); got != want {
 			t.Errorf("since %d: %q, want %q", since, got, want)
 		}
 	}
-	if got := show(t, svc, logFlags{since: 9, tail: -1, raw: true}); got != "hree\n" {
+	if got := shownLog(t, svc, logFlags{since: 9, tail: -1, raw: true}); got != "hree\n" {
 		t.Errorf("raw: %q", got)
 	}
-	if got := show(t, svc, logFlags{since: 4, tail: 1}); got != "three\n" {
+	if got := shownLog(t, svc, logFlags{since: 4, tail: 1}); got != "three\n" {
 		t.Errorf("with a tail: %q", got)
 	}
-	if got := show(t, svc, logFlags{since: 8, tail: 3}); got != "three\n" {
+	if got := shownLog(t, svc, logFlags{since: 8, tail: 3}); got != "three\n" {
 		t.Errorf("with a longer tail: %q", got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cctask/engine/runner"
+	"cctask/internal/show"
 	"cctask/mcp"
 )
 
@@ -72,7 +73,7 @@ func (a *app) mcp(ctx context.Context, f httpFlags) error {
 		KeepAge: s.owner.KeepAge, Within: a.within(),
 	}
 	if f.addr == "" {
-		if isTerminal(a.Stdin) {
+		if show.IsTerminal(a.Stdin) {
 			fmt.Fprintln(a.Stderr, "cctask mcp is a server for MCP clients: it reads JSON-RPC here, which nobody types. `cctask setup` registers it, `cctask --help` shows what is for people; Ctrl-D ends it.")
 		}
 		err = mcp.New(c).Serve(ctx, a.Stdin, a.Stdout)

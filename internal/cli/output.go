@@ -12,7 +12,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/claude"
 	"cctask/engine/task"
-	"cctask/internal/human"
+	"cctask/internal/show"
 )
 
 func jsonFlag(cmd *cobra.Command, to *bool) {
@@ -33,14 +33,6 @@ func views(tasks []task.Task) []task.View {
 		vs = append(vs, view(t))
 	}
 	return vs
-}
-
-// spent is the time with a process over all attempts.
-func spent(t task.Task) time.Duration {
-	if ms := view(t).DurationMS; ms != nil {
-		return time.Duration(*ms) * time.Millisecond
-	}
-	return 0
 }
 
 // printTasks writes JSON: the task itself if it is the one that was asked for.
@@ -115,7 +107,7 @@ func copyStream(ctx context.Context, svc engine.Service, q engine.OutputQuery, w
 // shown is w, with escapes made visible if a person's terminal is behind it:
 // what claude wrote may have come from anywhere.
 func (a *app) shown(w io.Writer) io.Writer {
-	if !isTerminal(w) {
+	if !show.IsTerminal(w) {
 		return w
 	}
 	return writerFunc(func(p []byte) (int, error) {
@@ -134,13 +126,12 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 func (a *app) logPainter() func(claude.Line) string {
 	colour := a.coloured(a.Stdout)
 	return func(l claude.Line) string {
-		code := human.LineColour(l)
-		if code == 0 || !colour {
+		if !colour {
 			return l.Text
 		}
-		return fmt.Sprintf("\x1b[%dm%s\x1b[0m", code, l.Text)
+		return show.Paint(show.LineColour(l), l.Text)
 	}
 }
 
 // coloured tells whether out takes colours: a terminal, unless NO_COLOR is set.
-func (a *app) coloured(out io.Writer) bool { return isTerminal(out) && a.Getenv("NO_COLOR") == "" }
+func (a *app) coloured(out io.Writer) bool { return show.IsTerminal(out) && a.Getenv("NO_COLOR") == "" }

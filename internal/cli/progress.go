@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cctask/engine/task"
+	"cctask/internal/show"
 )
 
 // plainEvery is how often progress is told where it cannot be redrawn.
@@ -15,23 +16,21 @@ const plainEvery = 15 * time.Second
 // progress tells how a task gets on: in one line that is redrawn on a terminal,
 // else in a plain line at each change of status and now and then between.
 type progress struct {
-	w    io.Writer
-	tty  bool
+	*show.Live
 	task task.Task
 
-	held  bool // a question stands on the terminal: draw nothing over it
-	drawn bool
-	told  task.Status
-	last  string
-	at    time.Time
+	held bool // a question stands on the terminal: draw nothing over it
+	told task.Status
+	last string
+	at   time.Time
 }
 
-func newProgress(w io.Writer) *progress { return &progress{w: w, tty: isTerminal(w)} }
+func newProgress(w io.Writer) *progress { return &progress{Live: show.NewLive(w)} }
 
 func (p *progress) update(t task.Task) {
 	p.task = t
-	if p.tty {
-		p.draw()
+	if p.TTY {
+		p.tick()
 		return
 	}
 	if t.Status.Ended() {
@@ -40,37 +39,25 @@ func (p *progress) update(t task.Task) {
 	now := time.Now()
 	line := p.line(now)
 	if t.Status.Public() != p.told || line != p.last && now.Sub(p.at) >= plainEvery {
-		fmt.Fprintln(p.w, line)
+		p.Draw(line)
 		p.told, p.last, p.at = t.Status.Public(), line, now
 	}
 }
 
 // tick lets the clock in the line go on.
 func (p *progress) tick() {
-	if p.tty {
-		p.draw()
+	if p.TTY && !p.held {
+		p.Draw(p.line(time.Now()))
 	}
-}
-
-func (p *progress) draw() {
-	if p.held {
-		return
-	}
-	// There must be room for the ^C that the terminal shows: a line that wraps
-	// cannot be cleared.
-	fmt.Fprintf(p.w, "\r\x1b[K%s", shorten(p.line(time.Now()), columns(p.w)-3))
-	p.drawn = true
 }
 
 // clear leaves the terminal's line empty for what comes next.
 func (p *progress) clear() {
-	switch {
-	case p.held:
-		fmt.Fprintln(p.w)
-	case p.drawn:
-		fmt.Fprint(p.w, "\r\x1b[K")
+	if p.held {
+		fmt.Fprintln(p.W)
 	}
-	p.held, p.drawn = false, false
+	p.Clear()
+	p.held = false
 }
 
 // line says in one line where the task stands.
@@ -80,21 +67,21 @@ func (p *progress) line(now time.Time) string {
 	switch {
 	case t.Status == task.Queued && t.QueuePosition > 0:
 		parts = append(parts, fmt.Sprintf("%d in the queue", t.QueuePosition))
-		if says(t) {
-			parts = append(parts, oneLine(t.Message))
+		if show.Says(t) {
+			parts = append(parts, show.OneLine(t.Message))
 		}
 	case t.Status.Live() && !t.StartedAt.IsZero():
-		parts[0] += " " + clock(now.Sub(t.StartedAt))
+		parts[0] += " " + show.Clock(now.Sub(t.StartedAt))
 	}
 	if g := t.Progress; g != nil {
 		if g.Turns > 0 {
 			parts = append(parts, fmt.Sprintf("turn %d", g.Turns))
 		}
 		if g.CostUSD > 0 {
-			parts = append(parts, cost(g.CostUSD))
+			parts = append(parts, show.Cost(g.CostUSD))
 		}
 		if doing := g.Doing(); doing != "" {
-			parts = append(parts, oneLine(doing))
+			parts = append(parts, show.OneLine(doing))
 		}
 	}
 	return strings.Join(parts, ", ")

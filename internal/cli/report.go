@@ -18,6 +18,7 @@ import (
 	"cctask/engine/claude"
 	"cctask/engine/task"
 	"cctask/internal/report"
+	"cctask/internal/show"
 )
 
 // reportFlags say what a report is of, and where it goes.
@@ -49,7 +50,7 @@ func newReport(a *app) *cobra.Command {
 		switch {
 		case err != nil:
 			return err
-		case f.file == "" && isTerminal(a.Stdout):
+		case f.file == "" && show.IsTerminal(a.Stdout):
 			return badInput("report needs a file to write", "Name one with -o, as in `cctask report -o tasks.html`, or send stdout into one.")
 		}
 		signal.Ignore(syscall.SIGPIPE) // a reader that leaves early ends in an error that is none
@@ -91,15 +92,15 @@ func (a *app) makeReport(ctx context.Context, svc engine.Service, filter task.Fi
 		return nil
 	}
 	if err == nil && f.file != "" && f.file != "-" {
-		fmt.Fprintf(a.Stderr, "%s: %s, %d kB. Open it in a browser.\n", claude.Visible(f.file), plural(r.Len(), "task"), (size+999)/1000)
+		fmt.Fprintf(a.Stderr, "%s: %s, %d kB. Open it in a browser.\n", claude.Visible(f.file), show.Plural(r.Len(), "task"), (size+999)/1000)
 	}
 	return err
 }
 
 // collect reads the tasks into r and tells whether there are more than limit.
 func (a *app) collect(ctx context.Context, svc engine.Service, f task.Filter, limit int, r *report.Report) (more bool, err error) {
-	show := newMeter(a, nil, "read", false)
-	defer show.clear()
+	met := newMeter(a, nil, "read", false)
+	defer met.clear()
 	for {
 		f.Limit = min(limit-r.Len(), maxListed)
 		page, err := svc.List(ctx, f)
@@ -115,8 +116,8 @@ func (a *app) collect(ctx context.Context, svc engine.Service, f task.Filter, li
 				return false, err
 			}
 			r.Add(e)
-			show.tasks++
-			show.add(e.Task.PromptBytes + int(e.Task.ResultBytes))
+			met.tasks++
+			met.add(e.Task.PromptBytes + int(e.Task.ResultBytes))
 		}
 		f.Cursor = page.NextCursor
 		if f.Cursor == "" || r.Len() >= limit {

@@ -15,6 +15,7 @@ import (
 	"cctask/engine/task"
 	"cctask/internal/dump"
 	"cctask/internal/ipc"
+	"cctask/internal/show"
 	"cctask/storage"
 )
 
@@ -83,15 +84,15 @@ func (a *app) restore(ctx context.Context, file, path string, partial bool) erro
 		defer f.Close()
 		in = f
 	}
-	show := newMeter(a, nil, "restored", false)
-	defer show.clear()
+	met := newMeter(a, nil, "restored", false)
+	defer met.clear()
 	var got dump.Restored
 	err := storage.Restore(path, storage.Options{App: version()}, func(to *storage.Filler) (int64, error) {
 		var err error
-		got, err = dump.Restore(&meterReader{ctx, in, show}, meterTarget{to, show}, storage.Schema(), partial)
+		got, err = dump.Restore(&meterReader{ctx, in, met}, meterTarget{to, met}, storage.Schema(), partial)
 		return got.Redacted, err
 	})
-	show.clear()
+	met.clear()
 	if err != nil {
 		return err
 	}
@@ -101,7 +102,7 @@ func (a *app) restore(ctx context.Context, file, path string, partial bool) erro
 			fmt.Fprintf(a.Stderr, "cctask: it ends in task %s, which was left out\n", got.Left)
 		}
 	}
-	_, err = fmt.Fprintf(a.Stdout, "restored %s to %s; until `cctask restore --activate --db %q` it can only be read\n", plural(got.Tasks, "task"), path, path)
+	_, err = fmt.Fprintf(a.Stdout, "restored %s to %s; until `cctask restore --activate --db %q` it can only be read\n", show.Plural(got.Tasks, "task"), path, path)
 	return err
 }
 
@@ -131,7 +132,7 @@ func (a *app) activate(ctx context.Context, path string, owner ipc.Settings, yes
 	}
 	text := "activated " + path
 	if n > 0 {
-		text += fmt.Sprintf("; the next command starts %s that waited", plural(n, "task"))
+		text += fmt.Sprintf("; the next command starts %s that waited", show.Plural(n, "task"))
 	}
 	_, err = fmt.Fprintln(a.Stdout, text)
 	return err

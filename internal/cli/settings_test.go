@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cctask/engine/task"
+	"cctask/internal/show"
 )
 
 // envOf is a front's Env with these variables only.
@@ -154,13 +155,13 @@ func TestTimesForPeople(t *testing.T) {
 	for want, d := range map[string]time.Duration{
 		"5ms": 5 * time.Millisecond, "12.3s": 12300 * time.Millisecond, "4m05s": 245 * time.Second, "26h03m": 26*time.Hour + 3*time.Minute,
 	} {
-		if got := duration(d); got != want {
-			t.Errorf("duration(%v) = %q, want %q", d, got, want)
+		if got := show.Duration(d); got != want {
+			t.Errorf("show.Duration(%v) = %q, want %q", d, got, want)
 		}
 	}
 	now := time.Now()
 	for want, d := range map[string]time.Duration{"now": -time.Hour, "59s ago": 59 * time.Second, "2h ago": 2 * time.Hour, "3d ago": 80 * time.Hour} {
-		if got := ago(now.Add(-d), now); got != want {
+		if got := task.Ago(now.Add(-d), now); got != want {
 			t.Errorf("%v past = %q, want %q", d, got, want)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/internal/show"
 )
 
 // serverName is the name under which clients know this server; it is part of
@@ -131,7 +132,7 @@ func (a *app) agreed(yes bool, who, hint string) error {
 	if yes {
 		return nil
 	}
-	if !isTerminal(a.Stdin) {
+	if !show.IsTerminal(a.Stdin) {
 		return badInput(who+" asks before it changes anything, and here is nobody to ask", hint)
 	}
 	fmt.Fprint(a.Stderr, "Go on? [y/N] ")
@@ -192,7 +193,7 @@ func (a *app) runClaude(ctx context.Context, s settings, args []string) error {
 	out, err := a.claudeCommand(ctx, path, args...).CombinedOutput()
 	if err != nil {
 		return &task.Error{
-			Code: task.CodeInternal, Message: fmt.Sprintf("claude %s: %v: %s", strings.Join(args[:2], " "), err, oneLine(string(out))),
+			Code: task.CodeInternal, Message: fmt.Sprintf("claude %s: %v: %s", strings.Join(args[:2], " "), err, show.OneLine(string(out))),
 			Hint: "Run that command by hand to see what keeps it; nothing after it was changed.",
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/internal/show"
 )
 
 func newStatus(a *app) *cobra.Command {
@@ -33,10 +33,10 @@ With --json one ID gives one object, several a list.`,
 				return a.printTasks(tasks, len(args) == 1)
 			}
 			var blocks []string
-			for _, t := range tasks {
-				blocks = append(blocks, block(t, time.Now()))
+			for _, r := range rows(tasks, time.Now()) {
+				blocks = append(blocks, block(r))
 			}
-			_, err = fmt.Fprint(a.Stdout, strings.Join(blocks, "\n"))
+			_, err = fmt.Fprint(a.Stdout, strings.Join(blocks, "\n"+strings.Repeat("─", min(show.Columns(a.Stdout), 80))+"\n\n"))
 			return err
 		}),
 	}
@@ -44,59 +44,72 @@ With --json one ID gives one object, several a list.`,
 	return cmd
 }
 
+// The fields that a block shows, around what is said of one task alone.
+var (
+	factsBefore = []string{"task_id", "name", "status", "queue_position", "status_message", "failure_reason"}
+	factsOfSpec = []string{"working_dir", "model", "labels"}
+	factsOfTime = []string{"created_at", "started_at", "finished_at", "retry_at", "duration_ms"}
+	factsBehind = []string{"exit_code", "session_id"}
+)
+
 // block describes a task for people, one fact a line.
-func block(t task.Task, now time.Time) string {
+func block(r show.Row) string {
 	var b strings.Builder
+	t := r.Task
 	fact := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(&b, "%-12s %s\n", name, oneLine(value))
+			fmt.Fprintf(&b, "%-12s %s\n", name, show.OneLine(value))
 		}
 	}
-	fact("task", string(t.ID))
-	fact("name", t.Spec.Name)
-	fact("status", string(t.Status.Public()))
-	if t.QueuePosition > 0 {
-		fact("queue", fmt.Sprintf("%d in line", t.QueuePosition))
+	facts := func(names []string) {
+		for _, name := range names {
+			f, _ := show.Find(name)
+			value := f.Fact(r)
+			switch {
+			case name == "status_message" && !show.Says(t):
+				value = "" // the reason stands below
+			case name == "created_at":
+				value += " (" + f.Cell(r) + ")"
+			}
+			fact(strings.ToLower(f.Head), value)
+		}
 	}
-	if says(t) {
-		fact("message", t.Message)
-	}
-	fact("reason", string(t.Reason))
+	facts(factsBefore)
 	fact("next", t.Hint())
 	prompt := t.PromptHead
 	if len(prompt) < t.PromptBytes {
 		prompt += "…"
 	}
 	fact("prompt", prompt)
-	fact("directory", t.Spec.WorkingDir)
-	fact("model", t.Spec.Model)
-	fact("labels", strings.Join(t.Spec.Labels, ", "))
+	facts(factsOfSpec)
 	fact("mode", mode(t.Spec))
 	fact("tools", tools(t.Spec))
 	if t.Spec.TimeoutSeconds > 0 {
-		fact("timeout", duration(t.Spec.Timeout()))
+		fact("timeout", show.Duration(t.Spec.Timeout()))
 	}
-	times(fact, t, now)
-	if t.ExitCode != nil {
-		fact("exit code", strconv.Itoa(*t.ExitCode))
+	facts(factsOfTime)
+	if g := t.Progress; g != nil && t.Status.Live() {
+		p := progress{task: t}
+		fact("progress", strings.TrimPrefix(p.line(r.Now), fmt.Sprintf("task %s ", t.ID)))
+		fact("says", g.LastText)
 	}
-	fact("session", t.SessionID)
+	facts(factsBehind)
 	if t.Spec.ResumeTaskID != "" {
 		fact("goes on with", t.Spec.ResumeTaskID+map[bool]string{true: " (a fork of its session)"}[t.Spec.Fork])
 	}
 	// A running first attempt has no cost yet but the one in its progress.
 	if t.Status.Ended() || t.Attempt > 1 {
 		uncertain := map[bool]string{true: " (uncertain)"}[t.CostUncertain]
-		fact("cost", fmt.Sprintf("%s%s in %s", cost(t.CostUSD), uncertain, plural(t.NumTurns, "turn")))
+		fact("cost", fmt.Sprintf("%s%s in %s", show.Cost(t.CostUSD), uncertain, show.Plural(t.NumTurns, "turn")))
 	}
 	fact("output", fmt.Sprintf("%d bytes stdout, %d bytes stderr", t.StdoutBytes, t.StderrBytes))
 	if len(t.Attempts) > 1 {
 		for _, at := range t.Attempts {
-			fact(fmt.Sprintf("attempt %d", at.N), fmt.Sprintf("%s, %s, %s", at.Kind, at.Status.Public(), duration(time.Duration(at.DurationMS)*time.Millisecond)))
+			fact(fmt.Sprintf("attempt %d", at.N), fmt.Sprintf("%s, %s, %s", at.Kind, at.Status.Public(), show.Duration(time.Duration(at.DurationMS)*time.Millisecond)))
 		}
 	}
 	if t.Result != nil && *t.Result != "" {
-		fmt.Fprintf(&b, "\n%s\n", claude.Visible(strings.TrimRight(*t.Result, "\n")))
+		fmt.Fprintf(&b, "answer:\n\n%s\n", claude.Visible(strings.TrimRight(*t.Result, "\n")))
 	}
 	return b.String()
 }
@@ -118,25 +131,4 @@ func tools(s task.Spec) string {
 		parts = append(parts, "disallowed "+strings.Join(s.DisallowedTools, ", "))
 	}
 	return strings.Join(parts, "; ")
-}
-
-func times(fact func(name, value string), t task.Task, now time.Time) {
-	at := func(t time.Time) string {
-		if t.IsZero() {
-			return ""
-		}
-		return t.Local().Format(time.DateTime)
-	}
-	fact("created", fmt.Sprintf("%s (%s)", at(t.CreatedAt), ago(t.CreatedAt, now)))
-	fact("started", at(t.StartedAt))
-	fact("finished", at(t.FinishedAt))
-	fact("limit ends", at(t.RetryAt))
-	if d := spent(t); d > 0 {
-		fact("duration", duration(d))
-	}
-	if g := t.Progress; g != nil && t.Status.Live() {
-		p := progress{task: t}
-		fact("progress", strings.TrimPrefix(p.line(now), fmt.Sprintf("task %s ", t.ID)))
-		fact("says", g.LastText)
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cctask/engine/task"
+	"cctask/internal/show"
 )
 
 // silence is how long a pipe may carry nothing: one that a program left open
@@ -38,7 +39,7 @@ func (a *app) promptWithStdin(file string, args []string) (string, error) {
 	if len(more) == 0 {
 		return prompt, nil
 	}
-	fmt.Fprintf(a.Stderr, "cctask: %s of stdin follow the prompt; %s\n", bytesText(int64(len(more))), leaveStdin)
+	fmt.Fprintf(a.Stderr, "cctask: %s of stdin follow the prompt; %s\n", show.Bytes(int64(len(more))), leaveStdin)
 	return strings.TrimRight(prompt, "\r\n") + "\n\n" + string(more), nil
 }
 

@@ -10,10 +10,10 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"cctask/engine"
 	"cctask/engine/task"
+	"cctask/internal/show"
 )
 
 // taskFlags are the options of a new task: those of the MCP tools, by the same names.
@@ -109,7 +109,7 @@ func (a *app) prompt(file string, args []string) (string, error) {
 		return "", badInput("a prompt is given twice: --prompt-file and "+strconv.Quote(args[0]), "Leave one of the two out.")
 	case len(args) == 1 && args[0] != "-":
 		return args[0], nil
-	case file == "" && len(args) == 0 && isTerminal(a.Stdin):
+	case file == "" && len(args) == 0 && show.IsTerminal(a.Stdin):
 		return "", badInput("a prompt is missing", `Give it as one argument, or - to type it here and end it with Ctrl-D.`)
 	}
 	data, err := a.readAll(file, task.MaxPrompt)
@@ -191,7 +191,3 @@ func left(t task.Task) error {
 }
 
 // isTerminal tells whether a person is at the other end.
-func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}

@@ -13,6 +13,7 @@ import (
 
 	"cctask/engine"
 	"cctask/internal/ipc"
+	"cctask/internal/show"
 	"cctask/internal/top"
 )
 
@@ -26,11 +27,11 @@ change, with the log of the selected one. Keys select, filter, cancel, resume an
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !isTerminal(a.Stdin) || !isTerminal(a.Stdout) {
+			if !show.IsTerminal(a.Stdin) || !show.IsTerminal(a.Stdout) {
 				return badInput("top needs a terminal", "`cctask list` shows the tasks anywhere, with --json for programs.")
 			}
 			if kind := a.Getenv("TERM"); kind == "dumb" || kind == "" {
-				return badInput(fmt.Sprintf("top cannot draw on a terminal of the type %q", kind), "Use `cctask list --watch`, or set TERM to what the terminal is.")
+				return badInput(fmt.Sprintf("top cannot draw on a terminal of the type %q", kind), "Use `cctask list`, or set TERM to what the terminal is.")
 			}
 			// A warning would stand in the middle of the screen.
 			later := &heldWriter{to: a.Stderr}

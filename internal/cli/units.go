@@ -6,7 +6,6 @@ import (
 	"strconv"
 
 	"cctask/engine/task"
-	"cctask/internal/human"
 )
 
 // count reads a number from 0 to most.
@@ -46,15 +45,3 @@ func (f wholeFlag) Set(text string) error {
 	*f.to = n
 	return nil
 }
-
-// What every view for people shares.
-var (
-	duration = human.Duration
-	clock    = human.Clock
-	ago      = task.Ago
-	plural   = human.Plural
-	cost     = human.Cost
-	oneLine  = human.OneLine
-
-	bytesText = human.Bytes
-)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"cctask/engine"
 	"cctask/engine/task"
+	"cctask/internal/show"
 )
 
 func newWait(a *app) *cobra.Command {
@@ -53,7 +55,7 @@ func (w *waiter) run(ctx context.Context, refs []string) error {
 	if err != nil {
 		return err
 	}
-	if isTerminal(w.Stderr) && len(tasks) > 0 {
+	if show.IsTerminal(w.Stderr) && len(tasks) > 0 {
 		w.show = newTally(ctx, w.app, w.svc, tasks)
 	}
 	return w.await(ctx, tasks)
@@ -69,7 +71,7 @@ func (w *waiter) await(ctx context.Context, tasks []task.Task) (err error) {
 	next := func(done <-chan int) int { return <-done }
 	if w.show != nil {
 		next = w.show.next
-		defer w.show.clear()
+		defer w.show.Clear()
 	}
 	limited, cancel := ctx, context.CancelFunc(func() {})
 	if w.timeout > 0 {
@@ -120,7 +122,7 @@ func (w *waiter) await(ctx context.Context, tasks []task.Task) (err error) {
 	}
 	if late > 0 {
 		return &stop{exitTimeout, &task.Error{
-			Code: task.CodeConflict, Message: fmt.Sprintf("%d of %s had not ended after %s", late, plural(len(tasks), "task"), w.timeout),
+			Code: task.CodeConflict, Message: fmt.Sprintf("%d of %s had not ended after %s", late, show.Plural(len(tasks), "task"), w.timeout),
 			Hint: "They go on: `cctask wait` waits again, `cctask list` shows them.",
 		}}
 	}
@@ -178,5 +180,5 @@ func (w *waiter) tell(t task.Task) error {
 
 // summary is one line about a task.
 func summary(t task.Task) string {
-	return fmt.Sprintf("%s %s %s %s", t.ID, t.Status.Public(), duration(spent(t)), costText(t))
+	return fmt.Sprintf("%s %s %s %s", t.ID, t.Status.Public(), show.Duration(t.Elapsed(time.Now())), cmp.Or(show.Row{Task: t}.Spent(), "-"))
 }

@@ -11,6 +11,7 @@ import (
 
 	"cctask/engine"
 	"cctask/engine/task"
+	"cctask/internal/show"
 )
 
 // redrawEvery bounds how often progress is asked for: claude may print
@@ -107,7 +108,7 @@ func (w *watcher) left(t task.Task) error {
 // signalled tells whether the task is to be left running. On a terminal the
 // first Ctrl-C asks and the second one cancels.
 func (w *watcher) signalled(ctx context.Context, s os.Signal) (leave bool) {
-	if s != syscall.SIGINT || !w.show.tty || w.cancelling {
+	if s != syscall.SIGINT || !w.show.TTY || w.cancelling {
 		return true
 	}
 	w.show.clear()
@@ -133,7 +134,7 @@ func (w *watcher) signalled(ctx context.Context, s os.Signal) (leave bool) {
 func (a *app) ask() chan string {
 	answers := make(chan string, 1)
 	tty, ok := a.Stdin.(*os.File)
-	if !ok || !isTerminal(a.Stdin) {
+	if !ok || !show.IsTerminal(a.Stdin) {
 		var err error
 		if tty, err = os.Open("/dev/tty"); err != nil {
 			return nil

@@ -27,6 +27,7 @@ func foreign(head []byte) error {
 		{"PK\x03\x04", "it is a zip archive", fmt.Sprintf(unpack, "unzip -p")},
 		{"\xff\xfe", "it is UTF-16 text", "Some shells' > rewrites what it gets: dump again with `cctask dump -o FILE`."},
 		{"\xfe\xff", "it is UTF-16 text", "Some shells' > rewrites what it gets: dump again with `cctask dump -o FILE`."},
+		{"task_id,", "it is CSV, which has no outputs", dumpAgain},
 		{"id,", "it is CSV, which has no outputs", dumpAgain},
 		{"# ", "it is Markdown, which has no outputs", dumpAgain},
 		{"<", "it is HTML, such as `cctask report` writes", dumpAgain},

@@ -6,14 +6,14 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"cctask/engine/task"
+	"cctask/internal/show"
 )
 
 // Formats are the ways in which a dump can be shown, the first one by default.
@@ -86,54 +86,6 @@ func (d *document) line(l Line) error {
 	return err
 }
 
-type column struct {
-	name string
-	of   func(t task.Task) string
-}
-
-var columns = []column{
-	{"id", func(t task.Task) string { return string(t.ID) }},
-	{"name", func(t task.Task) string { return t.Spec.Name }},
-	{"labels", func(t task.Task) string { return strings.Join(t.Spec.Labels, " ") }},
-	{"status", func(t task.Task) string { return string(t.Status.Public()) }},
-	{"reason", func(t task.Task) string { return string(t.Reason) }},
-	{"message", func(t task.Task) string { return t.Message }},
-	{"exit_code", func(t task.Task) string {
-		if t.ExitCode == nil {
-			return ""
-		}
-		return strconv.Itoa(*t.ExitCode)
-	}},
-	{"attempts", func(t task.Task) string { return strconv.Itoa(t.Attempt) }},
-	{"created_at", func(t task.Task) string { return stamp(t.CreatedAt) }},
-	{"started_at", func(t task.Task) string { return stamp(t.StartedAt) }},
-	{"finished_at", func(t task.Task) string { return stamp(t.FinishedAt) }},
-	{"duration_ms", func(t task.Task) string { return strconv.FormatInt(t.DurationMS, 10) }},
-	{"cost_usd", func(t task.Task) string { return strconv.FormatFloat(task.RoundUSD(t.CostUSD), 'f', -1, 64) }},
-	{"cost_uncertain", func(t task.Task) string { return strconv.FormatBool(t.CostUncertain) }},
-	{"num_turns", func(t task.Task) string { return strconv.Itoa(t.NumTurns) }},
-	{"input_tokens", func(t task.Task) string { return strconv.FormatInt(t.Usage.InputTokens, 10) }},
-	{"output_tokens", func(t task.Task) string { return strconv.FormatInt(t.Usage.OutputTokens, 10) }},
-	{"cache_creation_input_tokens", func(t task.Task) string { return strconv.FormatInt(t.Usage.CacheCreationTokens, 10) }},
-	{"cache_read_input_tokens", func(t task.Task) string { return strconv.FormatInt(t.Usage.CacheReadTokens, 10) }},
-	{"session_id", func(t task.Task) string { return t.SessionID }},
-	{"model", func(t task.Task) string {
-		if t.Spec.Model != "" {
-			return t.Spec.Model
-		}
-		return t.Model
-	}},
-	{"working_dir", func(t task.Task) string { return t.Spec.WorkingDir }},
-	{"prompt", func(t task.Task) string { return t.PromptHead }}, // its first 200 characters
-}
-
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.Format(time.RFC3339Nano)
-}
-
 // inert is a cell that a spreadsheet does not run: one that would begin a formula
 // gets a ' in front, unless it is a number.
 func inert(cell string) string {
@@ -151,12 +103,12 @@ var number = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^
 func table(w *csv.Writer) func(Line) error {
 	return func(l Line) error {
 		var row []string
-		for _, c := range columns {
+		for _, f := range show.Fields {
 			switch l.Type {
 			case typeHeader:
-				row = append(row, c.name)
+				row = append(row, f.Name)
 			case typeTask:
-				row = append(row, inert(c.of(l.Task)))
+				row = append(row, inert(show.Plain(f.Value(show.Row{Task: l.Task}))))
 			}
 		}
 		if row == nil {
@@ -201,15 +153,19 @@ func (m *markdown) line(l Line) error {
 	return err
 }
 
+// titled are the fields that stand in a section's title or as a part of their own.
+var titled = []string{"task_id", "name", "prompt"}
+
 func (m *markdown) section(b *strings.Builder, t task.Task) {
 	title := string(t.ID)
 	if t.Spec.Name != "" {
 		title = code(t.Spec.Name) + " " + title
 	}
 	fmt.Fprintf(b, "\n## %s\n\n", title)
-	for _, c := range columns[2 : len(columns)-1] {
-		if v := c.of(t); v != "" && v != "0" && v != "false" {
-			fmt.Fprintf(b, "- %s: %s\n", strings.ReplaceAll(c.name, "_", " "), code(v))
+	for _, f := range show.Fields {
+		v := show.Plain(f.Value(show.Row{Task: t}))
+		if v != "" && v != "0" && v != "false" && !slices.Contains(titled, f.Name) {
+			fmt.Fprintf(b, "- %s: %s\n", strings.ReplaceAll(f.Name, "_", " "), code(v))
 		}
 	}
 }

@@ -1,7 +1,7 @@
 // Package top is the live full-screen view of all tasks. A feed asks the engine
 // what is new when it is told that something changed; the model holds what was
 // seen last and what the person chose; the view draws it. It may import engine,
-// engine/task, engine/claude, internal/human and the terminal libraries (which
+// engine/task, engine/claude, internal/show and the terminal libraries (which
 // nobody else may), and must never know how the engine is reached.
 package top
 

@@ -3,92 +3,119 @@ package top
 import (
 	"cmp"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"cctask/engine/task"
-	"cctask/internal/human"
+	"cctask/internal/show"
 )
 
-// idEnd is how much of an id the list shows: its end, which may stand for it.
-const idEnd = 8
-
-// column is one of the list; a width of 0 shares what the others leave, a
-// negative one stands on the right.
+// column is one of the list.
 type column struct {
-	head  string
-	width int
-	cell  func(m *model, t task.Task) string
+	head string
+	// want is the width that it would like, or more if natural: as much as its
+	// widest cell takes. One in which nothing stands is left out.
+	want          int
+	natural       bool
+	least, yields int // as of show.Column
+	right         bool
+	cell          func(m *model, r show.Row) string
 }
 
 var columns = []column{
-	{"ID", idEnd, func(_ *model, t task.Task) string { return string(t.ID[len(t.ID)-idEnd:]) }},
-	{"STATUS", 11, func(_ *model, t task.Task) string { return string(t.Status.Public()) }},
-	{"TASK", 0, func(_ *model, t task.Task) string { return name(t) }},
-	{"TURN", -4, func(_ *model, t task.Task) string { return number(turns(t)) }},
-	{"LAST TOOL", 0, func(m *model, t task.Task) string { return m.doing(t) }},
-	{"TIME", -6, func(m *model, t task.Task) string { return m.elapsed(t) }},
-	{"COST", -8, func(_ *model, t task.Task) string {
-		if usd := spent(t); usd > 0 {
-			return human.Cost(usd)
-		}
-		return ""
-	}},
-	{"OUT/S", -9, func(m *model, t task.Task) string {
-		if r := m.rates[t.ID]; r != nil {
-			return human.Bytes(r.rate(m.now))
+	{"ID", 8, false, 0, 4, false, func(_ *model, r show.Row) string { return show.ShortID(r.ID) }},
+	{"STATUS", 9, true, 0, 0, false, func(_ *model, r show.Row) string { return string(r.Status.Public()) }},
+	{"TASK", 16, true, 16, 0, false, func(_ *model, r show.Row) string { return r.Title() }},
+	{"TURN", 4, false, 0, 1, true, func(_ *model, r show.Row) string { return r.Turned() }},
+	{"LAST", 24, false, 12, 0, false, func(_ *model, r show.Row) string { return doing(r) }},
+	{"TIME", 6, true, 0, 1, true, func(_ *model, r show.Row) string { return r.Time() }},
+	{"COST", 7, true, 0, 2, true, func(_ *model, r show.Row) string { return r.Spent() }},
+	{"OUT/S", 9, false, 0, 3, true, func(m *model, r show.Row) string {
+		if rate := m.rates[r.ID]; rate != nil {
+			return show.Bytes(rate.rate(m.now))
 		}
 		return ""
 	}},
 }
 
-// idFrom is the width of a list with ids.
-const idFrom = 96
+// The places of the columns that share what the others leave.
+const (
+	titleAt = 2
+	lastAt  = 4
+)
 
-// list is the head and the rows around the selected one.
+// at is a task as of now.
+func (m *model) at(t task.Task) show.Row { return show.Row{Task: t, Now: m.now} }
+
+// list is the head and the rows around the selected one; arrows tell that there
+// are more.
 func (m *model) list(width, height int) []string {
-	cols := columns
-	if width < idFrom {
-		cols = cols[1:]
+	if len(m.shown) == 0 {
+		return m.nothing(width, height)
 	}
-	room, shares := width-2, 0
-	for _, c := range cols {
-		room -= max(c.width, -c.width) + 2
-		if c.width == 0 {
-			shares++
-		}
-	}
-	room += 2
-	row := func(text func(c column) string) string {
-		left, rest := shares, room
-		var cells []string
-		for _, c := range cols {
-			w := c.width
-			if w == 0 {
-				w = rest / left
-				rest, left = rest-w, left-1
+	cells := make([][]string, len(columns))
+	cols := make([]show.Column, len(columns))
+	for i, c := range columns {
+		cols[i] = show.Column{Least: c.least, Yields: c.yields}
+		for _, t := range m.shown {
+			text := c.cell(m, m.at(t))
+			cells[i] = append(cells[i], text)
+			if text != "" {
+				cols[i].Want = max(cols[i].Want, c.want)
 			}
-			cells = append(cells, m.cell(text(c), w))
 		}
-		return strings.Join(cells, "  ")
+		if cells[i] = show.AlignPoints(cells[i]); c.natural {
+			for _, text := range cells[i] {
+				cols[i].Want = max(cols[i].Want, m.method.StringWidth(text))
+			}
+		}
 	}
-	lines := []string{m.sgr(bold, "  "+row(func(c column) string { return c.head }))}
+	// What a task is at may be long and changes all the time: names go before it.
+	cols[lastAt].Want = 24
+	cols[titleAt].Least = show.Layout(cols, width-2)[titleAt]
+	cols[lastAt].Want = width
+	widths := show.Layout(cols, width-2)
+	line := func(text func(i int) string) string {
+		var parts []string
+		for i, w := range widths {
+			if w > 0 {
+				parts = append(parts, show.Fit(m.method, text(i), w, columns[i].right))
+			}
+		}
+		return strings.Join(parts, "  ")
+	}
 	rows := height - 1
 	m.first = max(0, min(m.first, m.row, len(m.shown)-rows), m.row-rows+1)
-	for i := m.first; i < min(m.first+rows, len(m.shown)); i++ {
-		t := m.shown[i]
-		line := row(func(c column) string { return c.cell(m, t) })
-		if i == m.row {
-			lines = append(lines, m.sgr(reverse, "› "+line))
-			continue
+	last := min(m.first+rows, len(m.shown))
+	lines := []string{m.sgr(show.Bold, "  "+line(func(i int) string {
+		if i == titleAt && last-m.first < len(m.shown) {
+			return fmt.Sprintf("TASK %d/%d", m.row+1, len(m.shown))
 		}
-		status := string(t.Status.Public())
-		before, after, _ := strings.Cut(line, status)
-		line = "  " + m.sgr(faint, before) + m.sgr(human.StatusColours[t.Status.Public()], status) + after
-		lines = append(lines, line)
+		return columns[i].head
+	}))}
+	for n := m.first; n < last; n++ {
+		text, status := line(func(i int) string { return cells[i][n] }), m.shown[n].Status.Public()
+		mark := "  "
+		switch {
+		case n == m.row:
+			lines = append(lines, m.sgr(show.Reverse, "› "+text))
+			continue
+		case n == m.first && n > 0:
+			mark = "↑ "
+		case n == last-1 && last < len(m.shown):
+			mark = "↓ "
+		}
+		before, after, _ := strings.Cut(text, string(status))
+		lines = append(lines, m.sgr(show.Faint, mark+before)+m.sgr(show.StatusColours[status], string(status))+after)
 	}
-	if len(m.shown) == 0 {
-		lines = append(lines, m.sgr(faint, "  "+m.none()))
+	return lines
+}
+
+// nothing says in the middle why there is nothing to see, and what to do.
+func (m *model) nothing(width, height int) []string {
+	lines := make([]string, max(0, height/2-1))
+	for line := range strings.SplitSeq(m.none(), "\n") {
+		line = show.Cut(m.method, line, width)
+		lines = append(lines, strings.Repeat(" ", (width-m.method.StringWidth(line))/2)+line)
 	}
 	return lines
 }
@@ -98,27 +125,31 @@ func (m *model) none() string {
 	case !m.seen:
 		return "looking for tasks …"
 	case len(m.tasks) == 0:
-		return "No task is recorded. `cctask start PROMPT` starts one."
+		return "No task is recorded.\n\n`cctask start PROMPT` in another terminal starts one.\nq leaves"
 	}
-	return "No task fits. Esc clears the text, Tab goes through the statuses."
+	return "No task fits.\n\nEsc clears the text, Tab goes through the statuses."
 }
 
-// doing is what a task is at, or how it ended.
-func (m *model) doing(t task.Task) string {
-	p := t.Progress
+// doing is what a task is at, or when it ended, and why if that is to be said.
+func doing(r show.Row) string {
+	p := r.Progress
 	switch {
-	case t.CancelRequested && !t.Status.Ended():
+	case r.CancelRequested && !r.Status.Ended():
 		return "being cancelled"
-	case t.Status == task.Queued:
-		return human.OneLine(fmt.Sprintf("%d in the queue%s", t.QueuePosition, because(t)))
-	case t.Status == task.Completed:
-		return task.Ago(t.FinishedAt, m.now)
-	case t.Status.Ended():
-		return human.OneLine(cmp.Or(t.Message, string(t.Reason)))
+	case r.Status == task.Queued:
+		return show.OneLine(fmt.Sprintf("%d in the queue%s", r.QueuePosition, because(r.Task)))
+	case r.Status == task.Completed:
+		return task.Ago(r.FinishedAt, r.Now)
+	case r.Status.Ended():
+		text := task.Ago(r.FinishedAt, r.Now)
+		if why := r.Why(); why != "" {
+			text = fmt.Sprintf("%-7s  %s", text, show.OneLine(why)) // the reasons below each other
+		}
+		return text
 	case p == nil:
 		return "starting"
 	}
-	return human.OneLine(cmp.Or(p.Doing(), p.LastText))
+	return show.OneLine(cmp.Or(p.Doing(), p.LastText))
 }
 
 // because is what a queued task waits for beside its turn.
@@ -129,37 +160,5 @@ func because(t task.Task) string {
 	return ", " + t.Message
 }
 
-// elapsed is how long a task has run, without what would change ten times a second.
-func (m *model) elapsed(t task.Task) string {
-	switch d := t.Elapsed(m.now); {
-	case t.Status.Live():
-		return human.Clock(d)
-	case d > 0:
-		return human.Duration(d)
-	}
-	return ""
-}
-
 // name is what a person calls a task.
-func name(t task.Task) string { return human.OneLine(cmp.Or(t.Spec.Name, t.PromptHead)) }
-
-func turns(t task.Task) int {
-	if t.Progress != nil && t.Status.Live() {
-		return t.NumTurns + t.Progress.Turns
-	}
-	return t.NumTurns
-}
-
-func spent(t task.Task) float64 {
-	if t.Progress != nil && t.Status.Live() {
-		return t.CostUSD + t.Progress.CostUSD
-	}
-	return t.CostUSD
-}
-
-func number(n int) string {
-	if n == 0 {
-		return ""
-	}
-	return strconv.Itoa(n)
-}
+func name(t task.Task) string { return show.Row{Task: t}.Title() }

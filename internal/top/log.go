@@ -2,7 +2,6 @@ package top
 
 import (
 	"fmt"
-	"strings"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
@@ -10,7 +9,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/claude"
 	"cctask/engine/task"
-	"cctask/internal/human"
+	"cctask/internal/show"
 )
 
 // mostLines bounds the log that is kept, in lines as they were rendered.
@@ -28,7 +27,7 @@ type logPane struct {
 	err    error
 	offset int64
 	lines  []claude.Line
-	torn   *human.LineWriter
+	torn   *show.LineWriter
 
 	// The lines as they stand on the screen, for a width and a way to measure.
 	width   int
@@ -77,7 +76,7 @@ func (l *logPane) take(p piece) {
 	data, before := p.out.Data, len(l.wrapped)
 	if !l.read || p.out.Offset != l.offset {
 		*l = logPane{id: l.id, attempt: l.attempt, paint: l.paint, width: l.width, method: l.method}
-		l.torn = &human.LineWriter{Line: func(line []byte) error {
+		l.torn = &show.LineWriter{Line: func(line []byte) error {
 			l.add(claude.Render(line)...)
 			return nil
 		}}
@@ -112,8 +111,7 @@ func (l *logPane) put(line claude.Line) {
 	if l.width == 0 {
 		return
 	}
-	text := l.method.Wrap(single(strings.ReplaceAll(line.Text, "\t", "    ")), l.width, "")
-	for row := range strings.SplitSeq(text, "\n") {
+	for _, row := range show.Wrap(l.method, line.Text, l.width) {
 		l.wrapped = append(l.wrapped, l.paint(line, row))
 	}
 }
@@ -140,7 +138,7 @@ func (l *logPane) rows(width, height int, method ansi.Method) []string {
 func (l *logPane) empty(t task.Task) string {
 	switch {
 	case l.err != nil:
-		return human.OneLine(l.err.Error())
+		return show.OneLine(l.err.Error())
 	case t.Status == task.Queued:
 		return fmt.Sprintf("waiting, %d in the queue%s", t.QueuePosition, because(t))
 	case !l.read:

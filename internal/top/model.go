@@ -12,7 +12,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/claude"
 	"cctask/engine/task"
-	"cctask/internal/human"
+	"cctask/internal/show"
 )
 
 // model is what was seen last and what the person chose.
@@ -63,7 +63,7 @@ func newModel(ctx context.Context, c Config) *model {
 		feed:  &feed{ctx: ctx, svc: c.Service, changes: c.Changes, stale: true},
 		again: c.Again, colour: c.Colour, now: time.Now(), rates: map[task.ID]*meter{},
 	}
-	m.log.paint = func(l claude.Line, row string) string { return m.sgr(human.LineColour(l), row) }
+	m.log.paint = func(l claude.Line, row string) string { return m.sgr(show.LineColour(l), row) }
 	return m
 }
 
@@ -98,7 +98,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		panic(msg.text)
 	case tea.PasteMsg:
 		if m.typing {
-			m.filter += human.OneLine(msg.Content)
+			m.filter += show.OneLine(msg.Content)
 			m.choose()
 		}
 		return m, m.fetch()
@@ -173,10 +173,10 @@ func (m *model) selected() *task.Task {
 }
 
 func (m *model) tell(text string, err error) {
-	m.note, m.wrong = human.OneLine(text), err != nil
+	m.note, m.wrong = show.OneLine(text), err != nil
 	if err != nil {
 		e := task.AsError(err)
-		m.note = human.OneLine(e.Message + ". " + e.Hint)
+		m.note = show.OneLine(e.Message + ". " + e.Hint)
 	}
 }
 

@@ -3,7 +3,10 @@ package top
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +19,8 @@ import (
 	"cctask/engine"
 	"cctask/engine/task"
 )
+
+var update = flag.Bool("update", false, "write the goldens anew")
 
 // fake is an engine that only knows what the test puts into it.
 type fake struct {
@@ -206,7 +211,7 @@ func TestOrder(t *testing.T) {
 		}
 		at = i
 	}
-	s.shows("[all 6]", "running 2", "queued 2", "ended 2", "$1.5000", "older", "this is older")
+	s.shows("[all 6]", "running 2", "queued 2", "ended 2", "$1.50", "older", "this is older")
 }
 
 // TestEveryScreenFits: whatever the size and whatever stands in it, no line is
@@ -287,13 +292,13 @@ func TestSelectionStays(t *testing.T) {
 	t.Parallel()
 	s := several(t, 80, 24)
 	s.press("down", "down")
-	s.shows("› queued       first", "waiting")
+	s.shows("› queued     first", "waiting")
 	s.svc.tasks = append(s.svc.tasks, newTask(0, task.Running, "before"))
 	s.refresh()
-	s.shows("› queued       first")
+	s.shows("› queued     first")
 	s.svc.tasks = []task.Task{newTask(1, task.Running, "one"), newTask(2, task.Running, "two")}
 	s.refresh()
-	s.shows("› running      two")
+	s.shows("› running    two")
 	s.svc.tasks = nil
 	s.refresh()
 	s.shows("No task is recorded")
@@ -391,6 +396,80 @@ func TestLog(t *testing.T) {
 	}
 }
 
+// many are forty tasks, as a person has who runs a fleet: the failed one stands
+// behind the queue.
+func many() (tasks []task.Task) {
+	for n := range 40 {
+		status, name := task.Queued, fmt.Sprintf("chapter-%02d", n)
+		switch {
+		case n < 4:
+			status = task.Running
+		case n == 38:
+			status = task.Failed
+		case n == 39:
+			status, name = task.Completed, "a-name-that-is-longer-than-most-but-says-what-it-is-for"
+		}
+		t := newTask(n, status, name)
+		t.ID = task.ID(fmt.Sprintf("01ABCDEFGHJKMNPQRSTVWXYZ%02d", n))
+		if status == task.Failed {
+			t.Message, t.Reason, t.CostUSD = "API Error: 529 overloaded", task.ReasonOverloaded, 38.0476
+		}
+		if status == task.Queued {
+			t.QueuePosition = n - 3
+			t.Spec.Name = ""
+			t.PromptHead = "Translate chapter " + fmt.Sprint(n) + " and keep the code as it is"
+		}
+		tasks = append(tasks, t)
+	}
+	return tasks
+}
+
+// TestScreens are what a person sees: how the list and the log share a terminal,
+// what leaves where there is no room.
+func TestScreens(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{0, 1, 40} {
+		for _, size := range [][2]int{{60, 24}, {80, 24}, {120, 35}, {200, 60}} {
+			tasks := many()[:n]
+			if n == 1 {
+				tasks = many()[38:39]
+			}
+			s := open(t, size[0], size[1], tasks...)
+			if n > 1 {
+				s.press("j")
+			}
+			file := filepath.Join("..", "..", "testdata", "top", fmt.Sprintf("%d-tasks-%dx%d.txt", n, size[0], size[1]))
+			var b strings.Builder
+			for line := range strings.SplitSeq(s.text(), "\n") {
+				b.WriteString(strings.TrimRight(line, " ") + "\n")
+			}
+			if *update {
+				if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if want, err := os.ReadFile(file); err != nil || string(want) != b.String() {
+				t.Errorf("%s; `go test ./internal/top -update` writes it anew: %v\n%s", file, err, b.String())
+			}
+		}
+	}
+}
+
+// TestOfManyTheEndIsReached: arrows and a count say that there are more.
+func TestOfManyTheEndIsReached(t *testing.T) {
+	t.Parallel()
+	s := open(t, 80, 24, many()...)
+	s.shows("TASK 1/40", "↓ queued")
+	s.lacks("↑", "failed")
+	s.press("G")
+	s.shows("TASK 40/40", "↑ queued", "› failed", "chapter-38", "resume in a few minutes")
+	s.lacks("↓")
+	s.svc.tasks = s.svc.tasks[28:]
+	s.refresh()
+	s.shows("failed", "a-name-that") // twelve have room beside the log
+	s.lacks("↓", "↑", "/12")
+}
+
 func TestRate(t *testing.T) {
 	t.Parallel()
 	r := &meter{}
@@ -425,7 +504,7 @@ func TestHighlightCoversTheRow(t *testing.T) {
 		s.refresh()
 		for line := range strings.SplitSeq(s.View().Content, "\n") {
 			if _, row, ok := strings.Cut(line, "\x1b[7m›"); ok {
-				if lit, _, _ := strings.Cut(row, "\x1b"); !strings.Contains(lit, "$0.2500") || strings.Count(lit, "…") < 2 {
+				if lit, _, _ := strings.Cut(row, "\x1b"); !strings.Contains(lit, "59s") || strings.Count(lit, "…") < 2 {
 					t.Errorf("at %d only this is highlighted: %q", width, lit)
 				}
 			}
@@ -448,9 +527,9 @@ func TestTimesAgree(t *testing.T) {
 // says so, as far as there is room.
 func TestCostOfThoseInSight(t *testing.T) {
 	t.Parallel()
-	for width, want := range map[int]string{80: "$1.5000+  0 B/s", 120: "$1.5000 in the newest 6  0 B/s"} {
+	for width, want := range map[int]string{80: "$1.50 in the newest 6  0 B/s", 75: "$1.50+  0 B/s"} {
 		s := several(t, width, 24)
-		s.lacks("$1.5000+", "newest")
+		s.lacks("$1.50+", "newest")
 		s.more["ended"] = true
 		s.shows("[all 6+]", "ended 2+", want)
 	}

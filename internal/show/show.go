@@ -1,11 +1,12 @@
-// Package human writes times, sums, foreign texts and colours as every view of
-// tasks for people shows them: the tables and blocks of the command line and
-// the screen of top. It may import engine/task and engine/claude, and must never
-// know where a text goes.
-package human
+// Package show says once how a task looks: the table of its fields, from which
+// come the columns of lists, the rows of csv, the facts of status and markdown
+// and the names that --format and --sort know; times, sums, foreign texts and
+// colours; tables that fit a terminal; and the one line of a terminal that is
+// drawn again and again. It may import engine/task, engine/claude and what
+// measures text and terminals, and must never know how a task is kept, run or asked for.
+package show
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"time"
@@ -24,7 +25,10 @@ func Duration(d time.Duration) string {
 	case d < time.Hour:
 		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
 	}
-	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	if d < 100*time.Hour {
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
 }
 
 // Clock is Duration in whole seconds, for what is redrawn each second.
@@ -55,11 +59,34 @@ func Bytes(n int64) string {
 	return fmt.Sprintf("%.1f %ciB", v, "KMGT"[unit-1])
 }
 
-// Cost writes an amount of money.
-func Cost(usd float64) string { return fmt.Sprintf("$%.4f", usd) }
+// Cost writes an amount of money: cents from a dollar on, below it what a single
+// answer may cost too.
+func Cost(usd float64) string {
+	if usd >= 0.99995 {
+		return fmt.Sprintf("$%.2f", usd)
+	}
+	return fmt.Sprintf("$%.4f", usd)
+}
 
 // OneLine makes foreign text safe to stand in a line of a terminal.
 func OneLine(s string) string { return claude.Visible(strings.Join(strings.Fields(s), " ")) }
+
+// Says tells whether the task's message adds anything to its status.
+func Says(t task.Task) bool { return t.Message != "" && t.Message != string(t.Status) }
+
+// The looks that need no colour, and the colours of faults and findings.
+const (
+	Bold, Faint, Reverse     = 1, 2, 7
+	Red, Green, Yellow, Cyan = 31, 32, 33, 36
+)
+
+// Paint gives text a look by its SGR code (ECMA-48, 8.3.117); 0 is none.
+func Paint(code int, text string) string {
+	if code == 0 || text == "" {
+		return text
+	}
+	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", code, text)
+}
 
 // StatusColours are the colours of statuses on a terminal.
 var StatusColours = map[task.Status]int{
@@ -77,49 +104,4 @@ func LineColour(l claude.Line) int {
 		return kindColours[claude.KindError]
 	}
 	return kindColours[l.Kind]
-}
-
-// LineWriter calls Line for each line, without its newline.
-type LineWriter struct {
-	Line func([]byte) error
-	At   int64 // where in the stream the line begins that is not whole yet
-	Torn bool  // what comes before the first newline is the end of a line
-	rest []byte
-}
-
-func (w *LineWriter) Write(p []byte) (int, error) {
-	for n := len(p); ; {
-		i := bytes.IndexByte(p, '\n')
-		if i < 0 && w.Torn {
-			w.At += int64(len(p))
-			return n, nil
-		}
-		if i < 0 {
-			w.rest = append(w.rest, p...)
-			return n, nil
-		}
-		line := p[:i]
-		p = p[i+1:]
-		if len(w.rest) > 0 {
-			line = append(w.rest, line...)
-			w.rest = w.rest[:0]
-		}
-		if !w.Torn {
-			if err := w.Line(line); err != nil {
-				return 0, err
-			}
-		}
-		w.Torn = false
-		w.At += int64(len(line)) + 1
-	}
-}
-
-// Close gives a torn last line too.
-func (w *LineWriter) Close() error {
-	if len(w.rest) == 0 {
-		return nil
-	}
-	err := w.Line(w.rest)
-	w.At, w.rest = w.At+int64(len(w.rest)), nil
-	return err
 }
