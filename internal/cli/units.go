@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-
-	"cctask/engine/task"
 )
 
 // count reads a number from 0 to most.
