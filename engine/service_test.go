@@ -16,8 +16,8 @@ import (
 
 // The test binary is also the runner and the fake claude.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "_run" {
-		os.Exit(runner.Main(os.Args[2], runner.Hooks{}))
+	if len(os.Args) == 2 && os.Args[1] == "_run" {
+		os.Exit(runner.Main(runner.Hooks{}))
 	}
 	if fakeclaude.Called() {
 		os.Exit(fakeclaude.Main())

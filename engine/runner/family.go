@@ -19,6 +19,14 @@ type children struct {
 	own map[int]struct{} // runners that were forked here and not waited for yet
 }
 
+// child is a runner that this process forked.
+type child struct {
+	proc *os.Process
+	done chan struct{} // closed when it was waited for
+	// killed names the signal that ended it; set before done is closed.
+	killed string
+}
+
 func (f *children) start(self string, argv []string, attr *os.ProcAttr) (*child, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,8 +1,8 @@
 package runner
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,49 +23,37 @@ const (
 	reportFor      = 60 * time.Second
 	reportPause    = 50 * time.Millisecond
 	reportPauseMax = 5 * time.Second
+	quietFor       = time.Second // after which a runner gives memory back
 )
 
 // ProcessName is what a runner is called in a list of processes.
 const ProcessName = "cctask-run"
 
-// runner is the process between an owner and a claude.
+// runner is the process between an owner and one claude after another. All that it
+// does it does on its first thread, which sleeps in poll(2).
 type runner struct {
-	run    *Run
-	hooks  Hooks
-	launch Launch
-	status *statusFile
-	rec    Record
-
-	stdin, stdout, stderr *os.File
-
-	children chan os.Signal // SIGCHLD; one pending is enough
-	stops    chan os.Signal
+	hooks Hooks
+	self  Proc
+	bell  [2]int        // a pipe; a signal writes to it
+	leave chan struct{} // closed when we were told to: end this attempt, then go
+	buf   []byte        // of the order
+	worn  bool          // something of this attempt stays with us, which the next one would have too
+	last  *attempt      // that was answered and may not have been heard
 }
 
-// Main is the body of `cctask _run DIR`. It returns the exit code.
-func Main(dir string, h Hooks) int {
+// Main is the body of `cctask _run`. It returns the exit code.
+func Main(h Hooks) int {
 	// claude's parent-death signal comes when the thread that forked it ends:
 	// this one, with the process.
 	runtime.LockOSThread()
 	Name(ProcessName)
 	beSmall()
-	r := &runner{hooks: h}
-	if err := r.begin(dir); err != nil {
-		// The launcher reads it from runner.log.
+	r := &runner{hooks: h, self: Proc{os.Getpid(), startTime(os.Getpid())}, leave: make(chan struct{})}
+	if err := r.begin(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if r.rec.State == StateRunning {
-		r.answer()
-		r.note(r.status.sync())
-		debug.FreeOSMemory()
-		r.supervise()
-		r.sweep()
-		r.finish()
-		r.release()
-	} else {
-		r.release()
-		r.answer()
+	for r.serve() {
 	}
 	r.report()
 	return 0
@@ -75,253 +65,162 @@ func beSmall() {
 	debug.SetGCPercent(20)
 }
 
-// begin brings the run up to a started claude or to a record of why it could
-// not be started. With an error nothing was started or recorded.
-func (r *runner) begin(dir string) error {
-	var err error
-	if r.run, err = Open(dir); err != nil {
+// begin shuts what leaks through owner and runner into claude, where it would keep a
+// stranger's pipe open for hours, and asks for the signals before anybody knows our pid.
+func (r *runner) begin() error {
+	if kind, err := unix.GetsockoptInt(socketFD, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM {
+		return errors.New("a runner is started by its owner only")
+	}
+	unix.CloseOnExec(socketFD)
+	if err := closeLeaked(socketFD); err != nil {
 		return err
 	}
-	if err := r.inherit(); err != nil {
-		return err
-	}
-	r.catch()
+	// The soft limit of open files that the runtime raised, and would bring back in a
+	// child as long as we do not touch it: from now on it is the owner's.
+	_ = syscall.Exec("", nil, nil)
 	if err := becomeSubreaper(); err != nil {
 		return fmt.Errorf("become a subreaper: %w", err)
 	}
-	if r.launch, err = r.run.Launch(); err != nil {
-		return err
-	}
-	if err := r.open(); err != nil {
-		return err
-	}
-	return r.start()
+	return r.catch()
 }
 
-// inherit takes over what the launcher passed on and shuts everything else:
-// what leaks through owner and runner into claude keeps a stranger's pipe open
-// for hours.
-func (r *runner) inherit() error {
-	unix.CloseOnExec(lockFD)
-	unix.CloseOnExec(readyFD)
-	var have, want unix.Stat_t
-	if err := unix.Fstat(lockFD, &have); err != nil {
-		return errors.New("a runner is started by its owner only")
+// catch makes each signal ring the bell. A signal that is caught, other than one
+// that is ignored, is as usual again in claude.
+func (r *runner) catch() error {
+	if err := unix.Pipe(r.bell[:]); err != nil {
+		return fmt.Errorf("make a pipe: %w", err)
 	}
-	if err := unix.Stat(r.run.path(lockName), &want); err != nil || have.Ino != want.Ino || have.Dev != want.Dev {
-		return errors.New("a runner is started by its owner only: descriptor 3 is not the lock of the run")
+	for _, fd := range r.bell {
+		unix.CloseOnExec(fd)
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return err
+		}
 	}
-	return closeLeaked(readyFD)
-}
-
-// catch asks for the signals before anybody knows our pid. A signal that is
-// caught, other than one that is ignored, is as usual again in claude.
-func (r *runner) catch() {
-	r.children = make(chan os.Signal, 1)
-	signal.Notify(r.children, syscall.SIGCHLD)
-	r.stops = make(chan os.Signal, 8)
-	signal.Notify(r.stops, syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	if !hasPidfd() { // else the end of a child is polled for
+		signal.Notify(signals, syscall.SIGCHLD)
+	}
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-}
-
-func (r *runner) open() error {
-	var err error
-	if r.status, err = openStatus(r.run.path(statusName)); err != nil {
-		return err
-	}
-	if r.stdin, err = os.OpenFile(r.run.Prompt(), os.O_RDONLY|unix.O_NOFOLLOW, 0); err != nil {
-		return err
-	}
-	const spool = os.O_WRONLY | os.O_APPEND | unix.O_NOFOLLOW
-	if r.stdout, err = os.OpenFile(r.run.Stdout(), spool, 0); err != nil {
-		return err
-	}
-	r.stderr, err = os.OpenFile(r.run.Stderr(), spool, 0)
-	return err
-}
-
-// start writes the intent and execs claude. A crash between the two reads as
-// "may have run".
-func (r *runner) start() error {
-	if len(r.launch.Argv) == 0 {
-		return errors.New("nothing to run")
-	}
-	r.rec = Record{State: StateIntent, RunnerPID: os.Getpid(), RunnerStart: startTime(os.Getpid())}
-	err := r.status.put(r.rec)
-	if err == nil {
-		err = r.status.sync()
-	}
-	if err != nil {
-		return fmt.Errorf("claude is not started without a record of it: %w", err)
-	}
-	r.rec.StartedAt = time.Now().UTC()
-	pid, err := r.exec()
-	_ = r.stdin.Close()
-	if err != nil {
-		r.rec.State = StateSpawnFailed
-		r.rec.SpawnOp, r.rec.SpawnPath, r.rec.SpawnError = diagnose(r.launch, err)
-		r.note(r.status.put(r.rec))
-		r.note(r.status.sync())
-		return nil
-	}
-	r.rec.State, r.rec.ClaudePID = StateRunning, pid
-	r.note(r.status.put(r.rec))
+	told := sync.OnceFunc(func() { close(r.leave) })
+	go func() {
+		for sig := range signals {
+			if sig != syscall.SIGUSR1 && sig != syscall.SIGCHLD {
+				told()
+			}
+			_, _ = unix.Write(r.bell[1], []byte{0}) // a full pipe rings as well
+		}
+	}()
 	return nil
 }
 
-func (r *runner) exec() (int, error) {
-	defer r.launch.takeOn()()
-	return syscall.ForkExec(r.launch.Argv[0], r.launch.Argv, &syscall.ProcAttr{
-		Dir:   r.launch.WorkDir,
-		Env:   os.Environ(),
-		Files: []uintptr{r.stdin.Fd(), r.stdout.Fd(), r.stderr.Fd()},
-		Sys:   claudeAttr(),
-	})
-}
-
-// takeOn gives this thread, which forks, what claude is to inherit. What may not
-// be had stays as the owner has it.
-func (l Launch) takeOn() (back func()) {
-	mask := unix.Umask(0o077)
-	if l.Umask != nil {
-		mask = *l.Umask
-	}
-	unix.Umask(mask)
-	var files syscall.Rlimit
-	limited := l.NoFile > 0 && syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files) == nil
-	if limited {
-		want := syscall.Rlimit{Cur: l.NoFile, Max: max(files.Max, l.NoFile)}
-		if syscall.Setrlimit(syscall.RLIMIT_NOFILE, &want) != nil {
-			want = syscall.Rlimit{Cur: min(l.NoFile, files.Max), Max: files.Max}
-			_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &want)
-		}
-	}
-	nice, err := Niceness()
-	if l.Nice != nil {
-		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, *l.Nice)
-	}
-	return func() {
-		unix.Umask(0o077)
-		if limited {
-			_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files)
-		}
-		if l.Nice != nil && err == nil {
-			_ = unix.Setpriority(unix.PRIO_PROCESS, 0, nice)
-		}
-	}
-}
-
-// diagnose finds what a failed exec does not tell: the working directory and
-// the binary fail with the same error.
-func diagnose(l Launch, err error) (op, path, text string) {
-	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM) {
-		return "fork", l.Argv[0], err.Error()
-	}
-	if errors.Is(err, unix.E2BIG) {
-		return "arguments", l.Argv[0], err.Error()
-	}
-	info, dirErr := os.Stat(l.WorkDir)
-	if dirErr == nil && !info.IsDir() {
-		dirErr = unix.ENOTDIR
-	}
-	if dirErr == nil {
-		dirErr = unix.Access(l.WorkDir, unix.X_OK)
-	}
-	var errno syscall.Errno
-	if l.WorkDir != "" && errors.As(dirErr, &errno) {
-		return "chdir", l.WorkDir, errno.Error()
-	}
-	return "exec", l.Argv[0], err.Error()
-}
-
-// answer tells the launcher how far we are. A launcher that is dead by now is
-// no reason to stop.
-func (r *runner) answer() {
-	if b, err := json.Marshal(r.rec); err == nil {
-		_, _ = unix.Write(readyFD, b)
-	}
-	_ = unix.Close(readyFD)
-}
-
-// finish makes the end durable. The record is written first, so that it stands
-// if we are killed while a gigabyte of output is synced, and is synced last.
-func (r *runner) finish() {
-	r.rec.State = StateEnded
-	r.measure() // what was left behind may have written too
-	r.rec.StdoutBytes, r.rec.StderrBytes = size(r.stdout), size(r.stderr)
-	r.rec.DiskFull = full(r.run.Dir())
-	r.note(r.status.put(r.rec))
-	r.note(r.stdout.Sync())
-	r.note(r.stderr.Sync())
-	r.note(r.status.sync())
-}
-
-// full tells whether a disk has not a page left for a file of ours.
-func full(dir string) bool {
-	var st unix.Statfs_t
-	if unix.Statfs(dir, &st) != nil {
+func (r *runner) leaving() bool {
+	select {
+	case <-r.leave:
+		return true
+	default:
 		return false
 	}
-	if os.Geteuid() == 0 {
-		return st.Bfree == 0
+}
+
+// sleep returns when fd can be read, unless it is negative, a signal has come, or the time is over.
+func (r *runner) sleep(fd int, until time.Time) (readable bool) {
+	timeout := -1
+	if !until.IsZero() {
+		timeout = int(max(0, (time.Until(until)+time.Millisecond-1)/time.Millisecond))
 	}
-	return st.Bavail == 0
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(r.bell[0]), Events: unix.POLLIN}}
+	if n, err := unix.Poll(fds, timeout); err != nil || n <= 0 {
+		return false
+	}
+	if fds[1].Revents != 0 {
+		var b [64]byte
+		_, _ = unix.Read(r.bell[0], b[:])
+	}
+	return fds[0].Revents != 0
 }
 
-// release lets go of the lock: the record is final.
-func (r *runner) release() {
-	_ = r.status.f.Close()
-	_ = flock(lockFD, unix.LOCK_UN)
-	_ = unix.Close(lockFD)
-}
-
-// note keeps an error that nobody can be told, and that must not end a run.
-func (r *runner) note(err error) {
+// serve waits for an order and carries it out; false when there will be no more.
+func (r *runner) serve() bool {
+	for quiet := time.Now().Add(quietFor); !r.sleep(socketFD, quiet); {
+		if r.leaving() {
+			return false
+		}
+		if !quiet.IsZero() && time.Now().After(quiet) {
+			debug.FreeOSMemory()
+			quiet = time.Time{}
+		}
+	}
+	o, env, lock, err := recvOrder(socketFD, r.buf)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		if lock >= 0 {
+			_ = unix.Close(lock)
+		}
+		return false
+	}
+	r.last = nil // the owner that gives another order has heard of the one before
+	a := &attempt{runner: r, run: &Run{dir: o.Dir}, launch: o.Launch, lock: lock}
+	err = a.begin(vars(env))
+	clear(env)
+	r.buf = env[:0]
+	if err != nil {
+		a.close()
+		return sendAnswer(socketFD, answer{Record{State: StatePrepared}, err.Error()}) == nil && !r.leaving()
+	}
+	if a.rec.State == StateRunning {
+		_ = sendAnswer(socketFD, answer{Record: a.rec})
+		a.supervise()
+		a.sweep()
+		a.finish()
+	}
+	a.close()
+	r.last = a
+	return sendAnswer(socketFD, answer{Record: a.rec}) == nil && !r.leaving() && !r.worn
+}
+
+// vars cuts an environment at its zero bytes. The strings are the bytes: one copy less
+// of what is secret stays in memory when they are cleared.
+func vars(b []byte) (env []string) {
+	for {
+		v, rest, more := bytes.Cut(b, []byte{0})
+		if !more {
+			return env
+		}
+		env = append(env, unsafe.String(unsafe.SliceData(v), len(v)))
+		b = rest
 	}
 }
 
-// report tells an owner, until one has heard or has removed the directory.
+// report makes the last end durable, and tells an owner of it, until one has heard
+// or has removed the directory. The one who gave the order is gone, or did not want us any more.
 func (r *runner) report() {
+	if r.last == nil || r.last.sealed() {
+		return
+	}
+	_ = r.last.run.Sync()
 	if r.hooks.Report == nil {
 		return
 	}
 	// An owner that the hook starts is not our child to keep.
-	r.note(leaveSubreaper())
+	_ = leaveSubreaper()
 	ctx, cancel := context.WithTimeout(context.Background(), reportFor)
 	defer cancel()
-	go r.leaveOnSignal(cancel)
-	for pause := reportPause; ; pause = min(2*pause, reportPauseMax) {
-		if _, err := os.Lstat(filepath.Join(r.run.dir, lockName)); err != nil {
-			return
-		}
-		err := r.hooks.Report(ctx, r.run.dir, r.launch)
-		if err == nil {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer stop()
+	for pause := reportPause; !r.last.sealed(); pause = min(2*pause, reportPauseMax) {
+		if r.hooks.Report(ctx, r.last.run.dir, r.last.launch.Owner) == nil {
 			return
 		}
 		select {
 		case <-ctx.Done():
-			r.note(fmt.Errorf("report: %w", err))
 			return
 		case <-time.After(pause):
 		}
 	}
 }
 
-// leaveOnSignal ends the report; a cancel that comes too late does not.
-func (r *runner) leaveOnSignal(cancel context.CancelFunc) {
-	for sig := range r.stops {
-		if sig != syscall.SIGUSR1 {
-			cancel()
-		}
-	}
-}
-
-func size(f *os.File) int64 {
-	info, err := f.Stat()
-	if err != nil {
-		return 0
-	}
-	return info.Size()
+// sealed tells whether an owner has taken the run's end in.
+func (a *attempt) sealed() bool {
+	_, err := os.Lstat(filepath.Join(a.run.dir, lockName))
+	return err != nil
 }

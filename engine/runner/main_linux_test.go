@@ -18,12 +18,20 @@ const quick = "GORACE=atexit_sleep_ms=0"
 
 var launcher = &Launcher{Env: []string{quick}}
 
+// newLauncher is one that has hired nobody, and lets go of its own with the test.
+func newLauncher(t *testing.T) *Launcher {
+	l := &Launcher{Env: launcher.Env}
+	t.Cleanup(l.Close)
+	return l
+}
+
 // The test binary is every other process too, by its first argument.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "_run" {
+		os.Exit(Main(testHooks))
+	}
 	if len(os.Args) > 2 {
 		switch os.Args[1] {
-		case "_run":
-			os.Exit(Main(os.Args[2], testHooks(os.Args[2])))
 		case "owner":
 			os.Exit(ownerMain(os.Args[2:]))
 		case "child":
@@ -35,31 +43,28 @@ func TestMain(m *testing.M) {
 
 // testHooks read what to spare from the file "spare" beside the run directory,
 // and append to "report" there if it exists, succeeding at the third try.
-func testHooks(dir string) Hooks {
-	base := filepath.Dir(dir)
-	return Hooks{
-		Spare: func() []Proc { return readSpare(filepath.Join(base, "spare")) },
-		Report: func(_ context.Context, dir string, l Launch) error {
-			name := filepath.Join(base, "report")
-			if _, err := os.Stat(name); err != nil {
-				return nil
-			}
-			held, err := lockHeld(filepath.Join(dir, lockName))
-			if err != nil {
-				return err
-			}
-			f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			fmt.Fprintf(f, "%s held=%v owner=%s\n", filepath.Base(dir), held, l.Owner)
-			if b, _ := os.ReadFile(name); strings.Count(string(b), "\n") < 3 {
-				return errors.New("nobody listens")
-			}
+var testHooks = Hooks{
+	Spare: func(dir string) []Proc { return readSpare(filepath.Join(filepath.Dir(dir), "spare")) },
+	Report: func(_ context.Context, dir string, owner json.RawMessage) error {
+		name := filepath.Join(filepath.Dir(dir), "report")
+		if _, err := os.Stat(name); err != nil {
 			return nil
-		},
-	}
+		}
+		held, err := lockHeld(filepath.Join(dir, lockName))
+		if err != nil {
+			return err
+		}
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		fmt.Fprintf(f, "%s held=%v owner=%s\n", filepath.Base(dir), held, owner)
+		if b, _ := os.ReadFile(name); strings.Count(string(b), "\n") < 3 {
+			return errors.New("nobody listens")
+		}
+		return nil
+	},
 }
 
 func readSpare(name string) []Proc {
@@ -125,10 +130,6 @@ func end(t testing.TB, r *Run) {
 	defer cancel()
 	if err := r.Wait(ctx); err != nil {
 		t.Errorf("wait at the end of the test: %v", err)
-	}
-	if t.Failed() {
-		log, _ := os.ReadFile(r.path(logName))
-		t.Logf("runner.log: %s", log)
 	}
 }
 

@@ -56,6 +56,23 @@ func becomeSubreaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1,
 
 func leaveSubreaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) }
 
+// hasPidfd tells whether the end of a child can be polled for: not on an old kernel, and
+// not in every sandbox.
+func hasPidfd() bool {
+	fd := pidfd(os.Getpid())
+	_ = unix.Close(fd)
+	return fd >= 0
+}
+
+// pidfd is a descriptor that can be read once the child has ended, or -1.
+func pidfd(pid int) int {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return -1
+	}
+	return fd
+}
+
 // closeLeaked closes the descriptors above last that came through our exec.
 // These are the ones without close-on-exec: the Go runtime sets it on its own.
 func closeLeaked(last int) error {

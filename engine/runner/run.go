@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,23 +16,24 @@ import (
 const (
 	lockName   = "lock"
 	statusName = "status"
-	launchName = "launch.json"
+	stopName   = "stop"
 	promptName = "prompt"
 	stdoutName = "stdout"
 	stderrName = "stderr"
-	logName    = "runner.log"
 )
 
 // Run is a run directory. Its methods may be called concurrently, Start and
 // Remove excepted.
 type Run struct {
-	dir  string
-	lock *os.File // ours from Prepare to Start
+	dir string
+	// From Prepare to Start these are ours.
+	lock   *os.File
+	launch Launch
 
-	mu    sync.Mutex
-	child *child        // the runner, if it was forked here
-	gone  chan struct{} // closed when the lock was found free; nil: nobody has asked yet
-	err   error         // of the wait, set before gone is closed
+	mu   sync.Mutex
+	job  *job          // of the runner that serves it, if it is hired here
+	gone chan struct{} // closed when the lock was found free; nil: nobody has asked yet
+	err  error         // of the wait, set before gone is closed
 }
 
 // Prepare makes a new run directory and takes its lock. Everything in it is
@@ -46,7 +46,8 @@ func (l *Launcher) Prepare(dir string, spec Launch, prompt []byte) (*Run, error)
 	if err := os.Mkdir(r.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("prepare a run: %w", err)
 	}
-	if err := r.fill(spec, prompt); err != nil {
+	r.launch = spec
+	if err := r.fill(prompt); err != nil {
 		_ = r.Remove()
 		return nil, fmt.Errorf("prepare a run: %w", err)
 	}
@@ -55,7 +56,7 @@ func (l *Launcher) Prepare(dir string, spec Launch, prompt []byte) (*Run, error)
 
 // fill takes the lock first: from then on nobody takes the directory for one
 // that was left behind.
-func (r *Run) fill(spec Launch, prompt []byte) error {
+func (r *Run) fill(prompt []byte) error {
 	lock, err := os.OpenFile(r.path(lockName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -65,16 +66,10 @@ func (r *Run) fill(spec Launch, prompt []byte) error {
 	if err := flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
-	launch, err := json.Marshal(spec)
-	if err != nil {
-		return err
-	}
 	if err := createStatus(r.path(statusName)); err != nil {
 		return err
 	}
-	for name, data := range map[string][]byte{
-		promptName: prompt, launchName: launch, stdoutName: nil, stderrName: nil, logName: nil,
-	} {
+	for name, data := range map[string][]byte{promptName: prompt, stdoutName: nil, stderrName: nil} {
 		if err := writeNew(r.path(name), data); err != nil {
 			return err
 		}
@@ -130,24 +125,33 @@ func (r *Run) Prompt() string { return r.path(promptName) }
 func (r *Run) Alive() (bool, error) { return lockHeld(r.path(lockName)) }
 
 // Record returns the newest valid status record; State none if there is none.
-func (r *Run) Record() (Record, error) { return readRecord(r.path(statusName)) }
-
-// Launch returns what the run was prepared with.
-func (r *Run) Launch() (Launch, error) {
-	var l Launch
-	b, err := os.ReadFile(r.path(launchName))
-	if err != nil {
-		return l, fmt.Errorf("read the launch: %w", err)
+func (r *Run) Record() (Record, error) {
+	if j := r.ours(); j != nil {
+		select {
+		case <-j.over:
+			if j.final != nil {
+				return *j.final, nil
+			}
+		default:
+		}
 	}
-	if err := json.Unmarshal(b, &l); err != nil {
-		return l, fmt.Errorf("read the launch: %w", err)
-	}
-	return l, nil
+	return readRecord(r.path(statusName))
 }
 
 // Wait returns when the lock is free: the record is final then, or the runner
 // was killed. It returns ctx.Err() if ctx ends first.
 func (r *Run) Wait(ctx context.Context) error {
+	if j := r.ours(); j != nil {
+		select {
+		case <-j.over:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if j.final != nil {
+			return nil
+		}
+		// The runner hung up. Its end is as that of a stranger.
+	}
 	gone, err := r.watch()
 	if err != nil {
 		return err
@@ -186,6 +190,23 @@ func (r *Run) watch() (<-chan struct{}, error) {
 		close(gone)
 	}()
 	return gone, nil
+}
+
+// Sync makes what the run has written durable, the record last.
+func (r *Run) Sync() error {
+	var all error
+	for _, name := range []string{stdoutName, stderrName, statusName} {
+		f, err := os.OpenFile(r.path(name), os.O_RDONLY, 0)
+		if err != nil {
+			all = errors.Join(all, err)
+			continue
+		}
+		all = errors.Join(all, f.Sync(), f.Close())
+	}
+	if all != nil {
+		return fmt.Errorf("sync a run: %w", all)
+	}
+	return nil
 }
 
 // Remove deletes the run directory, the status record first and the lock last:

@@ -82,8 +82,14 @@ func TestEnvironment(t *testing.T) {
 	if got, want := read(t, r.Stdout()), "A=1\nB=2\n"+quick+"\n"+MarkerVar+"="+filepath.Base(r.Dir())+"\n"; got != want {
 		t.Errorf("the environment is %q, want %q", got, want)
 	}
-	if strings.Contains(read(t, r.path(launchName)), "A=1") {
-		t.Error("the environment stands in a file")
+	files, err := filepath.Glob(r.path("*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if name != r.Stdout() && strings.Contains(read(t, name), "A=1") {
+			t.Error("the environment stands in", name)
+		}
 	}
 }
 
@@ -92,7 +98,7 @@ func TestRunnerIsCalledByItsName(t *testing.T) {
 	r := prepare(t, childLaunch(t, "hang"), "")
 	rec := start(t, r)
 	defer func() { _ = r.Stop(StopCancel); ended(t, r) }()
-	for file, want := range map[string]string{"comm": "cctask-run\n", "cmdline": "cctask-run\x00_run\x00" + r.Dir() + "\x00"} {
+	for file, want := range map[string]string{"comm": "cctask-run\n", "cmdline": "cctask-run\x00_run\x00"} {
 		if got := read(t, filepath.Join("/proc", strconv.Itoa(rec.RunnerPID), file)); got != want {
 			t.Errorf("%s is %q, want %q", file, got, want)
 		}
@@ -136,7 +142,10 @@ func TestNoDescriptorLeaks(t *testing.T) {
 
 	// Nor does the runner keep it.
 	r = prepare(t, childLaunch(t, "hang"), "")
-	start(t, r)
+	fresh := newLauncher(t)
+	if _, err := fresh.Start(t.Context(), r, nil); err != nil {
+		t.Fatal(err)
+	}
 	if err := syscall.Close(p[1]); err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +217,7 @@ func TestModesAndRemove(t *testing.T) {
 		t.Errorf("directory: %v, %v", info.Mode(), err)
 	}
 	entries, err := os.ReadDir(r.Dir())
-	if err != nil || len(entries) != 7 {
+	if err != nil || len(entries) != 5 {
 		t.Errorf("%d entries, %v", len(entries), err)
 	}
 	for _, e := range entries {
@@ -288,13 +297,18 @@ func TestNotStarted(t *testing.T) {
 		l := &Launcher{Self: self(t), Args: []string{"child", "exit", "1"}, Env: []string{quick}}
 		notStarted(t, l, prepare(t, childLaunch(t, "exit", "0"), ""), "without a word")
 	})
-	t.Run("a damaged launch", func(t *testing.T) {
+	t.Run("the lock of another run", func(t *testing.T) {
 		t.Parallel()
-		r := prepare(t, childLaunch(t, "exit", "0"), "")
-		if err := os.WriteFile(r.path(launchName), []byte("{"), 0o600); err != nil {
-			t.Fatal(err)
+		r, other := prepare(t, childLaunch(t, "exit", "0"), ""), prepare(t, childLaunch(t, "exit", "0"), "")
+		r.lock, other.lock = other.lock, r.lock
+		defer other.dropLock()
+		_, err := launcher.Start(t.Context(), r, nil)
+		if !errors.Is(err, ErrNotStarted) || !strings.Contains(err.Error(), "the lock of another run") {
+			t.Errorf("error %v", err)
 		}
-		notStarted(t, launcher, r, "read the launch")
+		if rec, _ := r.Record(); rec.begun() {
+			t.Errorf("record %+v", rec)
+		}
 	})
 	t.Run("no room for the intent", func(t *testing.T) {
 		t.Parallel()
@@ -330,9 +344,7 @@ func TestNotStarted(t *testing.T) {
 
 func TestMainIsForLaunchersOnly(t *testing.T) {
 	t.Parallel()
-	r := prepare(t, childLaunch(t, "exit", "0"), "")
-	defer r.dropLock()
-	cmd := spawn(false, nil, "_run", r.Dir())
+	cmd := spawn(false, nil, "_run")
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "started by its owner only") {
 		t.Errorf("%v: %s", err, out)

@@ -1,18 +1,19 @@
 // Package runner launches, supervises and re-attaches one process tree per
 // attempt of a task.
 //
-// The owner prepares a run directory and forks a runner into it: the same
-// binary as `cctask _run DIR`. The runner starts claude, keeps the deadline,
-// the output limit and the exit status while the owner is dead or replaced,
-// kills what claude leaves behind, and reports. The directory holds
+// The owner prepares a run directory and gives it to a runner that it has hired: the same
+// binary as `cctask _run`, which serves one attempt after another (order.go has how they speak).
+// The runner starts claude, keeps the deadline, the output limit and the exit
+// status while the owner is dead or replaced, kills what claude leaves behind, and
+// answers; if nobody hears it, it reports, and leaves. The directory is all that a
+// later owner, of whatever version, knows of an attempt:
 //
-//	lock        an flock, taken by the owner before the fork and inherited by
-//	            the runner: held means that the runner lives
-//	status      the status record: two slots of 4 KiB, written in place
-//	launch.json what to start and how to reach an owner; never the environment
-//	prompt      claude's stdin
+//	lock     an flock, taken by the owner and passed to the runner with the
+//	         order: held means that the attempt lives
+//	status   the status record: two slots of 4 KiB, written in place
+//	stop     why the runner is to stop claude, once somebody wants it to
+//	prompt   claude's stdin
 //	stdout, stderr   claude's own output files
-//	runner.log  what the runner itself has to say
 //
 // It may import the standard library and golang.org/x/sys. It must never know
 // what a task is, how it is stored, or how an owner is spoken to: the owner's
@@ -31,7 +32,7 @@ import (
 // process of a run's tree.
 const MarkerVar = "CCTASK_RUN"
 
-// Launch is what a runner needs. It stands as launch.json in the run directory.
+// Launch is what a runner needs.
 type Launch struct {
 	Argv      []string        // claude's path and arguments
 	WorkDir   string          // claude's working directory
@@ -41,7 +42,7 @@ type Launch struct {
 	Umask     *int            // claude's file mode mask; nil: the one of the process that launches
 	NoFile    uint64          // claude's soft limit of open files, where it may be had; 0: the same
 	Nice      *int            // claude's niceness, where it may be had; nil: the same
-	Owner     json.RawMessage // opaque: how to start an owner again, for Hooks.Report
+	Owner     json.RawMessage `json:",omitempty"` // opaque: how to start an owner again, for Hooks.Report
 }
 
 // State says how far an attempt's runner has come.
@@ -57,7 +58,7 @@ const (
 	StateSpawnFailed State = "spawn_failed" // claude could not be started
 )
 
-// Why a runner signalled its tree.
+// Why a runner signalled its tree, of its own accord or as Run.Stop said.
 const (
 	StopCancel      = "cancel"
 	StopDeadline    = "deadline"
@@ -113,12 +114,13 @@ type Spare func() []Proc
 
 // Hooks are what a runner needs from outside. Zero fields do nothing.
 type Hooks struct {
-	Spare Spare
+	// Spare is as that of a sweep, for the run in dir.
+	Spare func(dir string) []Proc
 	// Report tells an owner that the run in dir has ended, and starts an owner
-	// if there is none. It is called when the lock is free, and again with
-	// backoff for 60 s while it fails and the directory stands. It must not
-	// create directories.
-	Report func(ctx context.Context, dir string, l Launch) error
+	// if there is none: it is called when the one who gave the order is gone, with the lock
+	// free, and again with backoff for 60 s while it fails and the directory stands. It must not
+	// create directories. owner is Launch.Owner.
+	Report func(ctx context.Context, dir string, owner json.RawMessage) error
 }
 
 // ErrNotStarted says that claude cannot have run: no intent was written.

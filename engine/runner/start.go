@@ -1,12 +1,10 @@
 package runner
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,33 +12,21 @@ import (
 	"time"
 )
 
-// Launcher starts runners.
-type Launcher struct {
-	Self string   // the cctask binary; "": the one of this process, even if its file was replaced
-	Args []string // before the run directory; nil: "_run"
-	Env  []string // added to the environment of each runner, for tests
-}
-
 const (
-	readyWithin = 30 * time.Second // from the fork to the runner's answer
+	readyWithin = 30 * time.Second // from the order to the runner's answer
 	readyGrace  = 2 * time.Second  // the same, after the caller has given up
 	killWithin  = 10 * time.Second // from SIGKILL to a runner's end
 )
 
-// The descriptors that a runner inherits.
-const (
-	lockFD  = 3
-	readyFD = 4
-)
-
-// Start forks a runner into a prepared run and returns when it has answered.
+// Start gives a prepared run to a runner and returns when it has answered.
 // env is claude's whole environment; the marker is added.
 //
 // Without an error claude may have run, and the record says how far the runner
 // came; Wait and Record tell the rest. ErrNotStarted and *SpawnError say that
-// nothing ran and that the runner is gone or leaving. With any other error nothing is known.
+// nothing ran, and that nothing holds the lock. With any other error nothing is known.
 // The end of ctx shortens the wait but not the certainty.
 func (l *Launcher) Start(ctx context.Context, r *Run, env []string) (Record, error) {
+	// Until there is an answer the lock is ours too: another runner may be needed.
 	defer r.dropLock()
 	if r.lock == nil {
 		return Record{}, fmt.Errorf("%w: the run was not prepared by this process, or started before", ErrNotStarted)
@@ -48,129 +34,74 @@ func (l *Launcher) Start(ctx context.Context, r *Run, env []string) (Record, err
 	if err := ctx.Err(); err != nil {
 		return Record{}, fmt.Errorf("%w: %w", ErrNotStarted, err)
 	}
-	ready, answer, err := os.Pipe()
+	b, err := encodeOrder(order{r.dir, r.launch}, append(unmarked(env, l.Env...), r.marker()))
 	if err != nil {
-		return Record{}, fmt.Errorf("%w: %w", ErrNotStarted, err)
+		return Record{}, &SpawnError{Op: "arguments", Path: r.dir, Err: err.Error()}
 	}
-	defer ready.Close()
-	c, err := l.fork(r, env, answer)
-	_ = answer.Close()
-	// From here on the runner's copy alone is the sign of its life.
-	r.dropLock()
+	rec, err := l.start(ctx, r, b, false)
+	if errors.Is(err, errLeft) { // it was idle, and has left before it heard us
+		rec, err = l.start(ctx, r, b, true)
+	}
+	if errors.Is(err, errLeft) {
+		err = fmt.Errorf("%w: %w", ErrNotStarted, err)
+	}
+	return rec, err
+}
+
+// errLeft says that a runner has ended with its order not begun.
+var errLeft = errors.New("the runner ended without a word")
+
+func (l *Launcher) start(ctx context.Context, r *Run, order []byte, fresh bool) (Record, error) {
+	j, err := l.take(fresh)
 	if err != nil {
 		return Record{}, fmt.Errorf("%w: %w", ErrNotStarted, err)
 	}
 	r.mu.Lock()
-	r.child = c
+	r.job = j
 	r.mu.Unlock()
-	if rec, ok := await(ctx, ready); ok {
-		return rec, rec.spawnError()
+	if err := sendOrder(j.hand.conn, order, r.lock); err == nil {
+		if a, ok := j.await(ctx); ok && a.Error != "" {
+			return a.Record, fmt.Errorf("%w: %s", ErrNotStarted, a.Error)
+		} else if ok {
+			return a.Record, a.Record.spawnError()
+		}
 	}
-	return r.settle(c)
-}
-
-// child is a runner that this process forked.
-type child struct {
-	proc *os.Process
-	done chan struct{} // closed when it was waited for
-	// killed names the signal that ended it; set before done is closed.
-	killed string
+	return r.settle(j.hand)
 }
 
 // Killed names the signal that ended the runner, such as "SIGKILL"; "" if none
 // did, or if the runner was another process's child.
 func (r *Run) Killed() string {
-	r.mu.Lock()
-	c := r.child
-	r.mu.Unlock()
-	if c == nil {
+	j := r.ours()
+	if j == nil {
 		return ""
 	}
 	select {
-	case <-c.done:
-		return c.killed
+	case <-j.hand.proc.done:
+		return j.hand.proc.killed
 	case <-time.After(readyGrace): // it let go of its lock and lives on
 		return ""
 	}
 }
 
-func (l *Launcher) fork(r *Run, env []string, answer *os.File) (*child, error) {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	log, err := os.OpenFile(r.path(logName), os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	self, argv, err := l.command(r)
-	if err != nil {
-		return nil, err
-	}
-	return family.start(self, argv, &os.ProcAttr{
-		Dir:   "/", // a runner pins nobody's file system
-		Env:   append(l.environ(env), r.marker()),
-		Files: []*os.File{null, null, log, lockFD: r.lock, readyFD: answer},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	})
-}
-
-func (l *Launcher) command(r *Run) (self string, argv []string, err error) {
-	name := l.Self
-	if name == "" {
-		name, err = os.Executable()
-		self = selfPath(name)
-	} else {
-		self, err = filepath.Abs(name)
-	}
-	args := l.Args
-	if args == nil {
-		args = []string{"_run"}
-	}
-	argv = append([]string{ProcessName}, args...)
-	return self, append(argv, r.dir), err
-}
-
-// environ drops a marker that came with env: a task that was submitted from
-// inside another one must not be taken for a part of its tree.
-func (l *Launcher) environ(env []string) []string {
-	out := make([]string, 0, len(env)+len(l.Env)+1)
-	for _, v := range append(env[:len(env):len(env)], l.Env...) {
-		if !strings.HasPrefix(v, MarkerVar+"=") {
-			out = append(out, v)
-		}
-	}
-	return out
+// ours is the job of the runner, if this process has given it the order.
+func (r *Run) ours() *job {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.job
 }
 
 // marker is the environment entry that every process of the run's tree carries.
 func (r *Run) marker() string { return MarkerVar + "=" + filepath.Base(r.dir) }
 
-// await reads the runner's answer: a record, at the end of the pipe.
-func await(ctx context.Context, ready *os.File) (Record, bool) {
-	_ = ready.SetReadDeadline(time.Now().Add(readyWithin))
-	stop := context.AfterFunc(ctx, func() { _ = ready.SetReadDeadline(time.Now().Add(readyGrace)) })
-	defer stop()
-	b, err := io.ReadAll(ready)
-	var rec Record
-	if err != nil || json.Unmarshal(b, &rec) != nil {
-		return Record{}, false
-	}
-	return rec, true
-}
-
 // settle finds out what became of a runner that did not answer. One that has
 // not written its intent is killed: it has not started claude, and never will.
-func (r *Run) settle(c *child) (Record, error) {
+func (r *Run) settle(h *hand) (Record, error) {
 	rec, err := r.Record()
 	if err == nil && !rec.begun() {
-		_ = c.proc.Kill()
-		select {
-		case <-c.done:
-		case <-time.After(killWithin):
-			return rec, fmt.Errorf("the runner %d neither answers nor dies", c.proc.Pid)
+		_ = h.proc.proc.Kill()
+		if err := h.dead(); err != nil {
+			return rec, err
 		}
 		rec, err = r.Record()
 	}
@@ -178,7 +109,7 @@ func (r *Run) settle(c *child) (Record, error) {
 	case err != nil:
 		return rec, err
 	case !rec.begun():
-		return rec, fmt.Errorf("%w: %s", ErrNotStarted, r.lastWords())
+		return rec, errLeft
 	default:
 		return rec, rec.spawnError()
 	}
@@ -191,53 +122,66 @@ func (r Record) spawnError() error {
 	return &SpawnError{Op: r.SpawnOp, Path: r.SpawnPath, Err: r.SpawnError}
 }
 
-// lastWords is the end of what the runner wrote to its log.
-func (r *Run) lastWords() string {
-	b, err := os.ReadFile(r.path(logName))
+// Stop asks the runner of a run to stop its tree, and returns without waiting for
+// it. The reason, a word, is written down where the runner looks, and stands in its record
+// if claude was still alive. If the runner is gone there is nothing to do.
+//
+// A signal alone would not do: the runner may be at the next attempt when it comes.
+func (r *Run) Stop(reason string) error {
+	if !isReason(reason) {
+		return fmt.Errorf("stop a run: unknown reason %q", reason)
+	}
+	if alive, err := r.Alive(); err != nil || !alive {
+		return err
+	}
+	err := r.writeStop(reason)
+	if errors.Is(err, fs.ErrNotExist) { // the run has ended since, and its directory is gone
+		return nil
+	}
 	if err != nil {
-		return err.Error()
+		return fmt.Errorf("stop a run: %w", err)
 	}
-	b = bytes.TrimSpace(b)
-	if len(b) == 0 {
-		return "it ended without a word"
+	// A runner names itself before it looks for the file the first time: one that has
+	// no name yet is not late.
+	rec, err := r.Record()
+	if err != nil {
+		return fmt.Errorf("stop a run: %w", err)
 	}
-	return string(b[max(0, len(b)-500):])
-}
-
-// Stop asks a live runner to stop its tree, and returns without waiting for
-// it. how is StopCancel. If the runner is gone there is nothing to do.
-func (r *Run) Stop(how string) error {
-	if how != StopCancel {
-		return fmt.Errorf("stop a run: unknown way %q", how)
+	if rec.RunnerPID == 0 {
+		return nil
 	}
-	// A run that was opened while it starts names its runner in a moment.
-	for end := time.Now().Add(readyWithin); ; time.Sleep(5 * time.Millisecond) {
-		rec, err := r.Record()
-		if err != nil {
-			return fmt.Errorf("stop a run: %w", err)
-		}
-		alive, err := r.Alive()
-		if err != nil {
-			return fmt.Errorf("stop a run: %w", err)
-		}
-		if !alive {
-			return nil
-		}
-		if rec.RunnerPID != 0 {
-			return stopRunner(r, rec)
-		}
-		if time.Now().After(end) {
-			return errors.New("stop a run: its runner has not named itself")
-		}
-	}
-}
-
-// stopRunner looks at the lock again once the pid is pinned: a runner that let
-// go of it may have been followed by somebody else's process.
-func stopRunner(r *Run, rec Record) error {
-	err := signalProc(Proc{PID: rec.RunnerPID, Start: rec.RunnerStart}, syscall.SIGUSR1, r.Alive)
+	err = signalProc(Proc{PID: rec.RunnerPID, Start: rec.RunnerStart}, syscall.SIGUSR1, r.Alive)
 	if err != nil {
 		return fmt.Errorf("stop a run: signal the runner %d: %w", rec.RunnerPID, err)
 	}
 	return nil
+}
+
+func isReason(word string) bool {
+	return word != "" && len(word) <= 32 && strings.Trim(word, "abcdefghijklmnopqrstuvwxyz_") == ""
+}
+
+// writeStop makes the file appear with all that is in it.
+func (r *Run) writeStop(reason string) error {
+	f, err := os.CreateTemp(r.dir, stopName+".")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(reason)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), r.path(stopName))
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+// stopReason is what stands in the file, or "".
+func (r *Run) stopReason() string {
+	b, err := os.ReadFile(r.path(stopName))
+	if err != nil || !isReason(string(b)) {
+		return ""
+	}
+	return string(b)
 }

@@ -15,16 +15,18 @@ import (
 func TestLauncherDiesBeforeTheAnswer(t *testing.T) {
 	t.Parallel()
 	r := prepare(t, childLaunch(t, "polite"), "")
-	ready, answer, err := os.Pipe()
+	j, err := newLauncher(t).take(false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = ready.Close()
-	c, err := launcher.fork(r, nil, answer)
+	b, err := encodeOrder(order{r.dir, r.launch}, nil)
+	if err == nil {
+		err = sendOrder(j.hand.conn, b, r.lock)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = answer.Close()
+	_ = j.hand.conn.Close()
 	r.dropLock()
 	untilSaid(t, r, "ready")
 	if err := r.Stop(StopCancel); err != nil {
@@ -33,7 +35,7 @@ func TestLauncherDiesBeforeTheAnswer(t *testing.T) {
 	if rec := ended(t, r); rec.State != StateEnded || rec.ExitCode != 7 {
 		t.Errorf("record %+v", rec)
 	}
-	<-c.done
+	<-j.hand.proc.done
 }
 
 // A run that is opened while its runner starts can be stopped.

@@ -139,8 +139,10 @@ func TestCancel(t *testing.T) {
 	if got := read(t, r.Stdout()); got != "ready\ngot terminated\n" {
 		t.Errorf("stdout %q", got)
 	}
-	if err := r.Stop("else"); err == nil {
-		t.Error("an unknown way to stop was taken")
+	for _, reason := range []string{"", "no word", strings.Repeat("x", 33)} {
+		if err := r.Stop(reason); err == nil {
+			t.Errorf("the reason %q was taken", reason)
+		}
 	}
 }
 
@@ -217,6 +219,18 @@ func TestNoZombiesDuringTheRun(t *testing.T) {
 	until(t, "no zombies", func() bool { return zombiesOf(runner) == 0 })
 }
 
+// orphaned is a start by an owner that lets go of its runner.
+func orphaned(t *testing.T, r *Run) Record {
+	t.Helper()
+	l := newLauncher(t)
+	rec, err := l.Start(t.Context(), r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	return rec
+}
+
 func TestReport(t *testing.T) {
 	t.Parallel()
 	l := childLaunch(t, "exit", "0")
@@ -226,7 +240,7 @@ func TestReport(t *testing.T) {
 	if err := os.WriteFile(name, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	runner := start(t, r)
+	runner := orphaned(t, r)
 	ended(t, r)
 	until(t, "the runner leaves", func() bool { return gone(runner.RunnerPID, runner.RunnerStart) })
 	line := filepath.Base(r.Dir()) + ` held=false owner={"jobs":4}` + "\n"
@@ -242,7 +256,7 @@ func TestReportEndsWithTheDirectory(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(filepath.Dir(r.Dir()), "report"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	runner := start(t, r)
+	runner := orphaned(t, r)
 	ended(t, r)
 	if gone(runner.RunnerPID, runner.RunnerStart) {
 		t.Error("the runner left without a report")

@@ -21,12 +21,12 @@ const (
 // children or only spared ones are left. Under a subreaper whatever loses its
 // parent becomes our child, so it is enough to look at these; and since nobody
 // else reaps them, a pid in the list cannot have become somebody else's.
-func (r *runner) sweep() {
+func (a *attempt) sweep() {
 	killed := map[int]struct{}{}
-	for pause := time.Millisecond; r.reap(); {
+	for pause := time.Millisecond; a.reap(); {
 		// The spared are collected before the children are listed: nothing may
 		// come between list and kill, or one who forks for ever runs away.
-		keep := sparedBy(r.run.dir, r.hooks.Spare)
+		keep := sparedBy(a.run.dir, a.spare())
 		n, fresh := 0, 0
 		for _, pid := range childPIDs() {
 			if !keep.has(pid) {
@@ -35,19 +35,17 @@ func (r *runner) sweep() {
 			}
 		}
 		if n == 0 {
+			a.worn = true // it has the spared for children
 			break
 		}
 		if fresh > 0 {
 			pause = time.Millisecond
 			continue
 		}
-		select {
-		case <-r.children:
-		case <-time.After(pause):
-			pause = min(2*pause, 100*time.Millisecond)
-		}
+		time.Sleep(pause)
+		pause = min(2*pause, 100*time.Millisecond)
 	}
-	r.rec.Leftovers = len(killed)
+	a.rec.Leftovers = len(killed)
 }
 
 // Sweep kills what is left of a run whose runner was killed: processes that

@@ -59,9 +59,14 @@ func Niceness() (int, error) { return unix.Getpriority(unix.PRIO_PROCESS, 0) }
 
 func startTime(int) uint64 { return 0 }
 
-func (r *runner) sweep() {
-	if unix.Kill(-r.rec.ClaudePID, unix.SIGKILL) == nil {
-		r.rec.Leftovers = 1
+// hasPidfd: the end of a child is told by SIGCHLD.
+func hasPidfd() bool { return false }
+
+func pidfd(int) int { return -1 }
+
+func (a *attempt) sweep() {
+	if unix.Kill(-a.rec.ClaudePID, unix.SIGKILL) == nil {
+		a.rec.Leftovers = 1
 	}
 }
 

@@ -46,8 +46,8 @@ func (a *app) within() task.Within { return claude.Lineage(a.Environ()) }
 // Run carries out args, the program's name first, and returns the exit code.
 func Run(ctx context.Context, args []string, env Env) int {
 	// A runner lives as long as claude does: it takes nothing of a front's set-up.
-	if len(args) == 3 && args[1] == runnerVerb {
-		return runRunner(args[2])
+	if len(args) == 2 && args[1] == runnerVerb {
+		return runRunner()
 	}
 	a := &app{Env: env}
 	root := newRoot(a, commandOf(args))

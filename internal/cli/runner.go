@@ -14,23 +14,23 @@ import (
 	"cctask/internal/ipc"
 )
 
-// runnerVerb is what an owner starts for each attempt, with the run directory.
+// runnerVerb is what an owner starts to run attempts, one after another.
 const runnerVerb = "_run"
 
-func runRunner(dir string) int {
-	stateDir := filepath.Dir(filepath.Dir(dir))
-	return runner.Main(dir, runner.Hooks{Spare: spareOwner(stateDir), Report: reportEnd})
+func runRunner() int {
+	spare := func(dir string) []runner.Proc { return spareOwner(filepath.Dir(filepath.Dir(dir)))() }
+	return runner.Main(runner.Hooks{Spare: spare, Report: reportEnd})
 }
 
 // reportEnd tells the owner that a run has ended, and starts one if there is
 // none. Without the means to start one (an embedded engine's runner) there is
 // nobody to tell: whoever follows the run sees its lock come free.
-func reportEnd(ctx context.Context, dir string, l runner.Launch) error {
-	if len(l.Owner) == 0 {
+func reportEnd(ctx context.Context, dir string, owner json.RawMessage) error {
+	if len(owner) == 0 {
 		return nil
 	}
 	var again relaunch
-	if err := json.Unmarshal(l.Owner, &again); err != nil {
+	if err := json.Unmarshal(owner, &again); err != nil {
 		return fmt.Errorf("read how to start an owner: %w", err)
 	}
 	err := again.report(ctx, dir, false)
