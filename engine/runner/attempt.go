@@ -96,10 +96,10 @@ func (a *attempt) exec(env []string) (int, error) {
 func (a *attempt) takeOn() (back func()) {
 	l := a.launch
 	mask := unix.Umask(0o077)
-	if l.Umask != nil {
-		mask = *l.Umask
-	}
 	unix.Umask(mask)
+	if l.Umask != nil {
+		unix.Umask(*l.Umask)
+	}
 	var files syscall.Rlimit
 	limited := l.NoFile > 0 && syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files) == nil
 	if limited {
@@ -114,7 +114,7 @@ func (a *attempt) takeOn() (back func()) {
 		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, *l.Nice)
 	}
 	return func() {
-		unix.Umask(0o077)
+		unix.Umask(mask)
 		if limited && syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files) != nil {
 			a.worn = true
 		}
@@ -202,7 +202,7 @@ func (a *attempt) close() {
 	if a.lock < 0 {
 		return
 	}
-	if a.rec.State == StateNone || a.rec.begun() { // else whoever gave us the order may give it to another runner
+	if a.rec.State != StatePrepared { // else whoever gave us the order may give it to another runner
 		_ = flock(a.lock, unix.LOCK_UN)
 	}
 	_ = unix.Close(a.lock)

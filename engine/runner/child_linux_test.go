@@ -50,6 +50,8 @@ func childMain(kind string, args []string) int {
 	case "polite":
 		polite()
 		return 7
+	case "old":
+		oldRunner(args[0])
 	case "wrapper": // a shell that starts claude without exec
 		c := spawn(false, nil, "child", args...)
 		c.Stdout = os.Stdout
@@ -74,6 +76,25 @@ func childMain(kind string, args []string) int {
 		return 99
 	}
 	return 0
+}
+
+// oldRunner is one of the version before the file that holds the reason of a stop. It
+// has inherited the lock.
+func oldRunner(dir string) {
+	stops := make(chan os.Signal, 1)
+	signal.Notify(stops, syscall.SIGUSR1)
+	s, err := openStatus(dir + "/" + statusName)
+	rec := Record{State: StateRunning, RunnerPID: os.Getpid(), RunnerStart: startTime(os.Getpid())}
+	if err == nil {
+		err = s.put(rec)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	<-stops
+	rec.State, rec.Exited, rec.Stopped = StateEnded, true, StopCancel
+	_ = s.put(rec)
 }
 
 func say(word string) { fmt.Println(word) }

@@ -133,16 +133,14 @@ func (l *Local) Start(_ context.Context, name string, o Order) (Sight, error) {
 	return Sight{Life: Up, Rec: rec}, err
 }
 
-// watch tells of the end of a runner that is a child of this process.
+// watch tells of the end of a run whose runner is hired by this process.
 func (l *Local) watch(name string, r *Run) {
-	r.mu.Lock()
-	c := r.child
-	r.mu.Unlock()
-	if c == nil {
+	j := r.ours()
+	if j == nil {
 		return
 	}
 	go func() {
-		<-c.done
+		<-j.over
 		l.mu.Lock()
 		news := l.news
 		if l.runs[name] != r {
@@ -192,7 +190,12 @@ func (l *Local) Look(_ context.Context, names ...string) (map[string]Sight, erro
 // look reads the record after it has looked at the lock: one that was read before
 // could be older than the end that let go of the lock.
 func (l *Local) look(name string) (Sight, error) {
-	r := &Run{dir: l.dir(name)}
+	l.mu.Lock()
+	r := l.runs[name]
+	l.mu.Unlock()
+	if r == nil {
+		r = &Run{dir: l.dir(name)}
+	}
 	if _, err := os.Lstat(r.dir); err != nil {
 		return Sight{}, err
 	}
@@ -215,12 +218,7 @@ func (l *Local) look(name string) (Sight, error) {
 		s.Rec = Record{State: StateIntent}
 	}
 	if !alive && !s.Rec.Exited && (s.Rec.State == StateIntent || s.Rec.State == StateRunning) {
-		l.mu.Lock()
-		mine := l.runs[name]
-		l.mu.Unlock()
-		if mine != nil {
-			s.Killed = mine.Killed()
-		}
+		s.Killed = r.Killed()
 	}
 	return s, nil
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -37,6 +38,7 @@ type runner struct {
 	bell  [2]int        // a pipe; a signal writes to it
 	leave chan struct{} // closed when we were told to: end this attempt, then go
 	buf   []byte        // of the order
+	sizes []int         // of the environments since memory was given back
 	worn  bool          // something of this attempt stays with us, which the next one would have too
 	last  *attempt      // that was answered and may not have been heard
 }
@@ -147,7 +149,7 @@ func (r *runner) serve() bool {
 			return false
 		}
 		if !quiet.IsZero() && time.Now().After(quiet) {
-			debug.FreeOSMemory()
+			r.shrink()
 			quiet = time.Time{}
 		}
 	}
@@ -163,9 +165,13 @@ func (r *runner) serve() bool {
 	err = a.begin(vars(env))
 	clear(env)
 	r.buf = env[:0]
+	if !slices.Contains(r.sizes, len(env)) {
+		r.sizes = append(r.sizes, len(env))
+	}
 	if err != nil {
+		a.rec = Record{State: StatePrepared}
 		a.close()
-		return sendAnswer(socketFD, answer{Record{State: StatePrepared}, err.Error()}) == nil && !r.leaving()
+		return sendAnswer(socketFD, answer{a.rec, err.Error()}) == nil && !r.leaving()
 	}
 	if a.rec.State == StateRunning {
 		_ = sendAnswer(socketFD, answer{Record: a.rec})
@@ -176,6 +182,19 @@ func (r *runner) serve() bool {
 	a.close()
 	r.last = a
 	return sendAnswer(socketFD, answer{Record: a.rec}) == nil && !r.leaving() && !r.worn
+}
+
+// shrink gives memory back, and clears the copies of environments that forks have made:
+// freed memory keeps what was in it until it is used again.
+func (r *runner) shrink() {
+	runtime.GC()
+	for _, n := range r.sizes {
+		for filled := 0; filled < 128<<10; filled += n + 1 {
+			r.buf = make([]byte, n)
+		}
+	}
+	r.buf, r.sizes = nil, nil
+	debug.FreeOSMemory()
 }
 
 // vars cuts an environment at its zero bytes. The strings are the bytes: one copy less

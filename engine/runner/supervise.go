@@ -2,7 +2,6 @@ package runner
 
 import (
 	"errors"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -82,7 +81,7 @@ func (a *attempt) heed(w *watch) {
 		w.pause = watchPause(w.pause, largest > w.seen)
 		w.seen, w.look = largest, now.Add(w.pause)
 		if due(w.quiet) {
-			debug.FreeOSMemory()
+			a.shrink()
 			w.quiet = time.Time{}
 		}
 	}

@@ -177,6 +177,16 @@ next:
 	return pids
 }
 
+// Parent is the process that started another one: of a claude its runner.
+func (w *World) Parent(pid int) int {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	must(w.T, err)
+	// The name, in parentheses, may have spaces; the parent is the second field after it.
+	parent, err := strconv.Atoi(strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))[1])
+	must(w.T, err)
+	return parent
+}
+
 // Result is how a command went.
 type Result struct {
 	Args           []string

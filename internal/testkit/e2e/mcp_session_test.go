@@ -125,10 +125,11 @@ func TestOnInterruptResumes(t *testing.T) {
 			v := w.tool(s, "start_cc_task_async", map[string]any{"prompt": "The word is walrus. [[bash echo run >> ran]][[hold go]][[text never]]", "on_interrupt": "resume"})
 			w.Held("go", 1)
 			session := v.TaskID.UUID()
-			pids := append(w.Matching("_run", string(v.TaskID)), w.Matching("--session-id="+session)...)
-			if len(pids) < 2 {
-				t.Fatalf("processes %v of %v", pids, w.Processes())
+			claude := w.Matching("--session-id=" + session)
+			if len(claude) != 1 {
+				t.Fatalf("claude is %v of %v", claude, w.Processes())
 			}
+			pids := []int{w.Parent(claude[0]), claude[0]}
 			if who == "all" {
 				pids = append([]int{w.Owner().PID}, pids...)
 			}
