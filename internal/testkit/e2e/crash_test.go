@@ -266,7 +266,9 @@ func TestOwnerBornInATask(t *testing.T) {
 		t.Errorf("the owner changed from %d to %d", born, now)
 	}
 	// It keeps a runner ready, if it has had one.
-	w.Eventually(func() bool { return len(w.Processes())-len(w.Matching("cctask-run _run")) == 1 && len(w.Matching("cctask-run _run")) <= 1 },
+	w.Eventually(func() bool {
+		return len(w.Processes())-len(w.Matching("cctask-run _run")) == 1 && len(w.Matching("cctask-run _run")) <= 1
+	},
 		"more than the owner and its runner is left: %v", w.Processes())
 }
 
