@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"strings"
 
 	"cctask/engine/task"
 )
@@ -14,7 +15,7 @@ func left(t task.Task, earlier []task.Attempt) (task.Spec, error) {
 	spent := func(option string, bound any) error {
 		return &task.Error{
 			Code: task.CodeConflict, Message: fmt.Sprintf("task %s has used up its %s of %v", t.ID, option, bound),
-			Hint: fmt.Sprintf("Start a new task with resume_task_id %s: it goes on in the same session with bounds of its own.", t.ID),
+			Hint: fmt.Sprintf("Start a new task with resume_task_id %s: it goes on in the same session with bounds of its own. In a shell `cctask resume --%s MORE %s` raises this one's.", t.ID, strings.ReplaceAll(option, "_", "-"), t.ID),
 		}
 	}
 	if s.MaxTurns > 0 {

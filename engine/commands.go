@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"cctask/engine/task"
@@ -200,6 +201,9 @@ func (e *Engine) again(a Again, next func(*task.Task, []task.Attempt) (task.Atte
 		if a.Key != "" && slices.ContainsFunc(all, func(n task.Attempt) bool { return n.Key == a.Key }) {
 			return errNothingToDo
 		}
+		if err := vary(t, &a); err != nil {
+			return err
+		}
 		if err := e.mayRunAgain(t, a); err != nil {
 			return err
 		}
@@ -233,6 +237,25 @@ func (e *Engine) again(a Again, next func(*task.Task, []task.Attempt) (task.Atte
 		return task.Task{}, err
 	}
 	return e.fill(t), nil
+}
+
+// vary gives the next attempt the options that are asked for. The task's own
+// variables went with the environment of the last one.
+func vary(t *task.Task, a *Again) error {
+	s, err := a.Options.Change(t.Spec)
+	if err != nil {
+		return err
+	}
+	gone := slices.DeleteFunc(slices.Clone(s.EnvNames), func(name string) bool { _, again := s.Env[name]; return again })
+	if len(gone) > 0 {
+		return &task.Error{
+			Code: task.CodeInvalid, Message: fmt.Sprintf("env: the values of %s, which task %s had for itself, are kept only until it runs", strings.Join(gone, ", "), t.ID),
+			Hint: fmt.Sprintf("Give each again, as --env %s=VALUE.", gone[0]),
+		}
+	}
+	a.Env = s.TakeEnv(a.Env)
+	t.Spec = s
+	return checkNames(s.EnvNames)
 }
 
 // requeue puts an ended task back into the queue with a new attempt.

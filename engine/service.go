@@ -67,6 +67,8 @@ type Again struct {
 	Limits task.Limits `json:"limits"`
 	Claude string      `json:"claude,omitempty"` // a newly resolved path; "" keeps the task's
 	Key    string      `json:"key"`              // makes a repeated request a no-op
+	// Options are those that this attempt and those after it get anew.
+	Options task.Draft `json:"options,omitzero"`
 	// Policy is the front's own, which bounds this attempt and those after it.
 	Policy task.Policy `json:"policy,omitzero"`
 }

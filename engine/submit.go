@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/text/unicode/norm"
 
+	"cctask/engine/claude"
 	"cctask/engine/task"
 )
 
@@ -140,9 +141,23 @@ func check(s Submission) error {
 		}
 	}
 	for _, c := range s.Spec.MCPConfig {
-		if err := checkMCPConfig(c); err != nil {
+		if err := checkJSON("mcp_config", c, `{"mcpServers": {"NAME": {"command": "..."}}}`); err != nil {
 			return err
 		}
+	}
+	if s.Spec.Settings != "" {
+		// claude passes over a file of settings that it cannot read, without a word.
+		if err := checkJSON("settings", s.Spec.Settings, `{"permissions": {"deny": ["WebFetch"]}}`); err != nil {
+			return err
+		}
+	}
+	for _, p := range s.Spec.PluginDirs {
+		if _, err := os.Stat(p); err != nil {
+			return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("plugin_dirs: %v", err), Hint: "Name a directory or a .zip that exists."}
+		}
+	}
+	if err := checkNames(s.Spec.EnvNames); err != nil {
+		return err
 	}
 	return CheckClaude(s.Spec.Claude, s.Env)
 }
@@ -161,8 +176,19 @@ func checkDir(field, dir string) error {
 	return nil
 }
 
-// checkMCPConfig looks at what claude would refuse in its first second.
-func checkMCPConfig(config string) error {
+// checkNames refuses variables that no task can have for itself.
+func checkNames(names []string) error {
+	for _, name := range names {
+		if claude.Reserved(name) {
+			return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("env: %s is for cctask or claude to set", name), Hint: "Leave it out."}
+		}
+	}
+	return nil
+}
+
+// checkJSON looks at what claude would refuse in its first second: JSON that stands
+// inline or in a file.
+func checkJSON(option, config, like string) error {
 	text, what := []byte(config), "it"
 	if !task.IsInline(config) {
 		fi, err := os.Stat(config)
@@ -173,12 +199,12 @@ func checkMCPConfig(config string) error {
 			text, err = os.ReadFile(config)
 		}
 		if err != nil {
-			return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("mcp_config: %v", err), Hint: "Name a file that can be read, or give the JSON itself."}
+			return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s: %v", option, err), Hint: "Name a file that can be read, or give the JSON itself."}
 		}
 		what = config
 	}
 	if !json.Valid(bytes.TrimPrefix(text, []byte("\ufeff"))) {
-		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("mcp_config: %s is not JSON", what), Hint: `Write it like {"mcpServers": {"NAME": {"command": "..."}}}.`}
+		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s: %s is not JSON", option, what), Hint: "Write it like " + like + "."}
 	}
 	return nil
 }

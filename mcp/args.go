@@ -17,7 +17,14 @@ type input struct {
 	task.Option
 	required bool
 	only     string // the one tool that shows it; the others take it without a word
+	as       string // the tool where a long text stands: in the others it is referred to
 }
+
+// rareName is the argument that holds the options that few tasks need.
+const rareName = "options"
+
+// longText is how many characters of a text are said by each tool.
+const longText = 62
 
 // inputs are the arguments of a tool, in the order in which they are shown.
 type inputs []input
@@ -32,10 +39,20 @@ func (as inputs) schema(tool string) json.RawMessage {
 		Description string         `json:"description"`
 	}
 	var b bytes.Buffer
-	var required []string
+	var required, rare []string
 	for _, a := range as {
+		if a.Rare {
+			rare = append(rare, strings.TrimSuffix(a.Name+" ("+a.Says+")", " ()"))
+			continue
+		}
+		if a.Name == rareName {
+			a.Says += strings.Join(rare, ", ") + "."
+		}
 		if a.only != "" && a.only != tool {
 			continue
+		}
+		if a.as != "" && a.as != tool && len(a.Says) > longText {
+			a.Says = "As in " + a.as + "."
 		}
 		p := property{Type: jsonTypes[a.Kind], Enum: a.Words, Default: a.Usual, Description: a.Says}
 		if p.Type == "array" {
@@ -71,8 +88,8 @@ var jsonTypes = map[task.Kind]string{
 // blank, and without the quotes that some clients put around every value.
 func (as inputs) decode(raw json.RawMessage, dst any) (map[string]json.RawMessage, error) {
 	given := members(raw)
-	var faults []string
-	clean := len(raw) > 0
+	faults, clean := as.lift(given)
+	clean = clean && len(raw) > 0
 	for _, name := range sortedKeys(given) {
 		if !slices.ContainsFunc(as, func(a input) bool { return a.Name == name }) {
 			faults = append(faults, as.unknown(name))
@@ -81,6 +98,7 @@ func (as inputs) decode(raw json.RawMessage, dst any) (map[string]json.RawMessag
 	for _, a := range as {
 		value, ok := given[a.Name]
 		switch meant := meaning(a.Option, value); {
+		case a.Name == rareName:
 		case !ok || string(value) == "null" || meant == nil && !a.required:
 			if a.required {
 				faults = append(faults, fmt.Sprintf("%s: missing, required is %s", a.Name, a.Allowed()))
@@ -88,7 +106,11 @@ func (as inputs) decode(raw json.RawMessage, dst any) (map[string]json.RawMessag
 			clean = clean && !ok
 			delete(given, a.Name)
 		case !fits(a.Option, meant):
-			faults = append(faults, fmt.Sprintf("%s: given %s, allowed is %s", a.Name, quoted(value), a.Allowed()))
+			shown := quoted(value)
+			if a.Kind == task.KindVars {
+				shown = "something else" // a value may be a secret
+			}
+			faults = append(faults, fmt.Sprintf("%s: given %s, allowed is %s", a.Name, shown, a.Allowed()))
 		case &meant[0] != &value[0]:
 			given[a.Name], clean = meant, false
 		}
@@ -109,6 +131,34 @@ func (as inputs) decode(raw json.RawMessage, dst any) (map[string]json.RawMessag
 		return nil, badArguments([]string{"arguments: the same argument is given twice"})
 	}
 	return given, nil
+}
+
+// lift takes the rare options out of the argument that holds them. They may stand
+// beside it too.
+func (as inputs) lift(given map[string]json.RawMessage) (faults []string, clean bool) {
+	i := slices.IndexFunc(as, func(a input) bool { return a.Name == rareName })
+	raw, ok := given[rareName]
+	if i < 0 || !ok {
+		return nil, true
+	}
+	delete(given, rareName)
+	held := meaning(as[i].Option, raw)
+	if string(held) == "null" {
+		return nil, false
+	}
+	if !fits(as[i].Option, held) {
+		return []string{fmt.Sprintf("%s: given %s, allowed is %s", rareName, quoted(raw), as[i].Allowed())}, false
+	}
+	rest := members(held)
+	for _, name := range sortedKeys(rest) {
+		switch _, twice := given[name]; {
+		case twice:
+			faults = append(faults, fmt.Sprintf("%s: %s stands beside it too", rareName, clip(name, 60)))
+		default:
+			given[name] = rest[name]
+		}
+	}
+	return faults, false
 }
 
 func (as inputs) unknown(name string) string {
@@ -142,7 +192,7 @@ func meaning(o task.Option, raw json.RawMessage) json.RawMessage {
 			raw = inner
 		}
 	}
-	if o.BlankIsNone && (string(raw) == `""` || string(raw) == "[]") {
+	if o.BlankIsNone && slices.Contains([]string{`""`, "[]", "{}"}, string(raw)) {
 		return nil
 	}
 	return raw

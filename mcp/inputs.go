@@ -22,11 +22,12 @@ func runArguments() inputs {
 		Option: task.Option{Name: "prompt", Says: "What it is to do, self-contained: it does not see this conversation."}, required: true,
 	}}
 	for _, o := range task.Options {
-		as = append(as, input{Option: o})
+		as = append(as, input{Option: o, as: execute})
 	}
 	return append(
 		as,
-		input{Option: task.KeyOption},
+		input{Option: task.Option{Name: rareName, Kind: task.KindObject, Says: "More, by name: "}, as: execute},
+		input{Option: task.KeyOption, as: execute},
 		input{
 			Option: task.Option{Name: "max_wait_seconds", Kind: task.KindNumber, Most: 86_400, Says: "Answer after so many seconds with status running; the task goes on. 0: wait for the end. Default: 0 in Claude Code, else 50."}, only: execute,
 		},

@@ -67,7 +67,8 @@ func (s *Server) submission(r *request, a *runArgs) (engine.Submission, error) {
 		// So that a call repeated over an owner's death starts nothing twice.
 		key = "mcp-" + rand.Text()
 	}
-	return engine.Submission{Spec: spec, Prompt: a.Prompt, Env: client.Env, Limits: client.Limits, Key: key, Policy: client.Policy}, nil
+	env := spec.TakeEnv(client.Env)
+	return engine.Submission{Spec: spec, Prompt: a.Prompt, Env: env, Limits: client.Limits, Key: key, Policy: client.Policy}, nil
 }
 
 // specOf is the specification of arguments that fit, over the client's defaults,

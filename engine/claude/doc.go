@@ -18,8 +18,15 @@
 //   - As 2.1.330 stops a background subagent that it no longer waits for, it writes
 //     "[Request interrupted by user]" with parent_tool_use_id after the last result;
 //     2.1.332 writes that only where the model stopped it (TaskStop).
+//   - Their command lines are the same: --help of 2.1.330 is that of 2.1.332 to the byte.
 //   - Of an answer that is cut off in the middle 2.1.330 counts nothing into
 //     total_cost_usd, 2.1.332 what had come.
+//
+// # Lists
+//
+// Most options repeat for each item (measured with 2.1.332: --betas=a,b is one
+// beta of that name, which is refused on stderr and passed over). --tools and
+// --setting-sources want commas; with nothing behind = they mean none at all.
 //
 // # Several results in one run
 //

@@ -31,6 +31,9 @@ var stripped = []string{
 	envTaskID, envAbove, envRun, envDepth,
 }
 
+// Reserved tells whether no task may have a variable of that name.
+func Reserved(name string) bool { return slices.Contains(stripped, name) }
+
 // Environ gives the environment for claude: the client's without what a nested
 // claude must not see, then extra, sorted by name. The last of several entries
 // of one name wins; entries without a name, without "=" or with a NUL byte are

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"reflect"
@@ -19,6 +20,55 @@ type Draft struct {
 
 // Has tells whether an option is given.
 func (d Draft) Has(name string) bool { return d.given[name] }
+
+// IsZero tells whether none is.
+func (d Draft) IsZero() bool { return len(d.given) == 0 }
+
+// MarshalJSON writes what is given by the names of the options.
+func (d Draft) MarshalJSON() ([]byte, error) {
+	out := map[string]any{}
+	for _, o := range Options {
+		if d.Has(o.Name) {
+			out[o.Name], _ = o.Get(&d.Spec)
+		}
+	}
+	return json.Marshal(out)
+}
+
+// UnmarshalJSON reads it.
+func (d *Draft) UnmarshalJSON(data []byte) error {
+	var in map[string]json.RawMessage
+	if err := json.Unmarshal(data, &in); err != nil {
+		return err
+	}
+	for name, raw := range in {
+		o, ok := Find(name)
+		if !ok {
+			return invalid(name, "is no option of a task", "Use a newer cctask, or leave it out.")
+		}
+		if err := d.Take(o, raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Change gives another attempt what d gives, where the option allows that.
+func (d Draft) Change(s Spec) (Spec, error) {
+	for _, o := range Options {
+		if d.Has(o.Name) && !o.Resume {
+			return s, invalid(o.Name, "cannot be changed for another attempt", "Start a new task; with resume_task_id it goes on in the same session.")
+		}
+		if d.Has(o.Name) {
+			copyOption(o, &s, &d.Spec)
+		}
+	}
+	return s, s.Check()
+}
+
+func copyOption(o Option, to, from *Spec) {
+	reflect.ValueOf(o.at(to)).Elem().Set(reflect.ValueOf(o.at(from)).Elem())
+}
 
 // Take gives an option v, from TOML or JSON, unless that is not allowed.
 func (d *Draft) Take(o Option, v any) error {
@@ -96,7 +146,7 @@ func (d Draft) Over(defaults Draft) Draft {
 		contradicts := skips(d) && (o.Name == "permission_mode" || o.Name == "allowed_tools") ||
 			restricts && !skips(d) && o.Name == "skip_permissions" && skips(defaults)
 		if defaults.Has(o.Name) && !d.Has(o.Name) && !contradicts {
-			reflect.ValueOf(o.at(&out.Spec)).Elem().Set(reflect.ValueOf(o.at(&defaults.Spec)).Elem())
+			copyOption(o, &out.Spec, &defaults.Spec)
 			out.given[o.Name] = true
 		}
 	}

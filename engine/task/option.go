@@ -146,6 +146,72 @@ var Options = []Option{
 		Says: "resume: killed by a crash or a reboot it goes on in its session, at most 3 times.",
 		at:   func(s *Spec) any { return &s.OnInterrupt },
 	},
+	{
+		Name: "effort", Words: []string{"low", "medium", "high", "xhigh", "max"}, BlankIsNone: true, Claude: "--effort", Resume: true,
+		Arg: "LEVEL", Help: "how hard claude thinks: low, medium, high, xhigh or max (default: claude's own)",
+		Rare: true, Says: "low, medium, high, xhigh, max",
+		at: func(s *Spec) any { return &s.Effort },
+	},
+	{
+		Name: "fallback_model", Chars: mostArgument, BlankIsNone: true, Claude: "--fallback-model", Resume: true,
+		Arg: "MODEL", Help: "model for when the other one is overloaded or away; several with commas, in order",
+		Rare: true,
+		at:   func(s *Spec) any { return &s.FallbackModel },
+	},
+	{
+		Name: "system_prompt", Chars: 100_000, BlankIsNone: true, Claude: "--system-prompt",
+		Arg: "TEXT", Help: "system prompt in place of claude's own",
+		Rare: true, Says: "in place of claude's own",
+		at: func(s *Spec) any { return &s.SystemPrompt },
+	},
+	{
+		Name: "agent", Chars: MaxName, BlankIsNone: true, Claude: "--agent",
+		Arg: "NAME", Help: "agent as which claude works: one of the settings or of --agents",
+		Rare: true,
+		at:   func(s *Spec) any { return &s.Agent },
+	},
+	{
+		Name: "agents", Kind: KindObject, Claude: "--agents", Secret: true,
+		Arg: "JSON", Help: `agents of this task by name: {"reviewer": {"description": ..., "prompt": ...}}, or a file`,
+		Rare: true, Says: "object: name to {description, prompt}",
+		at: func(s *Spec) any { return &s.Agents },
+	},
+	{
+		Name: "tools", Kind: KindList, Items: mostItems, Chars: mostArgument, Claude: "--tools", Joined: true, BlankIsNone: true,
+		Arg: "TOOL", Help: "built-in tool that there is at all, like Read; may be repeated; none alone for no tool",
+		Rare: true, Says: "list: the only built-in ones, or none",
+		at: func(s *Spec) any { return &s.Tools },
+	},
+	{
+		Name: "settings", Kind: KindPath, Chars: 100_000, BlankIsNone: true, Claude: "--settings", Secret: true,
+		Arg: "FILE", Help: "further settings of Claude Code, a file or inline JSON",
+		Rare: true, Says: "file or JSON",
+		at: func(s *Spec) any { return &s.Settings },
+	},
+	{
+		Name: "setting_sources", Kind: KindList, Items: 3, Words: []string{"user", "project", "local", NoneOfThem}, Claude: "--setting-sources", Joined: true, BlankIsNone: true,
+		Arg: "SOURCE", Help: "settings that claude reads: user, project or local; may be repeated; none alone for none",
+		Rare: true, Says: "list of user, project, local, or none",
+		at: func(s *Spec) any { return &s.SettingSources },
+	},
+	{
+		Name: "plugin_dirs", Kind: KindPaths, Items: 32, Chars: mostPath, BlankIsNone: true, Claude: "--plugin-dir",
+		Arg: "DIR", Help: "plugin for this task, a directory or a .zip; may be repeated",
+		Rare: true, Says: "list",
+		at: func(s *Spec) any { return &s.PluginDirs },
+	},
+	{
+		Name: "betas", Kind: KindList, Items: 32, Chars: mostArgument, BlankIsNone: true, Claude: "--betas",
+		Arg: "NAME", Help: "beta of the API, for those with an API key; may be repeated",
+		Rare: true, Says: "list",
+		at: func(s *Spec) any { return &s.Betas },
+	},
+	{
+		Name: "env", Kind: KindVars, Items: mostItems, Chars: 100_000, BlankIsNone: true, Resume: true,
+		Arg: "NAME=VALUE", Help: "variable of the task's own, over those of this command; may be repeated",
+		Rare: true, Says: "object of variables",
+		at: func(s *Spec) any { return &s.Env },
+	},
 }
 
 // KeyOption is the idempotency key of a submission, which is no part of its Spec.
@@ -162,6 +228,11 @@ func Find(name string) (Option, bool) {
 		return Option{}, false
 	}
 	return Options[i], true
+}
+
+// Changeable are the options that another attempt may be given anew.
+func Changeable() []Option {
+	return slices.DeleteFunc(slices.Clone(Options), func(o Option) bool { return !o.Resume })
 }
 
 // checkBounds looks at what a specification has; a zero value is one that
@@ -237,7 +308,14 @@ func command(s Spec) string {
 		return ""
 	}
 	const most = 80 // characters of a value
-	return ShellWords(append([]string{s.Claude, "-p"}, s.args(func(o Option, text string) string {
+	words := []string{s.Claude, "-p"}
+	for i, name := range s.EnvNames {
+		words = slices.Insert(words, i, name+"=…")
+	}
+	if len(s.EnvNames) > 0 {
+		words = slices.Insert(words, 0, "env")
+	}
+	return ShellWords(append(words, s.args(func(o Option, text string) string {
 		if o.Secret && IsInline(text) {
 			return "{…}"
 		}

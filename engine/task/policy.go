@@ -152,6 +152,11 @@ func (p Policy) Apply(s Spec) (Spec, error) {
 		if !slices.Contains(p.AllowedModels, s.Model) {
 			return s, denied("allowed_models", fmt.Sprintf("%s is not one of %s", s.Model, strings.Join(p.AllowedModels, ", ")), "Choose one of those, or leave the model out.")
 		}
+		for _, m := range s.fallbacks() {
+			if !slices.Contains(p.AllowedModels, m) {
+				return s, denied("allowed_models", fmt.Sprintf("the fallback_model %s is not one of %s", m, strings.Join(p.AllowedModels, ", ")), "Choose among those, or leave fallback_model out.")
+			}
+		}
 	}
 	if most := p.MaxTimeoutSeconds; most > 0 {
 		if s.TimeoutSeconds == 0 {

@@ -309,6 +309,9 @@ func (r Row[T]) texts(v any) (list []string, alone bool) {
 		if r.Joined {
 			list = []string{strings.Join(v, ",")}
 		}
+		if len(v) == 1 && v[0] == NoneOfThem && r.Joined {
+			list = []string{""}
+		}
 	case bool:
 		return nil, v
 	}

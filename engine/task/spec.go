@@ -3,6 +3,7 @@ package task
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -60,6 +61,23 @@ type Spec struct {
 	// (it stays interrupted) or OnInterruptResume.
 	OnInterrupt string `json:"on_interrupt,omitempty"`
 
+	// Claude's further options.
+	Effort         string          `json:"effort,omitempty"`
+	FallbackModel  string          `json:"fallback_model,omitempty"` // one or several with commas
+	SystemPrompt   string          `json:"system_prompt,omitempty"`
+	Agent          string          `json:"agent,omitempty"`
+	Agents         json.RawMessage `json:"agents,omitempty"`
+	Tools          []string        `json:"tools,omitempty"`           // nil: claude's own choice; NoneOfThem: none
+	Settings       string          `json:"settings,omitempty"`        // a file or inline JSON
+	SettingSources []string        `json:"setting_sources,omitempty"` // as Tools
+	PluginDirs     []string        `json:"plugin_dirs,omitempty"`
+	Betas          []string        `json:"betas,omitempty"`
+
+	// Env are variables of the task's own. They travel in its environment and are
+	// kept as that is, so that no record and no dump can hold their values.
+	Env      map[string]string `json:"-"`
+	EnvNames []string          `json:"env_names,omitempty"`
+
 	// When it starts.
 	Priority int    `json:"priority,omitempty"` // the higher goes first; -100 to 100
 	Group    string `json:"group,omitempty"`    // shares a number of slots; "": DefaultGroup
@@ -77,6 +95,21 @@ const (
 	OnInterruptResume = "resume"
 	MaxAutoResumes    = 3
 )
+
+// NoneOfThem is the only item of a list that is given and empty.
+const NoneOfThem = "none"
+
+// TakeEnv moves the task's own variables into the environment that it is given,
+// where the last one of a name wins, and keeps their names.
+func (s *Spec) TakeEnv(env []string) []string {
+	names := slices.Sorted(maps.Keys(s.Env))
+	for _, name := range names {
+		env = append(slices.Clip(env), name+"="+s.Env[name])
+	}
+	s.EnvNames = slices.Compact(slices.Sorted(slices.Values(append(names, s.EnvNames...))))
+	s.Env = nil
+	return env
+}
 
 // Timeout is the deadline as a duration; 0 is none.
 func (s Spec) Timeout() time.Duration { return Seconds(s.TimeoutSeconds).Duration() }
@@ -187,6 +220,10 @@ func (s Spec) Check() error {
 		{s.Name == NewestRef, "name", fmt.Sprintf("%q means the newest task, whatever it is called", NewestRef), "Choose another name."},
 		{isID(s.Name), "name", fmt.Sprintf("%q could be the id of another task", s.Name), "Choose another name."},
 		{slices.ContainsFunc(s.Labels, func(l string) bool { return !isWord(l) }), "labels", "has one that is empty or too long, has control characters, or begins or ends with a space", wordHint},
+		{slices.ContainsFunc(s.fallbacks(), func(m string) bool { return !modelPattern().MatchString(m) }), "fallback_model", fmt.Sprintf("%q is not a model name, or several with commas", s.FallbackModel), "Use sonnet, opus, haiku or full model names."},
+		{s.Agent != "" && !isWord(s.Agent), "agent", "is too long, has control characters, or begins or ends with a space", wordHint},
+		{slices.Contains(s.Tools, NoneOfThem) && len(s.Tools) > 1, "tools", "none stands beside others", "Name tools, or none alone."},
+		{slices.Contains(s.SettingSources, NoneOfThem) && len(s.SettingSources) > 1, "setting_sources", "none stands beside others", "Name sources, or none alone."},
 		{s.Fork && s.ResumeTaskID == "", "fork", "true needs resume_task_id", "Name the task whose session is to be forked."},
 	}
 	for _, c := range checks {
@@ -195,6 +232,14 @@ func (s Spec) Check() error {
 		}
 	}
 	return checkText("claude", s.Claude)
+}
+
+// fallbacks are the models of fallback_model.
+func (s Spec) fallbacks() []string {
+	if s.FallbackModel == "" {
+		return nil
+	}
+	return strings.Split(s.FallbackModel, ",")
 }
 
 func isObject(raw []byte) bool {

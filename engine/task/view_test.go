@@ -39,6 +39,9 @@ var inward = []string{
 	"Model",        // stands in for Spec.Model where that is empty: TestViewNamesTheModel
 	// Shown as a part of the command.
 	"Spec.Claude", "Spec.SkipPermissions", "Spec.PermissionMode", "Spec.AllowedTools", "Spec.DisallowedTools",
+	"Spec.Effort", "Spec.FallbackModel", "Spec.SystemPrompt", "Spec.Agent", "Spec.Agents", "Spec.Tools", "Spec.Settings", "Spec.SettingSources",
+	"Spec.PluginDirs", "Spec.Betas", "Spec.EnvNames",
+	"Spec.Env", // in no record
 	"Spec.AppendSystemPrompt", "Spec.MaxTurns", "Spec.MaxBudgetUSD", "Spec.JSONSchema", "Spec.AddDirs", "Spec.MCPConfig", "Spec.StrictMCPConfig",
 }
 

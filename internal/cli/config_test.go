@@ -64,6 +64,17 @@ mcp_config = ["/m.json", '{"mcpServers":{}}']
 strict_mcp_config = false
 max_output = "1MiB"
 on_interrupt = "resume"
+effort = "low"
+fallback_model = "haiku,sonnet"
+system_prompt = "You are terse."
+agent = "reviewer"
+agents = {reviewer = {description = "reviews", prompt = "Review."}}
+tools = ["Read"]
+settings = "~/s.json"
+setting_sources = ["user"]
+plugin_dirs = ["~/plugin"]
+betas = ["x"]
+env = {KEY = "hush"}
 
 [policy]
 allowed_dirs = ["~/", "/srv"]
@@ -101,6 +112,8 @@ func TestSettingsFile(t *testing.T) {
 		Model: "haiku", Labels: []string{"a", "b"}, TimeoutSeconds: 1800, SkipPermissions: &no, PermissionMode: "plan", AllowedTools: []string{"Read"},
 		DisallowedTools: []string{"Bash"}, AppendSystemPrompt: "be brief", MaxTurns: 5, MaxBudgetUSD: 1.5, JSONSchema: []byte(`{"type":"object"}`),
 		AddDirs: []string{home + "/lib"}, Literal: true, MCPConfig: []string{"/m.json", `{"mcpServers":{}}`}, StrictMCPConfig: &no, MaxOutput: 1 << 20, OnInterrupt: "resume",
+		Effort: "low", FallbackModel: "haiku,sonnet", SystemPrompt: "You are terse.", Agent: "reviewer", Agents: []byte(`{"reviewer":{"description":"reviews","prompt":"Review."}}`),
+		Tools: []string{"Read"}, Settings: home + "/s.json", SettingSources: []string{"user"}, PluginDirs: []string{home + "/plugin"}, Betas: []string{"x"}, Env: map[string]string{"KEY": "hush"},
 	}
 	if !reflect.DeepEqual(spec, want) {
 		t.Errorf("\n got %+v\nwant %+v", spec, want)
@@ -115,7 +128,8 @@ func TestSettingsFile(t *testing.T) {
 		{"idle", "2h", "--idle"},
 		{"keep-age", "7d", file + ":8:1: keep_age"},
 		{"defaults.model", "haiku", file + ":14:1"},
-		{"policy.max_timeout", "3600", file + ":37:1"},
+		{"policy.max_timeout", "3600", file + ":48:1"},
+		{"defaults.env", "[KEY]", file + ":41:1"},
 	} {
 		if rows[want.Name] != want {
 			t.Errorf("%+v, want %+v", rows[want.Name], want)
@@ -136,8 +150,8 @@ func TestEverySettingHasItsFaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const shown = 11 + 17 + 7 // settings, defaults, rules: a new one needs its line in everything
-	if rows := s.Explain(); len(rows) != shown || len(settingTable) != 11 || len(task.Options) != 21 || len(task.Rules) != 7 {
+	defaults := optionNames(task.Options, true) // a new one needs its line in everything
+	if rows := s.Explain(); len(rows) != len(settingTable)+len(defaults)+len(task.Rules) || len(settingTable) != 11 || len(task.Options) < 32 || len(task.Rules) != 7 {
 		t.Errorf("%d rows, %d settings, %d options, %d rules", len(rows), len(settingTable), len(task.Options), len(task.Rules))
 	}
 	root := newRoot(&app{Env: envOf(nil)}, "")

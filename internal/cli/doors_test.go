@@ -44,6 +44,11 @@ var doors = map[string]func(t *testing.T, o task.Option, v any) (task.Spec, erro
 			texts = []string{strconv.FormatFloat(v, 'f', -1, 64)}
 		case json.RawMessage:
 			texts = []string{string(v)}
+		case map[string]string:
+			texts = nil
+			for name, value := range v {
+				texts = append(texts, name+"="+value)
+			}
 		}
 		f, cmd := taskFlags{}, &cobra.Command{}
 		f.register(cmd)
@@ -75,6 +80,11 @@ var doors = map[string]func(t *testing.T, o task.Option, v any) (task.Spec, erro
 		case []string:
 			b, _ := json.Marshal(v)
 			text = string(b)
+		case map[string]string:
+			text = "{}"
+			for name, value := range v {
+				text = fmt.Sprintf("{%q = %q}", name, value)
+			}
 		case float64:
 			text = strconv.FormatFloat(v, 'f', -1, 64)
 		}
@@ -92,19 +102,26 @@ var doors = map[string]func(t *testing.T, o task.Option, v any) (task.Spec, erro
 		}
 		return e.subs[0].Spec, nil
 	},
-	"MCP": func(t *testing.T, o task.Option, v any) (task.Spec, error) {
-		k := &kept{}
-		s := mcp.New(mcp.Config{Service: k, Defaults: func() (mcp.Client, error) { return mcp.Client{WorkingDir: "/", Claude: "/bin/sh"}, nil }})
-		call := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"start_cc_task_async","arguments":%s}}`, arguments1(o, v))
-		var out bytes.Buffer
-		if err := s.Serve(t.Context(), strings.NewReader(call+"\n"), &out); err != nil {
-			t.Fatal(err)
-		}
-		if k.spec == nil {
-			return task.Spec{}, errors.New(out.String())
-		}
-		return *k.spec, nil
+	"MCP": func(t *testing.T, o task.Option, v any) (task.Spec, error) { return called(t, arguments1(o, v)) },
+	"MCP, held by options": func(t *testing.T, o task.Option, v any) (task.Spec, error) {
+		held := strings.Replace(arguments1(o, v), `"prompt":"x"`, `"idempotency_key":null`, 1)
+		return called(t, `{"prompt":"x","options":`+held+`}`)
 	},
+}
+
+// called is what a call of a tool submits.
+func called(t *testing.T, arguments string) (task.Spec, error) {
+	k := &kept{}
+	s := mcp.New(mcp.Config{Service: k, Defaults: func() (mcp.Client, error) { return mcp.Client{WorkingDir: "/", Claude: "/bin/sh"}, nil }})
+	call := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"start_cc_task_async","arguments":%s}}`, arguments)
+	var out bytes.Buffer
+	if err := s.Serve(t.Context(), strings.NewReader(call+"\n"), &out); err != nil {
+		t.Fatal(err)
+	}
+	if k.spec == nil {
+		return task.Spec{}, errors.New(out.String())
+	}
+	return *k.spec, nil
 }
 
 // arguments1 is a JSON object with one option, and what it needs.
@@ -136,8 +153,13 @@ func edges(o task.Option) (good, bad []any) {
 			return good, append(bad, "nope", o.Words[0]+" ")
 		}
 		longest := text(o.Chars)
-		if o.Name == "working_dir" {
+		switch o.Name {
+		case "working_dir":
 			longest = "/" // it has to be there
+		case "settings":
+			longest = "{}"
+		case "fallback_model":
+			longest = strings.Repeat("a", 128) + "," + strings.Repeat("b", 128)
 		}
 		return append(good, longest), append(bad, text(o.Chars+1))
 	case task.KindNumber, task.KindSeconds, task.KindInteger, task.KindSize:
@@ -149,14 +171,17 @@ func edges(o task.Option) (good, bad []any) {
 	case task.KindList, task.KindPaths:
 		items := func(n int, item string) []string { return slices.Repeat([]string{item}, n) }
 		item := text(o.Chars)
-		if o.Name == "mcp_config" || o.Name == "add_dirs" {
+		if o.Name == "mcp_config" || o.Kind == task.KindPaths {
 			item = "/" // it has to be there
+		}
+		if o.Words != nil {
+			return append(good, o.Words[:1], o.Words[:2]), append(bad, []string{"nope"}, items(o.Items+1, o.Words[0]))
 		}
 		return append(good, items(o.Items, "/"), []string{item}), append(bad, items(0, ""), items(o.Items+1, "/"), []string{"a", ""}, []string{text(o.Chars + 1)})
 	case task.KindToggle:
 		return append(good, true, false), append(bad, "yes")
 	case task.KindVars:
-		return append(good, map[string]string{"A": "b"}), append(bad, map[string]string{}, map[string]string{"A=B": "c"}, map[string]string{"A": strings.Repeat("a", o.Chars+1)})
+		return append(good, map[string]string{"A": "b"}), append(bad, map[string]string{}, map[string]string{"A B": "c"}, map[string]string{"A": strings.Repeat("a", o.Chars+1)})
 	case task.KindObject:
 		return append(good, json.RawMessage(`{"type":"object"}`)), append(bad, json.RawMessage(`[1]`))
 	}
@@ -179,7 +204,7 @@ func TestEveryOptionByEveryDoor(t *testing.T) {
 				}
 			}
 			for _, v := range bad {
-				if door == "MCP" && o.BlankIsNone && (fmt.Sprint(v) == "" || fmt.Sprint(v) == "[]") {
+				if strings.HasPrefix(door, "MCP") && o.BlankIsNone && slices.Contains([]string{"", "[]", "map[]"}, fmt.Sprint(v)) {
 					continue // none
 				}
 				if _, err := doors[door](t, o, v); err == nil || refusedElsewhere(err) && o.Kind != task.KindObject {

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"cctask/engine/task"
 )
 
 // verbs are all commands that a person can see, by their words joined with _.
@@ -54,6 +57,77 @@ func TestHelpGolden(t *testing.T) {
 		if want, err := os.ReadFile(file); err != nil || string(want) != out.String() {
 			t.Errorf("%s; `go test ./internal/cli -run Help -update` writes it anew: %v\ngot:\n%s", file, err, out.String())
 		}
+	}
+}
+
+// The table of options in README is that of the code.
+func TestOptionsInReadme(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join("..", "..", "README.md")
+	readme, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const head = "| option | flag | another attempt | |\n|---|---|---|---|\n"
+	before, rest, _ := strings.Cut(string(readme), head)
+	old, after, found := strings.Cut(rest, "\n## ")
+	table := ""
+	for _, o := range task.Options {
+		flag, again := "--"+o.FlagName(), ""
+		if o.Arg != "" {
+			flag += " " + o.Arg
+		}
+		if o.Resume {
+			again = "yes"
+		}
+		table += fmt.Sprintf("| `%s` | `%s` | %s | %s |\n", o.Name, flag, again, strings.ReplaceAll(o.Help, "|", "\\|"))
+	}
+	if *update && found {
+		if err := os.WriteFile(file, []byte(before+head+table+"\n## "+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		old = table
+	}
+	if old != table {
+		t.Errorf("README has another table of options; `go test ./internal/cli -run Options -update` writes it anew:\n%s", table)
+	}
+}
+
+// TestEveryOptionHasItsFaces breaks when a row of the table lacks one of what it
+// is to say. Its bounds are held by TestEveryOptionByEveryDoor.
+func TestEveryOptionHasItsFaces(t *testing.T) {
+	t.Parallel()
+	ours := []string{"working_dir", "timeout", "name", "labels", "literal", "max_output", "resume_task_id", "fork", "on_interrupt", "env"}
+	if len(task.Options) != 32 {
+		t.Errorf("%d options: a new one needs its case in TestTaskOptions of the real CLI too", len(task.Options))
+	}
+	start, resume := verbs()["start"], verbs()["resume"]
+	short := map[string]bool{}
+	for _, o := range task.Options {
+		if (o.Claude == "") != slices.Contains(ours, o.Name) {
+			t.Errorf("%s: its option of claude is %q", o.Name, o.Claude)
+		}
+		f := start.Flags().Lookup(o.FlagName())
+		if f == nil || f.Usage != o.Help || o.Help == "" || (o.Kind == task.KindToggle) != (o.Arg == "") {
+			t.Errorf("%s: flag %+v", o.Name, f)
+		}
+		if o.Says == "" && !o.Rare {
+			t.Errorf("%s: a model is told nothing of it", o.Name)
+		}
+		if (resume.Flags().Lookup(o.FlagName()) != nil) != o.Resume {
+			t.Errorf("%s: --%s of resume", o.Name, o.FlagName())
+		}
+		bounded := o.Most > 0 || o.Chars > 0 || o.Words != nil || o.Kind == task.KindToggle || o.Kind == task.KindObject
+		if !bounded || (o.IsList() || o.Kind == task.KindVars) && o.Items == 0 {
+			t.Errorf("%s: has no bound", o.Name)
+		}
+		if !o.One && !strings.Contains(everything, "\n"+o.Name+" = ") {
+			t.Errorf("%s: no default in the test of the settings file", o.Name)
+		}
+		if short[o.Name] {
+			t.Errorf("%s stands twice", o.Name)
+		}
+		short[o.Name] = true
 	}
 }
 

@@ -12,12 +12,14 @@ import (
 
 func newResume(a *app) *cobra.Command {
 	var asJSON bool
+	var options task.Draft
 	cmd := &cobra.Command{
 		Use: "resume ID [PROMPT | -]", Short: "Go on with an ended task in its session",
 		Long: `Start a new attempt of a task that failed, was interrupted, cancelled or ran out of
 time, in the same claude session. Without PROMPT claude is told that it was interrupted
 and to verify what its last tool did; with - the prompt is read from stdin, and what is
-piped in follows a PROMPT. The attempt gets the environment of this command.`,
+piped in follows a PROMPT. The attempt gets the environment of this command. What an option
+gives holds for it and those after it.`,
 		Example: `  cctask resume 01JD3ZK4
   cctask resume 01JD3ZK4 "Go on, but leave the tests alone"
   make test 2>&1 | cctask resume 01JD3ZK4 "The tests say this now"`,
@@ -34,10 +36,11 @@ piped in follows a PROMPT. The attempt gets the environment of this command.`,
 					return err
 				}
 			}
-			return a.again(cmd.Context(), asJSON, engine.Service.Resume, engine.Again{Ref: args[0], Prompt: prompt})
+			return a.again(cmd.Context(), asJSON, engine.Service.Resume, engine.Again{Ref: args[0], Prompt: prompt, Options: options})
 		},
 	}
 	jsonFlag(cmd, &asJSON)
+	registerOptions(cmd.Flags(), task.Changeable(), &options)
 	return cmd
 }
 
@@ -49,7 +52,7 @@ func (a *app) again(ctx context.Context, asJSON bool, call againCall, again engi
 	if err != nil {
 		return err
 	}
-	front.Ref, front.Prompt = again.Ref, again.Prompt
+	front.Ref, front.Prompt, front.Options = again.Ref, again.Prompt, again.Options
 	return a.recordAndTell(ctx, asJSON,
 		func(ctx context.Context, svc engine.Service) (task.Task, error) { return call(svc, ctx, front) },
 		func(t task.Task) string {

@@ -86,7 +86,11 @@ func (m maker) make(prompt, key string, own task.Draft) (engine.Submission, erro
 	if err := spec.Anchor(func(option, path string) (string, error) { return task.Abs(option, m.homed(path), m.dir, m.nowhere) }); err != nil {
 		return engine.Submission{}, err
 	}
-	return engine.Submission{Spec: spec, Prompt: prompt, Env: m.env, Limits: callerLimits(), Key: key, Policy: m.policy}, spec.Check()
+	if err := spec.Check(); err != nil {
+		return engine.Submission{}, err
+	}
+	env := spec.TakeEnv(m.env)
+	return engine.Submission{Spec: spec, Prompt: prompt, Env: env, Limits: callerLimits(), Key: key, Policy: m.policy}, nil
 }
 
 // submission is the new task that flags and arguments describe.

@@ -149,7 +149,7 @@ func (c *Client) again(ctx context.Context, v verb[againRequest, task.Task], a e
 	if err != nil {
 		return task.Task{}, err
 	}
-	r := againRequest{Ref: string(id), Prompt: []byte(a.Prompt), Env: convert[[]byte](a.Env), Limits: a.Limits, Claude: a.Claude, Key: keyOr(a.Key), Policy: a.Policy}
+	r := againRequest{Ref: string(id), Prompt: []byte(a.Prompt), Env: convert[[]byte](a.Env), Limits: a.Limits, Claude: a.Claude, Key: keyOr(a.Key), Policy: a.Policy, Options: a.Options}
 	return call(ctx, c, v, r)
 }
 

@@ -44,6 +44,9 @@ func TestEverythingCrossesTheSocket(t *testing.T) {
 		t.Errorf("%+v %v", p, err)
 	}
 	a := engine.Again{Ref: string(tk.ID), Prompt: "go\xff", Env: []string{"X=\xff"}, Limits: task.Limits{NoFile: 1 << 40}, Claude: "/c2", Key: "k2"}
+	if o, _ := task.Find("env"); a.Options.Take(o, map[string]any{"A": "b"}) != nil {
+		t.Error(o)
+	}
 	if _, err := c.Resume(ctx, a); err != nil {
 		t.Error(err)
 	}

@@ -70,6 +70,8 @@ type againRequest struct {
 	Claude string      `json:"claude,omitempty"`
 	Key    string      `json:"key"`
 	Policy task.Policy `json:"policy,omitzero"`
+
+	Options task.Draft `json:"options,omitzero"`
 }
 
 func (r *submitRequest) Blobs() []*[]byte { return []*[]byte{&r.Prompt} }
@@ -79,7 +81,7 @@ func (r submitRequest) submission() engine.Submission {
 }
 
 func (r againRequest) again() engine.Again {
-	return engine.Again{Ref: r.Ref, Prompt: string(r.Prompt), Env: convert[string](r.Env), Limits: r.Limits, Claude: r.Claude, Key: r.Key, Policy: r.Policy}
+	return engine.Again{Ref: r.Ref, Prompt: string(r.Prompt), Env: convert[string](r.Env), Limits: r.Limits, Claude: r.Claude, Key: r.Key, Policy: r.Policy, Options: r.Options}
 }
 
 // convert turns strings into bytes or back; nil stays nil.

@@ -24,6 +24,7 @@ var known = map[string]bool{
 	"--allowedTools": true, "--disallowedTools": true, "--append-system-prompt": true, "--max-turns": true,
 	"--max-budget-usd": true, "--json-schema": true, "--add-dir": true, "--mcp-config": true,
 	"--strict-mcp-config": false, "--setting-sources": true, "--settings": true, "--agents": true, "--effort": true,
+	"--system-prompt": true, "--agent": true, "--tools": true, "--plugin-dir": true, "--betas": true,
 	"--include-partial-messages": false, "--bare": false, "--safe-mode": false,
 }
 
