@@ -315,10 +315,8 @@ func (a *attempt) fill(t *task.Task) {
 	defer a.mu.Unlock()
 	p := a.progress
 	t.Model = p.Model
-	t.Progress = &task.Progress{
-		Turns: p.Turns, LastTool: p.LastTool, LastText: p.LastText, Retrying: p.Retrying,
-		CostUSD: task.RoundUSD(p.CostUSD), Events: p.Events, At: a.progressAt, Answered: a.answer != nil,
-	}
+	p.CostUSD, p.At, p.Answered = task.RoundUSD(p.CostUSD), a.progressAt, a.answer != nil
+	t.Progress = &p.Progress
 	if a.answer != nil {
 		text := string((*a.answer)[:min(len(*a.answer), task.MaxInlineResult)])
 		t.Result, t.ResultBytes = &text, int64(len(*a.answer))

@@ -74,7 +74,7 @@ func later(times ...time.Time) (last time.Time) {
 func judge(p *claude.Parser, t *task.Task, rec runner.Record, end claude.End) claude.Outcome {
 	if rec.State == runner.StateSpawnFailed {
 		spawn := &runner.SpawnError{Op: "start claude", Path: rec.SpawnPath, Err: rec.SpawnError}
-		return claude.Outcome{Status: string(task.Failed), Reason: string(task.ReasonSpawnFailed), Message: spawn.Error()}
+		return claude.Outcome{Status: task.Failed, Reason: task.ReasonSpawnFailed, Message: spawn.Error()}
 	}
 	end.ExitCode, end.Signal, end.Stopped, end.DiskFull = rec.ExitCode, rec.Signal, rec.Stopped, rec.DiskFull
 	end.WantStructured, end.Deadline = len(t.Spec.JSONSchema) > 0, t.Spec.Timeout()
@@ -85,7 +85,7 @@ func judge(p *claude.Parser, t *task.Task, rec runner.Record, end claude.End) cl
 
 // settle writes an outcome into the attempt's record.
 func (a *attempt) settle(n *task.Attempt, out *claude.Outcome, rec runner.Record, w *task.Write) {
-	n.Status, n.Reason, n.Message = task.Status(out.Status), task.FailureReason(out.Reason), out.Message
+	n.Status, n.Reason, n.Message, n.Usage = out.Status, out.Reason, out.Message, out.Usage
 	n.FinishedAt, n.RetryAt, n.Signal = w.At, out.RetryAt, rec.Signal
 	if rec.Exited {
 		n.ExitCode = &rec.ExitCode
@@ -100,10 +100,6 @@ func (a *attempt) settle(n *task.Attempt, out *claude.Outcome, rec runner.Record
 		n.DurationMS = max(0, n.FinishedAt.Sub(n.StartedAt).Milliseconds())
 	}
 	n.ClaudeVersion, n.Model, n.NumTurns, n.Requests = out.Version, out.Model, out.Turns, out.Requests
-	n.Usage = task.Usage{
-		InputTokens: out.Usage.InputTokens, OutputTokens: out.Usage.OutputTokens,
-		CacheCreationTokens: out.Usage.CacheCreationTokens, CacheReadTokens: out.Usage.CacheReadTokens,
-	}
 	a.price(n, out, w)
 }
 

@@ -3,6 +3,8 @@ package claude
 import (
 	"encoding/json"
 	"errors"
+
+	"cctask/engine/task"
 )
 
 // event is the top level of a line, without its message: most of claude's
@@ -47,7 +49,7 @@ type event struct {
 	NumTurns       int             `json:"num_turns"`
 	DurationMS     int64           `json:"duration_ms"`
 	TotalCost      *float64        `json:"total_cost_usd"`
-	Usage          Usage           `json:"usage"`
+	Usage          task.Usage      `json:"usage"`
 	Denials        []struct {
 		Tool string `json:"tool_name"`
 	} `json:"permission_denials"`

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cctask/engine/task"
 )
 
 // failure is a result event of an error.
@@ -24,9 +26,11 @@ func TestWitnesses(t *testing.T) {
 	retry := `{"type":"system","subtype":"api_retry","attempt":2,"max_retries":10,"error_status":529,"error":"overloaded"}` + "\n"
 	answered := initLine + say("1", "Yes.") + resultLine
 	for _, c := range []struct {
-		name, stream                    string
-		end                             End
-		status, reason, message, answer string
+		name, stream    string
+		end             End
+		status          task.Status
+		reason          task.FailureReason
+		message, answer string
 	}{
 		// Our own intent comes before everything.
 		{"cancelled", initLine, End{Stopped: "cancel", Signal: "SIGKILL"}, cancelled, "cancelled", "cancelled", noAnswer},
@@ -125,7 +129,10 @@ func TestSessionIsNotLostOnceItRan(t *testing.T) {
 
 func TestReasonsByWords(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ text, fields, want string }{
+	for _, c := range []struct {
+		text, fields string
+		want         task.FailureReason
+	}{
 		{"Prompt is too long", "", "context_overflow"},
 		{"Not logged in · Please run /login", "", "auth"},
 		{"Invalid API key · Fix external API key", "", "auth"},

@@ -6,15 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
-)
 
-// The statuses of an outcome, as in the wire format.
-const (
-	completed   = "completed"
-	failed      = "failed"
-	timeout     = "timeout"
-	cancelled   = "cancelled"
-	interrupted = "interrupted"
+	"cctask/engine/task"
 )
 
 // What the runner was about when it stopped claude, for End.Stopped.
@@ -47,9 +40,9 @@ type End struct {
 
 // Outcome is the judgement on one run.
 type Outcome struct {
-	Status  string // completed, failed, timeout, cancelled or interrupted
-	Reason  string // from the closed list of failure reasons; "" when completed
-	Message string // one line for people; may be "" when completed
+	Status  task.Status
+	Reason  task.FailureReason // "" when completed
+	Message string             // one line for people; may be "" when completed
 
 	// Result is claude's answer: the text of the last result event, or its
 	// structured output where one was asked for. The text of an error is no
@@ -57,10 +50,10 @@ type Outcome struct {
 	Result    []byte
 	HasResult bool
 
-	Requests   int   // answers of the model in the main conversation: what --max-turns counts
-	Turns      int   // sum over the run's result events, and messages since the last one
-	Usage      Usage // sum over the run's result events
-	DurationMS int64 // sum over the run's result events, in milliseconds
+	Requests   int        // answers of the model in the main conversation: what --max-turns counts
+	Turns      int        // sum over the run's result events, and messages since the last one
+	Usage      task.Usage // sum over the run's result events
+	DurationMS int64      // sum over the run's result events, in milliseconds
 
 	// TotalCost is the session's total in US dollars, all its runs together, as
 	// of the last result event of this run; CostKnown is false without one.
@@ -96,34 +89,34 @@ func (p *Parser) Judge(e End) Outcome {
 		if e.RunnerSignal != "" {
 			died = "was " + killedBy(e.RunnerSignal)
 		}
-		o.end(interrupted, "interrupted", "the runner "+died+", so how claude ended is unknown"+p.unfinished(o))
+		o.end(task.Interrupted, task.ReasonInterrupted, "the runner "+died+", so how claude ended is unknown"+p.unfinished(o))
 	case p.lost(e):
 		o.SessionLost = true
-		o.end(failed, "session_lost", "claude has no conversation with this session id")
+		o.end(task.Failed, task.ReasonSessionLost, "claude has no conversation with this session id")
 	case p.last != nil && p.last.failed():
 		p.judgeError(&o, e, p.last, errorText(p.last))
 	case e.signal() != "":
 		p.judgeSignal(&o, e)
 	case p.interrupted:
-		o.end(interrupted, "interrupted", "claude was interrupted (SIGINT)"+p.unfinished(o))
+		o.end(task.Interrupted, task.ReasonInterrupted, "claude was interrupted (SIGINT)"+p.unfinished(o))
 	case p.last == nil && p.apiError == nil && (e.DiskFull || says(e.Stderr, noSpace)):
-		o.end(failed, "disk_full", "the disk was full, and claude "+exitText(e)+" before it answered")
+		o.end(task.Failed, task.ReasonDiskFull, "the disk was full, and claude "+exitText(e)+" before it answered")
 	case p.last == nil:
 		p.judgeSilent(&o, e)
 	case e.ExitCode != 0:
-		o.end(failed, "process_failed", "claude answered, but "+exitText(e))
+		o.end(task.Failed, task.ReasonProcessFailed, "claude answered, but "+exitText(e))
 	case e.WantStructured && !p.last.structured():
-		o.end(failed, "structured_output", "claude's last answer has no structured output")
+		o.end(task.Failed, task.ReasonStructuredOutput, "claude's last answer has no structured output")
 		if p.structured != nil {
 			o.Message += "; the one that it gave before is kept"
 		}
 	default:
-		o.end(completed, "", p.remarks(o))
+		o.end(task.Completed, "", p.remarks(o))
 	}
 	return o
 }
 
-func (o *Outcome) end(status, reason, message string) {
+func (o *Outcome) end(status task.Status, reason task.FailureReason, message string) {
 	o.Status, o.Reason, o.Message = status, reason, message
 }
 
@@ -145,16 +138,16 @@ func (p *Parser) answer(wantStructured bool) ([]byte, bool) {
 func (p *Parser) judgeStopped(o *Outcome, e End) {
 	switch e.Stopped {
 	case stoppedCancel:
-		o.end(cancelled, "cancelled", "cancelled")
+		o.end(task.Cancelled, task.ReasonCancelled, "cancelled")
 	case stoppedDeadline:
-		o.end(timeout, "deadline", "stopped at the deadline")
+		o.end(task.Timeout, task.ReasonDeadline, "stopped at the deadline")
 		if e.Deadline > 0 {
 			o.Message += " of " + e.Deadline.String()
 		}
 	case stoppedOutputLimit:
-		o.end(failed, "output_limit", "it wrote more than max_output allows")
+		o.end(task.Failed, task.ReasonOutputLimit, "it wrote more than max_output allows")
 	default:
-		o.end(interrupted, "interrupted", "stopped because its runner was asked to end")
+		o.end(task.Interrupted, task.ReasonInterrupted, "stopped because its runner was asked to end")
 	}
 	o.Message += p.unfinished(*o)
 }
@@ -194,28 +187,28 @@ func (p *Parser) lost(e End) bool {
 func (p *Parser) judgeError(o *Outcome, e End, ev *event, text string) {
 	reason := p.reason(ev, text)
 	switch reason {
-	case "interrupted":
+	case task.ReasonInterrupted:
 		if e.signal() != "" {
 			p.judgeSignal(o, e)
 			return
 		}
-		o.end(interrupted, reason, "claude was interrupted (SIGINT)")
+		o.end(task.Interrupted, reason, "claude was interrupted (SIGINT)")
 		return
-	case "max_turns":
+	case task.ReasonMaxTurns:
 		if e.MaxTurns > 0 {
 			text = fmt.Sprintf("reached the limit of %d turns", e.MaxTurns)
 		}
-	case "max_budget":
+	case task.ReasonMaxBudget:
 		if e.MaxBudgetUSD > 0 {
 			text = fmt.Sprintf("reached the budget of $%v", e.MaxBudgetUSD)
 		}
-	case "usage_limit":
+	case task.ReasonUsageLimit:
 		o.RetryAt = p.resetAt
 		if o.RetryAt.IsZero() {
 			o.RetryAt = resetInText(text)
 		}
 	}
-	o.end(failed, reason, oneLine(text, maxMessage))
+	o.end(task.Failed, reason, oneLine(text, maxMessage))
 }
 
 func killedBy(sig string) string {
@@ -232,25 +225,25 @@ func (p *Parser) judgeSignal(o *Outcome, e End) {
 	text := killedBy(sig)
 	switch {
 	case crashes[sig]:
-		o.end(failed, "process_failed", "claude crashed: "+text+p.unfinished(*o))
+		o.end(task.Failed, task.ReasonProcessFailed, "claude crashed: "+text+p.unfinished(*o))
 		return
 	case sig == "SIGKILL":
 		text += ", perhaps out of memory"
 	}
-	o.end(interrupted, "interrupted", text+p.unfinished(*o))
+	o.end(task.Interrupted, task.ReasonInterrupted, text+p.unfinished(*o))
 }
 
 // judgeSilent is for an end without any result event.
 func (p *Parser) judgeSilent(o *Outcome, e End) {
 	switch {
 	case refusedRoot(e) && !p.progress.SawInit:
-		o.end(failed, "permission_denied_root", "claude refuses to skip permissions as root")
+		o.end(task.Failed, task.ReasonPermissionRoot, "claude refuses to skip permissions as root")
 	case e.ExitCode != 0 && p.apiError != nil:
 		p.judgeError(o, e, p.apiError, p.apiText)
 	case e.ExitCode != 0:
-		o.end(failed, "process_failed", "claude "+exitText(e))
+		o.end(task.Failed, task.ReasonProcessFailed, "claude "+exitText(e))
 	default:
-		o.end(failed, "no_result", "claude ended with exit code 0 but gave no result")
+		o.end(task.Failed, task.ReasonNoResult, "claude ended with exit code 0 but gave no result")
 		if p.progress.Skipped > 0 {
 			o.Message += fmt.Sprintf("; lines of its output that were no events: %d", p.progress.Skipped)
 		}

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"cctask/engine/task"
 )
 
 const streams = "../../testdata/streams"
@@ -38,14 +40,21 @@ const (
 	unknown  = -1         // Outcome.CostKnown is false
 )
 
+const (
+	completed, failed, timeout = task.Completed, task.Failed, task.Timeout
+	cancelled, interrupted     = task.Cancelled, task.Interrupted
+)
+
 // recordings are streams that claude 2.1.330 wrote against a scripted API, and
 // what is to be made of them.
 var recordings = []struct {
-	name                            string
-	end                             End
-	status, reason, message, answer string
-	turns, requests, ms             int // each request of the script costs the same tokens
-	microUSD                        float64
+	name                string
+	end                 End
+	status              task.Status
+	reason              task.FailureReason
+	message, answer     string
+	turns, requests, ms int // each request of the script costs the same tokens
+	microUSD            float64
 }{
 	{"auth_401", End{ExitCode: 1}, failed, "auth", "Invalid API key · Fix external API key", noAnswer, 1, 0, 109, 0},
 	{"auth_403", End{ExitCode: 1}, failed, "auth", "Failed to authenticate. API Error: 403 Your account does not have access to this model.", noAnswer, 1, 0, 109, 0},
@@ -113,7 +122,7 @@ func TestRecordings(t *testing.T) {
 			want := Outcome{
 				Status: r.status, Reason: r.reason, Message: r.message,
 				Requests: r.requests, Turns: r.turns, DurationMS: int64(r.ms),
-				Usage:       Usage{InputTokens: 100 * n, OutputTokens: 12 * n, CacheCreationTokens: 20 * n, CacheReadTokens: 30 * n},
+				Usage:       task.Usage{InputTokens: 100 * n, OutputTokens: 12 * n, CacheCreationTokens: 20 * n, CacheReadTokens: 30 * n},
 				SessionLost: r.reason == "session_lost",
 			}
 			p := parse(stdout)

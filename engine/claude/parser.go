@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"cctask/engine/task"
 )
 
 // MaxLine is the longest line that the parser keeps in memory; a longer one is
@@ -17,30 +19,12 @@ const (
 	maxText = 200
 )
 
-// Usage counts tokens, as claude's result events report them.
-type Usage struct {
-	InputTokens         int64 `json:"input_tokens"`
-	OutputTokens        int64 `json:"output_tokens"`
-	CacheCreationTokens int64 `json:"cache_creation_input_tokens"`
-	CacheReadTokens     int64 `json:"cache_read_input_tokens"`
-}
-
-func (u *Usage) add(v Usage) {
-	u.InputTokens += v.InputTokens
-	u.OutputTokens += v.OutputTokens
-	u.CacheCreationTokens += v.CacheCreationTokens
-	u.CacheReadTokens += v.CacheReadTokens
-}
-
-// Progress is what a running claude is doing.
+// Progress is what a running claude is doing, and what it said of itself. The
+// texts are one harmless line each, LastTool of at most 120 characters and LastText
+// of 200. CostUSD is the session's total as of the last result event.
 type Progress struct {
-	Turns    int     // as claude's results count them; messages of the model since the last result
-	LastTool string  // e.g. "Bash go test ./...": one line, at most 120 characters, harmless on a terminal
-	LastText string  // the last line that claude said, at most 200 characters, harmless on a terminal
-	Retrying string  // e.g. "attempt 3 of 10: overloaded (529)"; "" once claude goes on
-	CostUSD  float64 // the session's total as of the last result event, 0 before the first
-	Events   int     // lines that are events, known or not
-	Skipped  int     // lines that are none: torn, not JSON, or longer than MaxLine
+	task.Progress
+	Skipped int // lines that are no events: torn, not JSON, or longer than MaxLine
 
 	SawInit   bool
 	SessionID string
@@ -72,7 +56,7 @@ type Parser struct {
 
 	turns      int // sums over the result events
 	durationMS int64
-	usage      Usage
+	usage      task.Usage
 	totalCost  float64
 	costKnown  bool
 
@@ -254,7 +238,7 @@ func (p *Parser) result(ev *event) {
 	p.turns += ev.NumTurns
 	p.progress.Turns = p.turns
 	p.durationMS += ev.DurationMS
-	p.usage.add(ev.Usage)
+	p.usage = p.usage.Add(ev.Usage)
 	// Without an init there was no session: the zero in the result that says so
 	// is not the session's total.
 	if p.progress.SawInit && ev.TotalCost != nil && *ev.TotalCost >= 0 {

@@ -15,6 +15,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"cctask/engine/task"
 )
 
 const (
@@ -40,28 +42,28 @@ func TestProgressGrowsWithTheStream(t *testing.T) {
 		{`{"type":"sys`, Progress{}},
 		{
 			`tem","subtype":"init","session_id":"s","claude_code_version":"2","model":"m"}` + "\r\n",
-			Progress{Events: 1},
+			Progress{Progress: task.Progress{Events: 1}},
 		},
 		{
 			`{"type":"system","subtype":"api_retry","attempt":3,"max_retries":10,"error_status":529,"error":"overloaded"}` + "\n",
-			Progress{Events: 2, Retrying: "attempt 3 of 10: overloaded (529)"},
+			Progress{Progress: task.Progress{Events: 2, Retrying: "attempt 3 of 10: overloaded (529)"}},
 		},
 		{
 			`{"type":"system","subtype":"api_retry","attempt":4,"max_retries":10,"error_status":null,"error":"unknown"}` + "\n",
-			Progress{Events: 3, Retrying: "attempt 4 of 10: no answer from the API"},
+			Progress{Progress: task.Progress{Events: 3, Retrying: "attempt 4 of 10: no answer from the API"}},
 		},
-		{say("1", "First.\nThen \x1b[31mred.\n"), Progress{Events: 4, Turns: 1, LastText: `Then \x1b[31mred.`}},
+		{say("1", "First.\nThen \x1b[31mred.\n"), Progress{Progress: task.Progress{Events: 4, Turns: 1, LastText: `Then \x1b[31mred.`}}},
 		{
 			`{"type":"assistant","message":{"id":"1","content":[{"type":"tool_use","name":"Bash","input":{"command":"go\n test  ./..."}}]}}` + "\n",
-			Progress{Events: 5, Turns: 1, LastTool: "Bash go test ./...", LastText: `Then \x1b[31mred.`},
+			Progress{Progress: task.Progress{Events: 5, Turns: 1, LastTool: "Bash go test ./...", LastText: `Then \x1b[31mred.`}},
 		},
 		{
 			`{"type":"assistant","message":{"id":"sub","content":[{"type":"text","text":"no"},{"type":"tool_use","name":"mcp__x__y","input":{"a":[1]}}]},"parent_tool_use_id":"t"}` + "\n",
-			Progress{Events: 6, Turns: 1, LastTool: `mcp__x__y {"a":[1]}`, LastText: `Then \x1b[31mred.`},
+			Progress{Progress: task.Progress{Events: 6, Turns: 1, LastTool: `mcp__x__y {"a":[1]}`, LastText: `Then \x1b[31mred.`}},
 		},
-		{say("2", "Next."), Progress{Events: 7, Turns: 2, LastTool: `mcp__x__y {"a":[1]}`, LastText: "Next."}},
-		{"what?\n\n" + resultLine, Progress{Events: 8, Skipped: 1, Turns: 1, LastTool: `mcp__x__y {"a":[1]}`, LastText: "Next.", CostUSD: 0.5}},
-		{say("2", "More."), Progress{Events: 9, Skipped: 1, Turns: 2, LastTool: `mcp__x__y {"a":[1]}`, LastText: "More.", CostUSD: 0.5}},
+		{say("2", "Next."), Progress{Progress: task.Progress{Events: 7, Turns: 2, LastTool: `mcp__x__y {"a":[1]}`, LastText: "Next."}}},
+		{"what?\n\n" + resultLine, Progress{Progress: task.Progress{Events: 8, Turns: 1, LastTool: `mcp__x__y {"a":[1]}`, LastText: "Next.", CostUSD: 0.5}, Skipped: 1}},
+		{say("2", "More."), Progress{Progress: task.Progress{Events: 9, Turns: 2, LastTool: `mcp__x__y {"a":[1]}`, LastText: "More.", CostUSD: 0.5}, Skipped: 1}},
 	} {
 		if n, err := p.Write([]byte(step.line)); n != len(step.line) || err != nil {
 			t.Fatalf("Write = %d, %v", n, err)
@@ -262,7 +264,7 @@ func FuzzParser(f *testing.F) {
 }
 
 // reasons is the closed list of the wire format, as far as a run can have them.
-var reasons = []string{
+var reasons = []task.FailureReason{
 	"invalid_request", "auth", "billing", "usage_limit", "rate_limited", "overloaded", "network", "model_not_found",
 	"context_overflow", "max_turns", "max_budget", "structured_output", "permission_denied_root", "deadline", "cancelled",
 	"session_lost", "process_failed", "no_result", "output_limit", "disk_full", "interrupted", "unknown",
@@ -270,7 +272,7 @@ var reasons = []string{
 
 func checkShape(t *testing.T, o Outcome) {
 	t.Helper()
-	if !slices.Contains([]string{completed, failed, timeout, cancelled, interrupted}, o.Status) {
+	if !slices.Contains([]task.Status{completed, failed, timeout, cancelled, interrupted}, o.Status) {
 		t.Fatalf("status %q", o.Status)
 	}
 	if o.Status == completed != (o.Reason == "") || o.Reason != "" && !slices.Contains(reasons, o.Reason) {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"cctask/engine/task"
 )
 
 // maxMessage is the length of an outcome's message, in characters.
@@ -13,69 +15,72 @@ const maxMessage = 400
 
 // bySubtype and byTerminal name ends that claude decided on by itself.
 var (
-	bySubtype = map[string]string{
-		"error_max_turns":                     "max_turns",
-		"error_max_budget_usd":                "max_budget",
-		"error_max_structured_output_retries": "structured_output",
+	bySubtype = map[string]task.FailureReason{
+		"error_max_turns":                     task.ReasonMaxTurns,
+		"error_max_budget_usd":                task.ReasonMaxBudget,
+		"error_max_structured_output_retries": task.ReasonStructuredOutput,
 	}
-	byTerminal = map[string]string{
-		"max_turns":                         "max_turns",
-		"budget_exhausted":                  "max_budget",
-		"structured_output_retry_exhausted": "structured_output",
-		"prompt_too_long":                   "context_overflow",
-		"aborted_tools":                     "interrupted",
-		"aborted_streaming":                 "interrupted",
+	byTerminal = map[string]task.FailureReason{
+		"max_turns":                         task.ReasonMaxTurns,
+		"budget_exhausted":                  task.ReasonMaxBudget,
+		"structured_output_retry_exhausted": task.ReasonStructuredOutput,
+		"prompt_too_long":                   task.ReasonContextOverflow,
+		"aborted_tools":                     task.ReasonInterrupted,
+		"aborted_streaming":                 task.ReasonInterrupted,
 	}
-	byAPIError = map[string]string{
-		"usage_limit_reached": "usage_limit",
-		"connection_failed":   "network",
+	byAPIError = map[string]task.FailureReason{
+		"usage_limit_reached": task.ReasonUsageLimit,
+		"connection_failed":   task.ReasonNetwork,
 	}
 	// byError is the error of an assistant event where it says more than the
 	// HTTP status: low credit comes as a 400.
-	byError = map[string]string{
-		"authentication_failed": "auth",
-		"billing_error":         "billing",
-		"model_not_found":       "model_not_found",
+	byError = map[string]task.FailureReason{
+		"authentication_failed": task.ReasonAuth,
+		"billing_error":         task.ReasonBilling,
+		"model_not_found":       task.ReasonModelNotFound,
 	}
 	// byLaterError is consulted after the HTTP status.
-	byLaterError = map[string]string{
-		"rate_limit":      "rate_limited",
-		"server_error":    "overloaded",
-		"invalid_request": "invalid_request",
+	byLaterError = map[string]task.FailureReason{
+		"rate_limit":      task.ReasonRateLimited,
+		"server_error":    task.ReasonOverloaded,
+		"invalid_request": task.ReasonInvalidRequest,
 	}
-	byStatus = map[int]string{
-		401: "auth", 402: "billing", 403: "auth", 404: "model_not_found",
-		408: "network", 413: "context_overflow", 429: "rate_limited",
+	byStatus = map[int]task.FailureReason{
+		401: task.ReasonAuth, 402: task.ReasonBilling, 403: task.ReasonAuth, 404: task.ReasonModelNotFound,
+		408: task.ReasonNetwork, 413: task.ReasonContextOverflow, 429: task.ReasonRateLimited,
 	}
 	// byText is the last resort, for versions and providers that say it in
 	// words only.
-	byText = []struct{ has, reason string }{
-		{"prompt is too long", "context_overflow"},
-		{"not logged in", "auth"},
-		{"invalid api key", "auth"},
-		{"please run /login", "auth"},
-		{"credit balance is too low", "billing"},
-		{"usage limit reached", "usage_limit"},
-		{"you've hit your", "usage_limit"},
-		{"overloaded", "overloaded"},
-		{"econnrefused", "network"},
-		{"econnreset", "network"},
-		{"connection error", "network"},
+	byText = []struct {
+		has    string
+		reason task.FailureReason
+	}{
+		{"prompt is too long", task.ReasonContextOverflow},
+		{"not logged in", task.ReasonAuth},
+		{"invalid api key", task.ReasonAuth},
+		{"please run /login", task.ReasonAuth},
+		{"credit balance is too low", task.ReasonBilling},
+		{"usage limit reached", task.ReasonUsageLimit},
+		{"you've hit your", task.ReasonUsageLimit},
+		{"overloaded", task.ReasonOverloaded},
+		{"econnrefused", task.ReasonNetwork},
+		{"econnreset", task.ReasonNetwork},
+		{"connection error", task.ReasonNetwork},
 	}
 )
 
 // reason names the cause of an error event: a result, or an assistant event
 // after which no result came. text is what it says.
-func (p *Parser) reason(ev *event, text string) string {
+func (p *Parser) reason(ev *event, text string) task.FailureReason {
 	said := ""
 	if p.apiError != nil {
 		said = p.apiError.Error
 	}
 	status := ev.APIErrorStatus
 	if p.limited && status == 429 {
-		return "usage_limit"
+		return task.ReasonUsageLimit
 	}
-	for _, r := range []string{
+	for _, r := range []task.FailureReason{
 		bySubtype[ev.Subtype], byTerminal[ev.TerminalReason], byAPIError[ev.APIError], byError[said], byStatus[status],
 	} {
 		if r != "" {
@@ -83,10 +88,10 @@ func (p *Parser) reason(ev *event, text string) string {
 		}
 	}
 	if status >= 500 {
-		return "overloaded"
+		return task.ReasonOverloaded
 	}
 	if says([]byte(text), noSpace) {
-		return "disk_full"
+		return task.ReasonDiskFull
 	}
 	text = strings.ToLower(text)
 	for _, t := range byText {
@@ -96,11 +101,11 @@ func (p *Parser) reason(ev *event, text string) string {
 	}
 	switch {
 	case status >= 400:
-		return "invalid_request"
+		return task.ReasonInvalidRequest
 	case byLaterError[said] != "":
 		return byLaterError[said]
 	}
-	return "unknown"
+	return task.ReasonUnknown
 }
 
 // errorText is what a failed result says.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"cctask/engine/task"
 )
 
 // The kinds of lines.
@@ -185,8 +187,8 @@ func renderResult(ev *event) []Line {
 	}
 	text := "failed" // of the API, which the assistant event before it told
 	switch {
-	case byTerminal[ev.TerminalReason] == interrupted:
-		text = interrupted
+	case byTerminal[ev.TerminalReason] == task.ReasonInterrupted:
+		text = "interrupted"
 	case ev.Result == nil:
 		text = oneLine(errorText(ev), maxLine)
 	}
