@@ -186,23 +186,18 @@ func (p *Parser) lost(e End) bool {
 // judgeError is for an error that claude reported itself.
 func (p *Parser) judgeError(o *Outcome, e End, ev *event, text string) {
 	reason := p.reason(ev, text)
-	switch reason {
-	case task.ReasonInterrupted:
-		if e.signal() != "" {
-			p.judgeSignal(o, e)
-			return
-		}
+	switch {
+	case reason == task.ReasonInterrupted && e.signal() != "":
+		p.judgeSignal(o, e)
+		return
+	case reason == task.ReasonInterrupted:
 		o.end(task.Interrupted, reason, "claude was interrupted (SIGINT)")
 		return
-	case task.ReasonMaxTurns:
-		if e.MaxTurns > 0 {
-			text = fmt.Sprintf("reached the limit of %d turns", e.MaxTurns)
-		}
-	case task.ReasonMaxBudget:
-		if e.MaxBudgetUSD > 0 {
-			text = fmt.Sprintf("reached the budget of $%v", e.MaxBudgetUSD)
-		}
-	case task.ReasonUsageLimit:
+	case reason == task.ReasonMaxTurns && e.MaxTurns > 0:
+		text = fmt.Sprintf("reached the limit of %d turns", e.MaxTurns)
+	case reason == task.ReasonMaxBudget && e.MaxBudgetUSD > 0:
+		text = fmt.Sprintf("reached the budget of $%v", e.MaxBudgetUSD)
+	case reason == task.ReasonUsageLimit:
 		o.RetryAt = p.resetAt
 		if o.RetryAt.IsZero() {
 			o.RetryAt = resetInText(text)
