@@ -85,7 +85,7 @@ func (a *attempt) exec(env []string) (int, error) {
 	defer a.takeOn()()
 	return syscall.ForkExec(a.launch.Argv[0], a.launch.Argv, &syscall.ProcAttr{
 		Dir:   a.launch.WorkDir,
-		Env:   env,
+		Env:   append([]string{}, env...),
 		Files: []uintptr{a.stdin.Fd(), a.stdout.Fd(), a.stderr.Fd()},
 		Sys:   claudeAttr(),
 	})

@@ -199,7 +199,7 @@ func (l *Launcher) fork(socket *os.File) (*child, error) {
 	}
 	return family.start(self, argv, &os.ProcAttr{
 		Dir:   "/", // a runner pins nobody's file system
-		Env:   unmarked(os.Environ(), l.Env...),
+		Env:   append([]string{}, unmarked(os.Environ(), l.Env...)...),
 		Files: []*os.File{null, null, null, socketFD: socket},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
