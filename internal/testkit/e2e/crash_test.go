@@ -345,7 +345,9 @@ func TestDaemonStopHandsOver(t *testing.T) {
 	w.Held("go", 1)
 	old := w.Owner().PID
 	w.OK("daemon", "stop")
-	if cctest.Exists(old) || len(w.Matching("--session-id="+task.ID(first).UUID())) != 1 {
+	// stop returns when the owner has let go of its lock, the last step but its exit.
+	w.Eventually(func() bool { return !cctest.Exists(old) }, "the owner did not leave")
+	if len(w.Matching("--session-id="+task.ID(first).UUID())) != 1 {
 		t.Error("the owner did not leave alone")
 	}
 	w.API.Release("go")
