@@ -1,11 +1,12 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 )
 
 // attempt is a slot that is taken: one run of claude from its claim to the
-// removal of its run directory. Its goroutine takes the steps; others may
-// only stop it, look at its progress and read its output.
+// clearing of its run. Its goroutine takes the steps; others may only stop it,
+// tell what they have seen of the run, look at its progress and read its output.
 type attempt struct {
 	e  *Engine
 	id task.ID
@@ -30,9 +31,10 @@ type attempt struct {
 	started chan struct{}   // closed when this one has, or never will
 
 	mu         sync.Mutex
-	cancelled  bool
-	run        *runner.Run // set once a runner may be alive
-	spool      *spool
+	stopped    string        // why the runner is to stop; "": it is not
+	news       chan struct{} // sight has changed; nil until the site may have the run
+	sight      runner.Sight  // what was seen of the run last
+	closed     bool          // its output is in the store, all of it
 	progress   claude.Progress
 	progressAt time.Time
 	answer     *[]byte // of a claude that has answered and stays
@@ -56,7 +58,8 @@ func (e *Engine) run(a *attempt) {
 
 // start is steps 1 to 4; it tells whether there is something to follow.
 func (a *attempt) start() bool {
-	defer close(a.started)
+	next := sync.OnceFunc(func() { close(a.started) })
+	defer next()
 	t, rec, err := a.claim()
 	if err != nil {
 		<-a.before
@@ -65,13 +68,34 @@ func (a *attempt) start() bool {
 		}
 		return false
 	}
-	started, err := a.launch(t, rec)
+	s, err := a.launch(t, rec)
 	<-a.before
 	if err != nil {
 		a.notStarted(err)
 		return false
 	}
-	return a.running(started.StartedAt) == nil
+	if begun(s) {
+		return a.running(s) == nil
+	}
+	next() // one that waits elsewhere for room holds up no other one
+	return a.ordered(s) == nil && a.begins(&t)
+}
+
+// ordered records how the site names what has not begun yet.
+func (a *attempt) ordered(s runner.Sight) error {
+	if s.Job == "" {
+		return nil
+	}
+	_, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
+		rec, err := a.e.store.Attempt(t.ID, a.n)
+		rec.Host, rec.Job = s.Host, s.Job
+		w.Attempts = []task.Attempt{rec}
+		return err
+	})
+	if err != nil {
+		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("record a job")
+	}
+	return err
 }
 
 // claim is step 1: queued -> starting. A full disk does not take the task's
@@ -90,7 +114,10 @@ func (a *attempt) claim() (task.Task, task.Attempt, error) {
 		if rec, err = a.e.store.Attempt(t.ID, t.Attempt); err != nil {
 			return err
 		}
-		rec.Status = task.Starting
+		// Before the start: whoever finds the record knows where to look, and that a
+		// host which started anew since has nothing left of it.
+		at := a.e.site.Where()
+		rec.Status, rec.Site, rec.Boot = task.Starting, at.Site, at.Boot
 		w.Attempts = []task.Attempt{rec}
 		// A fork's total goes on from the other session's.
 		if total, known, err := a.e.store.SessionCost(rec.ForkOf); err == nil && known {
@@ -106,142 +133,107 @@ func (a *attempt) claim() (task.Task, task.Attempt, error) {
 	return t, rec, err
 }
 
-// launch is steps 2 and 3: the run directory, then the runner.
-func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Record, error) {
+// launch is steps 2 and 3: the run is made where it shall be, and a runner in it.
+func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Sight, error) {
 	e := a.e
 	prompt, err := e.store.Prompt(t.ID, rec.PromptN)
 	if err != nil {
-		return runner.Record{}, fmt.Errorf("read the prompt: %w", err)
+		return runner.Sight{}, fmt.Errorf("read the prompt: %w", err)
 	}
 	env, err := e.store.Env(t.ID)
 	if err != nil && transient(err) {
-		return runner.Record{}, fmt.Errorf("%w: read the environment: %w", runner.ErrNotStarted, err)
+		return runner.Sight{}, fmt.Errorf("%w: read the environment: %w", runner.ErrNotStarted, err)
 	}
 	if err != nil {
-		return runner.Record{}, &runner.SpawnError{Op: "read the environment", Err: err.Error()}
+		return runner.Sight{}, &runner.SpawnError{Op: "read the environment", Err: err.Error()}
 	}
 	if a.absent != nil {
-		return runner.Record{}, a.absent
+		return runner.Sight{}, a.absent
 	}
 	// The same check as at submission: what vanished since is told apart from
 	// a fault of the launch.
-	if err := checkDir("working_dir", t.Spec.WorkingDir); err != nil {
-		return runner.Record{}, &runner.SpawnError{Op: "look before the launch", Err: err.Error()}
+	if err := checkDir(e.site, "working_dir", t.Spec.WorkingDir); err != nil {
+		return runner.Sight{}, &runner.SpawnError{Op: "look before the launch", Err: err.Error()}
 	}
 	p, err := e.Policy()
 	if err != nil {
 		// The person will repair it; until then nothing starts.
-		return runner.Record{}, fmt.Errorf("%w: %w", runner.ErrNotStarted, err)
+		return runner.Sight{}, fmt.Errorf("%w: %w", runner.ErrNotStarted, err)
 	}
 	argv, err := e.argv(&t, rec, p)
 	if err == nil {
 		err = checkSize(argv, env, 0) // the policy's own arguments may have come since
 	}
 	if err != nil {
-		return runner.Record{}, err
+		return runner.Sight{}, err
 	}
 	a.spec = &t.Spec
-	r, err := a.prepare(rec.N, runner.Launch{
-		Argv: argv, WorkDir: t.Spec.WorkingDir, Deadline: t.Spec.Timeout(), Grace: e.cfg.Grace,
-		MaxOutput: t.Spec.OutputLimit(), Owner: e.cfg.Owner,
-		Umask: t.Limits.Umask, NoFile: t.Limits.NoFile, Nice: t.Limits.Nice,
-	}, claude.Stdin(prompt, t.Spec.Literal))
-	if err != nil {
-		return runner.Record{}, fmt.Errorf("%w: make the run directory: %w", runner.ErrNotStarted, err)
+	order := runner.Order{
+		Launch: runner.Launch{
+			Argv: argv, WorkDir: t.Spec.WorkingDir, Deadline: t.Spec.Timeout(), Grace: e.cfg.Grace,
+			MaxOutput: t.Spec.OutputLimit(),
+			Umask:     t.Limits.Umask, NoFile: t.Limits.NoFile, Nice: t.Limits.Nice,
+		},
+		Prompt: claude.Stdin(prompt, t.Spec.Literal), Env: environ(t, env),
 	}
-	if a.isCancelled() {
-		a.discard(r)
-		return runner.Record{}, errCancelled
+	if a.whyStopped() != "" {
+		return runner.Sight{}, errCancelled
 	}
 	a.env = env
-	a.show(r)
-	// Not e.ctx: a launch that has begun is finished even when the owner leaves.
-	started, err := e.runs.Start(context.Background(), r, environ(t, env))
+	name := runName(a.id, rec.N)
+	s, err := e.site.Start(e.ctx, name, order)
 	var spawn *runner.SpawnError
 	if errors.Is(err, runner.ErrNotStarted) || errors.As(err, &spawn) {
-		a.discard(r)
-		return started, err
+		a.clear(name)
+		return s, err
 	}
 	if err != nil {
 		// What became of the launch is unknown: the attempt is followed and
-		// judged by its run directory, as after a crash.
+		// judged by what is there, as after a crash.
 		e.log.Warn().Err(err).Str("task", string(a.id)).Msg("launch without an answer")
+		s = runner.Sight{Life: runner.Unknown, Why: err.Error()}
 	}
-	a.attach(r)
-	return started, nil
+	a.attach(s)
+	return s, nil
 }
 
 var errCancelled = errors.New("cancelled before the launch")
 
-// prepare makes the run directory. One that stands already is of a launch
-// before, which failed without descriptors to clean up after itself.
-func (a *attempt) prepare(n int, l runner.Launch, prompt []byte) (*runner.Run, error) {
-	dir := a.e.attemptDir(a.id, n)
-	// Not MkdirAll: a state directory that somebody removed stays removed.
-	if err := os.Mkdir(a.e.runDir(), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, err
-	}
-	r, err := a.e.runs.Prepare(dir, l, prompt)
-	if !errors.Is(err, os.ErrExist) {
-		return r, err
-	}
-	fr, err := a.e.findRun(filepath.Base(dir))
-	if err != nil {
-		return nil, err
-	}
-	if fr.up || factsOf(nil, fr).intent {
-		return nil, fmt.Errorf("%s is in use", dir)
-	}
-	if err := fr.run.Remove(); err != nil {
-		return nil, err
-	}
-	return a.e.runs.Prepare(dir, l, prompt)
-}
-
-// show lets readers see the spool. It comes before the launch: claude may have
-// written much before the runner's answer is here.
-func (a *attempt) show(r *runner.Run) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.spool == nil {
-		a.spool = newSpool(r)
+// clear removes a run that is no longer needed.
+func (a *attempt) clear(name string) {
+	if _, err := retry(a.e.ctx, func() (struct{}, error) { return struct{}{}, a.e.site.Clear(a.e.ctx, name, false) }); err != nil {
+		a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("clear a run")
 	}
 }
 
-// discard removes a run directory that is no longer needed.
-func (a *attempt) discard(r *runner.Run) {
+// attach makes the run one that is looked at and that a cancel reaches, and tells
+// its runner of one that came before.
+func (a *attempt) attach(s runner.Sight) {
 	a.mu.Lock()
-	if a.spool != nil {
-		a.spool.close()
-	}
+	a.news, a.sight = make(chan struct{}, 1), s
+	a.news <- struct{}{}
+	why := a.stopped
 	a.mu.Unlock()
-	if _, err := retry(a.e.ctx, func() (struct{}, error) { return struct{}{}, r.Remove() }); err != nil {
-		a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("remove the run directory")
+	select {
+	case a.e.attached <- struct{}{}:
+	default:
 	}
-}
-
-// attach makes the runner reachable for a cancel, and tells it of one that
-// came before.
-func (a *attempt) attach(r *runner.Run) {
-	a.show(r)
-	a.mu.Lock()
-	a.run = r
-	cancelled := a.cancelled
-	a.mu.Unlock()
-	if cancelled {
-		a.stop()
+	if why != "" {
+		a.stop(why)
 	}
 }
 
 // running is step 4. The environment goes in the same commit, unless the task may
 // start by itself again.
-func (a *attempt) running(at time.Time) error {
+func (a *attempt) running(s runner.Sight) error {
+	at := s.Rec.StartedAt
 	_, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
 		rec, err := a.e.store.Attempt(t.ID, a.n)
 		if err != nil {
 			return err
 		}
 		rec.Status, rec.StartedAt, rec.Message = task.Running, at, ""
+		rec.Host, rec.Job = s.Host, s.Job
 		w.Attempts = []task.Attempt{rec}
 		t.Message = ""
 		if a.spec != nil {
@@ -266,37 +258,44 @@ func (a *attempt) running(at time.Time) error {
 	return nil
 }
 
-// stop asks the runner to end its tree, now or as soon as there is one.
-func (a *attempt) stop() {
+// stop asks the runner to end its tree, now or as soon as there is one. Of several
+// reasons the first one counts.
+func (a *attempt) stop(why string) {
 	a.mu.Lock()
-	a.cancelled = true
+	a.stopped = cmp.Or(a.stopped, why)
 	a.mu.Unlock()
-	if _, err := retry(a.e.ctx, func() (struct{}, error) { return struct{}{}, a.tellRunner() }); err != nil {
-		a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("tell the runner to stop")
+	name := a.followedName()
+	if name == "" {
+		return
 	}
+	err := a.tellRunner(name, why)
+	if err == nil {
+		return
+	}
+	a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("tell the runner to stop; trying again")
+	go func() { // until it has heard, or has ended, or another owner comes who tells it
+		for wait := 100 * time.Millisecond; err != nil && a.e.sleepFor(wait); wait = min(2*wait, 10*time.Second) {
+			err = a.tellRunner(name, why)
+		}
+	}()
 }
 
-func (a *attempt) tellRunner() error {
-	a.mu.Lock()
-	r := a.run
-	a.mu.Unlock()
-	if r == nil {
+// tellRunner does not tell a runner that has just ended.
+func (a *attempt) tellRunner(name, why string) error {
+	err := a.e.site.Stop(a.e.ctx, name, why, false)
+	if err == nil || a.followedName() == "" {
 		return nil
 	}
-	if err := r.Stop("cancel"); err != nil {
-		// A runner that has just ended needs no telling.
-		if alive, aliveErr := r.Alive(); aliveErr == nil && !alive {
-			return nil
-		}
-		return err
+	if s, lookErr := a.e.lookAt(a.e.ctx, name); lookErr == nil && (s == nil || s.Life == runner.Gone) {
+		return nil
 	}
-	return nil
+	return err
 }
 
-func (a *attempt) isCancelled() bool {
+func (a *attempt) whyStopped() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.cancelled
+	return a.stopped
 }
 
 // openGate lets the next start-up in; safe to call more than once.
@@ -321,30 +320,34 @@ func (a *attempt) fill(t *task.Task) {
 		text := string((*a.answer)[:min(len(*a.answer), task.MaxInlineResult)])
 		t.Result, t.ResultBytes = &text, int64(len(*a.answer))
 	}
-	if a.spool == nil {
-		return
-	}
-	if stdout, stderr, err := a.spool.sizes(); err == nil {
-		t.StdoutBytes, t.StderrBytes = stdout, stderr
+	t.StdoutBytes, t.StderrBytes = a.sight.Stdout, a.sight.Stderr
+	switch a.sight.Life {
+	case runner.Pending:
+		t.Message = strings.TrimSpace("waits for room: " + a.sight.Why)
+	case runner.Unknown:
+		t.Message = "where it runs does not answer: " + a.sight.Why
+	case runner.Up, runner.Gone:
 	}
 }
 
-// output reads the spool of attempt n; os.ErrClosed if the stream is not in it,
-// or not any more.
-func (a *attempt) output(n int, q OutputQuery) (task.Output, error) {
+// output reads the output of attempt n where it runs; os.ErrClosed if the stream is
+// not there, or not any more.
+func (a *attempt) output(ctx context.Context, n int, q OutputQuery) (task.Output, error) {
 	a.mu.Lock()
-	sp, current := a.spool, a.n
+	current := a.n == n && !a.closed
 	a.mu.Unlock()
-	if sp == nil || n != current || q.Stream != task.Stdout && q.Stream != task.Stderr {
+	if !current || q.Stream != task.Stdout && q.Stream != task.Stderr {
 		return task.Output{}, os.ErrClosed
 	}
-	size, err := sp.size(q.Stream)
+	name := runName(a.id, n)
+	out := task.Output{ID: a.id, Attempt: n, Stream: q.Stream, Offset: q.Offset}
+	_, size, err := a.e.site.Read(ctx, name, string(q.Stream), nil, 0)
 	if err != nil {
-		return task.Output{}, err
+		return out, err
 	}
-	out := task.Output{ID: a.id, Attempt: n, Stream: q.Stream, Size: size, Offset: start(q, size)}
+	out.Size, out.Offset = size, start(q, size)
 	out.Data = make([]byte, min(int64(q.Limit), size-out.Offset))
-	got, err := sp.readAt(q.Stream, out.Data, out.Offset)
+	got, _, err := a.e.site.Read(ctx, name, string(q.Stream), out.Data, out.Offset)
 	out.Data = out.Data[:got]
 	return out, err
 }

@@ -29,12 +29,12 @@ func BenchmarkQueue(b *testing.B) {
 		spec := task.Spec{WorkingDir: b.TempDir(), Claude: claude}
 		storagetest.Fill(b, db, n, time.Now(), func(_ int, w *task.Write) { *w = waits(w.Task, spec) })
 		hold := make(chan struct{})
-		runs := &launcher{start: func(context.Context, *runner.Run, []string) (runner.Record, error) {
+		at := &site{Site: &runner.Local{Dir: dir}, start: func(context.Context, string, runner.Order) (runner.Sight, error) {
 			<-hold
-			return runner.Record{}, runner.ErrNotStarted
+			return runner.Sight{}, runner.ErrNotStarted
 		}}
 		begin := time.Now()
-		e, err := engine.New(engine.Config{Dir: dir, Jobs: 1, Log: zerolog.Nop()}, db, runs)
+		e, err := engine.New(engine.Config{Dir: dir, Jobs: 1, Log: zerolog.Nop()}, db, at)
 		if err != nil {
 			b.Fatal(err)
 		}

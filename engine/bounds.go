@@ -41,7 +41,7 @@ func (e *Engine) argv(t *task.Task, rec task.Attempt, p task.Policy) ([]string, 
 	if err != nil {
 		return nil, fmt.Errorf("read the earlier attempts: %w", err)
 	}
-	if t.Spec, p, err = bounded(t.Spec, p, t.Policy); err != nil {
+	if t.Spec, p, err = bounded(e.site, t.Spec, p, t.Policy); err != nil {
 		return nil, err
 	}
 	s, err := left(*t, all)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"cctask/engine/runner"
 	"cctask/engine/task"
 )
 
@@ -51,7 +52,7 @@ func (e *Engine) Cancel(ctx context.Context, ref string) (task.Task, error) {
 	case t.Status.Ended():
 		return e.get(id)
 	case a != nil:
-		a.stop()
+		a.stop(runner.StopCancel)
 	}
 	return e.Wait(ctx, string(id), UntilEnd)
 }
@@ -275,8 +276,8 @@ func (e *Engine) mayRunAgain(t *task.Task, a Again) error {
 	case !t.Status.Ended():
 		return &task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("task %s is %s", t.ID, t.Status.Public()), Hint: "Wait for its end, or cancel it first."}
 	}
-	if err := checkDir("working_dir", t.Spec.WorkingDir); err != nil {
+	if err := checkDir(e.site, "working_dir", t.Spec.WorkingDir); err != nil {
 		return err
 	}
-	return CheckClaude(cmp.Or(a.Claude, t.Spec.Claude), a.Env)
+	return CheckClaude(e.site, cmp.Or(a.Claude, t.Spec.Claude), a.Env)
 }

@@ -3,10 +3,8 @@ package engine
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -14,7 +12,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"cctask/engine/runner"
 	"cctask/engine/task"
 )
 
@@ -26,31 +23,21 @@ type Config struct {
 	// Policy is asked at every submission and every start, so that a change
 	// counts at once; its error refuses the task. nil: everything is allowed.
 	Policy func() (task.Policy, error)
-	// Owner tells a runner how to start an owner again when it ends and finds
-	// none. Opaque here; nil: a runner starts none.
-	Owner json.RawMessage
-	Grace time.Duration // between SIGTERM and SIGKILL; 0: 5 s
+	Grace  time.Duration // between SIGTERM and SIGKILL; 0: 5 s
 	// Patience is how long a task waits at the head of the queue for a claude
 	// that is not there any more; 0: two minutes.
 	Patience time.Duration
-	Spare    runner.Spare // processes that no sweep may touch
 	// ReadOnly is why the store can only be read, and with it all that the engine
 	// answers: it starts nothing and changes nothing. nil: the store can be written.
 	ReadOnly error
 	Log      zerolog.Logger
 }
 
-// Launcher starts runners; *runner.Launcher implements it.
-type Launcher interface {
-	Prepare(dir string, l runner.Launch, prompt []byte) (*runner.Run, error)
-	Start(ctx context.Context, r *runner.Run, env []string) (runner.Record, error)
-}
-
 // Engine implements Service inside the process that holds the database.
 type Engine struct {
 	cfg   Config
 	store Store
-	runs  Launcher
+	site  Site
 	log   zerolog.Logger
 	born  uint64 // the version of every task that has not changed since
 	locks keyedMutex
@@ -63,6 +50,8 @@ type Engine struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	wake   chan struct{} // tells the dispatcher that something has changed
+	// attached tells the watch that there is a run to be looked at.
+	attached chan struct{}
 	// still is why nothing may change: the database is a restored copy, or can
 	// only be read. nil: it may.
 	still error
@@ -81,14 +70,14 @@ type Engine struct {
 var _ Service = (*Engine)(nil)
 
 // New recovers what an earlier owner left and starts to run what is queued.
-func New(cfg Config, store Store, l Launcher) (*Engine, error) {
+func New(cfg Config, store Store, site Site) (*Engine, error) {
 	if cfg.Jobs <= 0 {
 		cfg.Jobs = DefaultJobs()
 	}
 	cfg.Patience = cmp.Or(cfg.Patience, 2*time.Minute)
 	e := &Engine{
-		cfg: cfg, store: store, runs: l, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
-		wake: make(chan struct{}, 1), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{},
+		cfg: cfg, store: store, site: site, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
+		wake: make(chan struct{}, 1), attached: make(chan struct{}, 1), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{},
 		sched: newSchedule(limits{jobs: cfg.Jobs, startups: max(2, runtime.NumCPU())}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
@@ -99,6 +88,7 @@ func New(cfg Config, store Store, l Launcher) (*Engine, error) {
 	case restored:
 		e.still = restoredError(cfg.Dir)
 	case err == nil:
+		site.Follow(e.heard)
 		err = e.recover()
 	}
 	if err != nil {
@@ -114,6 +104,7 @@ func New(cfg Config, store Store, l Launcher) (*Engine, error) {
 	if _, err := e.waits(time.Now()); err != nil {
 		e.log.Warn().Err(err).Msg("retention")
 	}
+	e.wg.Go(e.watch)
 	e.wg.Go(e.dispatch)
 	e.wg.Go(e.retain)
 	return e, nil
@@ -166,13 +157,6 @@ func DefaultJobs() int {
 		jobs = min(jobs, int(mem/2/perTask))
 	}
 	return min(max(jobs, 1), 64)
-}
-
-func (e *Engine) runDir() string { return filepath.Join(e.cfg.Dir, "run") }
-
-// attemptDir is the run directory of one attempt; its name marks the tree.
-func (e *Engine) attemptDir(id task.ID, n int) string {
-	return filepath.Join(e.runDir(), fmt.Sprintf("%s.%d", id, n))
 }
 
 // change is every write to a recorded task: under the task's lock it reads the

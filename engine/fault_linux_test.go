@@ -212,13 +212,13 @@ func TestLaunchThatTheMachineRefuses(t *testing.T) {
 			w := newWorld(t, 2)
 			var once sync.Once
 			refused := make(chan struct{})
-			w.runs.start = func(ctx context.Context, r *runner.Run, env []string) (runner.Record, error) {
+			w.site.start = func(ctx context.Context, name string, o runner.Order) (runner.Sight, error) {
 				err := error(nil)
 				once.Do(func() { err = refusal; close(refused) })
 				if err != nil {
-					return runner.Record{}, err
+					return runner.Sight{}, err
 				}
-				return w.runs.Launcher.Start(ctx, r, env)
+				return w.site.Site.Start(ctx, name, o)
 			}
 			first := w.submit("[[text a]]")
 			<-refused
@@ -243,8 +243,8 @@ func TestCloseWhileThePoolRests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // to wait would let the bubble's time go on
 		w := newWorld(t, 1)
-		w.runs.start = func(context.Context, *runner.Run, []string) (runner.Record, error) {
-			return runner.Record{}, runner.ErrNotStarted
+		w.site.start = func(context.Context, string, runner.Order) (runner.Sight, error) {
+			return runner.Sight{}, runner.ErrNotStarted
 		}
 		id := w.submit("[[text a]]")
 		w.until("it was refused", func() bool {

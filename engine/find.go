@@ -1,26 +1,22 @@
 package engine
 
 import (
-	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"cctask/engine/runner"
 	"cctask/engine/task"
 )
 
 // CheckClaude refuses a claude that cannot be started with this environment.
-func CheckClaude(file string, env []string) error {
-	err := findClaude(file, func() ([]string, error) { return env, nil })
+func CheckClaude(at Asker, file string, env []string) error {
+	err := findClaude(at, file, func() ([]string, error) { return env, nil })
 	if err == nil {
 		return nil
 	}
@@ -32,20 +28,19 @@ func CheckClaude(file string, env []string) error {
 
 // findClaude tells what keeps the system from starting a file, as far as a look
 // at it can tell. env is asked for where the file leaves it to PATH.
-func findClaude(file string, env func() ([]string, error)) error {
-	fi, err := os.Stat(file)
+func findClaude(at Asker, file string, env func() ([]string, error)) error {
+	f, err := at.Ask(context.Background(), file, scriptHead)
 	switch {
 	case err != nil:
 		return plain(file, err)
-	case !fi.Mode().IsRegular() || unix.Access(file, unix.X_OK) != nil:
+	case !f.Regular || !f.CanExec:
 		return fmt.Errorf("%s is not an executable file", file)
-	case fi.Size() == 0:
+	case f.Size == 0:
 		return fmt.Errorf("%s is empty", file)
-	}
-	head, err := readHead(file)
-	if err != nil {
+	case len(f.Head) == 0:
 		return nil // one may execute what one may not read
 	}
+	head := string(f.Head)
 	line, script := strings.CutPrefix(head, "#!")
 	if !script {
 		if strings.ContainsRune(head, 0) {
@@ -54,31 +49,19 @@ func findClaude(file string, env func() ([]string, error)) error {
 		return fmt.Errorf("%s is a script without a first line that names its interpreter, such as #!/bin/sh", file)
 	}
 	line, _, _ = strings.Cut(line, "\n")
-	return findInterpreter(file, strings.Fields(line), env)
+	return findInterpreter(at, file, strings.Fields(line), env)
 }
 
-// readHead gives as much of a file as the system looks at to tell how to start it.
-func readHead(file string) (string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	head := make([]byte, 256)
-	n, err := io.ReadFull(f, head)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil
-	}
-	return string(bytes.Clone(head[:n])), err
-}
+// scriptHead is as much of a file as the system looks at to tell how to start it.
+const scriptHead = 256
 
 // findInterpreter looks for the words of a script's first line: a path, or a
 // name that env looks up.
-func findInterpreter(script string, words []string, env func() ([]string, error)) error {
+func findInterpreter(at Asker, script string, words []string, env func() ([]string, error)) error {
 	if len(words) == 0 || !path.IsAbs(words[0]) {
 		return nil // the system may know better
 	}
-	if _, err := os.Stat(words[0]); err != nil {
+	if _, err := at.Ask(context.Background(), words[0], 0); err != nil {
 		return needs(script, words[0], plain(words[0], err).Error())
 	}
 	name := words[1:]
@@ -99,7 +82,10 @@ func findInterpreter(script string, words []string, env func() ([]string, error)
 		}
 	}
 	for _, dir := range filepath.SplitList(dirs) {
-		if !path.IsAbs(dir) || unix.Access(filepath.Join(dir, name[0]), unix.X_OK) == nil {
+		if !path.IsAbs(dir) {
+			return nil
+		}
+		if f, err := at.Ask(context.Background(), filepath.Join(dir, name[0]), 0); err == nil && f.CanExec {
 			return nil
 		}
 	}

@@ -69,7 +69,7 @@ func TestArgumentsThatAreTooLarge(t *testing.T) {
 	real := w.claude
 	w.claude = filepath.Join(t.TempDir(), "claude")
 	w.must(os.WriteFile(w.claude, []byte("#!/bin/sh\n"+real+` "$@"`+"\n"), 0o755))
-	most := sort.Search(all, func(n int) bool { _, err := engine.Allow(of(n), task.Policy{}); return err != nil }) - 1
+	most := sort.Search(all, func(n int) bool { _, err := engine.Allow(w.site, of(n), task.Policy{}); return err != nil }) - 1
 	got, err := w.Submit(w.ctx, of(most))
 	w.must(err)
 	w.end(got.ID, task.Completed)

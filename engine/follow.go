@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
+	"sync"
 	"time"
 
 	"cctask/engine/claude"
@@ -12,29 +13,27 @@ import (
 	"cctask/engine/task"
 )
 
-const (
-	// ChunkSize is the piece of output that is sealed while claude still runs.
-	ChunkSize = 256 << 10
-	// followEvery is how often a live spool is looked at. It bounds the age of
-	// progress, not of output: readers look into the spool themselves.
-	followEvery = 100 * time.Millisecond
-)
+// ChunkSize is the piece of output that is sealed while claude still runs.
+const ChunkSize = 256 << 10
 
 var streams = []task.Stream{task.Stdout, task.Stderr}
 
-// follower reads an attempt's spool as it grows: it feeds the event parser and
+// pieces are the buffers of all followers: few of thousands read at a time.
+var pieces = sync.Pool{New: func() any { return new([ChunkSize]byte) }}
+
+// follower reads an attempt's output as it grows: it feeds the event parser and
 // seals full chunks.
 type follower struct {
 	a      *attempt
+	name   string
 	parser *claude.Parser
 	parsed int64
 	sealed map[task.Stream]int64
 	seen   [2]int64 // sizes at the last look, stdout and stderr
-	buf    []byte
 }
 
 func (a *attempt) newFollower() (*follower, error) {
-	f := &follower{a: a, parser: claude.NewParser(), sealed: map[task.Stream]int64{}, buf: make([]byte, ChunkSize)}
+	f := &follower{a: a, name: runName(a.id, a.n), parser: claude.NewParser(), sealed: map[task.Stream]int64{}}
 	for _, st := range streams {
 		n, err := a.e.store.Sealed(a.id, a.n, st)
 		if err != nil {
@@ -56,9 +55,7 @@ func (a *attempt) follow() {
 			return
 		}
 		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("follow; trying again")
-		select {
-		case <-time.After(wait):
-		case <-a.e.ctx.Done():
+		if !a.e.sleepFor(wait) {
 			return
 		}
 	}
@@ -69,45 +66,40 @@ func (a *attempt) followOnce() error {
 	if err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- a.run.Wait(a.e.ctx) }()
-	gate := time.NewTimer(gateTime)
+	gate := time.AfterFunc(gateTime, a.openGate)
 	defer gate.Stop()
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
+	var again <-chan time.Time // of a look that failed
 	for {
-		select {
-		case err := <-ended:
-			if err != nil {
-				return fmt.Errorf("wait for the runner: %w", err)
-			}
+		s := a.seen()
+		switch {
+		case s.Life == runner.Gone:
 			a.openGate()
-			return a.finish(f)
-		case <-gate.C:
-			a.openGate()
-		case <-tick.C:
-			if err := f.look(); err != nil {
+			return a.finish(f, s)
+		case again == nil && s.Life == runner.Up:
+			if err := f.look(s); err != nil {
 				a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("read or seal the output; trying again")
-				tick.Reset(machinePauses.first) // the log must not fill a full disk
-			} else {
-				tick.Reset(followEvery)
+				again = time.After(machinePauses.first) // the log must not fill a full disk
 			}
+		}
+		select {
+		case <-a.news:
+		case <-again:
+			again = nil
+		case <-a.e.ctx.Done():
+			return a.e.ctx.Err()
 		}
 	}
 }
 
 // look takes in what is new and tells those who wait.
-func (f *follower) look() error {
-	stdout, stderr, err := f.a.spool.sizes()
-	if err != nil {
-		return err
-	}
-	if f.seen == [2]int64{stdout, stderr} {
+func (f *follower) look(s runner.Sight) error {
+	if f.seen == [2]int64{s.Stdout, s.Stderr} {
 		return nil
 	}
 	f.a.openGate()
-	if err = f.read(); err == nil {
-		f.seen = [2]int64{stdout, stderr}
+	err := f.read()
+	if err == nil {
+		f.seen = [2]int64{s.Stdout, s.Stderr}
 	}
 	p := f.parser.Progress()
 	answer, answered := f.parser.Answer()
@@ -123,15 +115,17 @@ func (f *follower) look() error {
 
 // read parses the new events and seals the full chunks.
 func (f *follower) read() error {
+	piece := pieces.Get().(*[ChunkSize]byte)
+	defer pieces.Put(piece)
 	for {
-		n, err := f.a.spool.readAt(task.Stdout, f.buf, f.parsed)
+		n, _, err := f.readAt(task.Stdout, piece[:], f.parsed)
 		if err != nil {
-			return fmt.Errorf("read the spool: %w", err)
+			return err
 		}
 		if n == 0 {
 			break
 		}
-		if _, err := f.parser.Write(f.buf[:n]); err != nil {
+		if _, err := f.parser.Write(piece[:n]); err != nil {
 			return fmt.Errorf("parse the events: %w", err)
 		}
 		f.parsed += int64(n)
@@ -145,11 +139,19 @@ func (f *follower) read() error {
 	if err := f.sealFull(task.Stdout, f.parsed); err != nil {
 		return err
 	}
-	size, err := f.a.spool.size(task.Stderr)
+	_, size, err := f.readAt(task.Stderr, nil, 0)
 	if err != nil {
 		return err
 	}
 	return f.sealFull(task.Stderr, size)
+}
+
+func (f *follower) readAt(st task.Stream, b []byte, off int64) (n int, size int64, err error) {
+	n, size, err = f.a.e.site.Read(f.a.e.ctx, f.name, string(st), b, off)
+	if err != nil {
+		err = fmt.Errorf("read %s: %w", st, err)
+	}
+	return n, size, err
 }
 
 // sealAtOnce bounds what one commit seals: a commit writes the last leaf of the
@@ -184,9 +186,9 @@ func (f *follower) sealFull(st task.Stream, size int64) error {
 // claude's that writes to /dev/stderr may cut the file.
 func (f *follower) chunk(st task.Stream, offset, n int64) (task.Blob, error) {
 	data := make([]byte, max(n, 0))
-	got, err := f.a.spool.readAt(st, data, offset)
+	got, _, err := f.readAt(st, data, offset)
 	if err != nil {
-		return task.Blob{}, fmt.Errorf("read the spool: %w", err)
+		return task.Blob{}, err
 	}
 	return task.Blob{ID: f.a.id, Attempt: f.a.n, Stream: st, Offset: offset, Data: data[:got]}, nil
 }
@@ -197,7 +199,7 @@ func (f *follower) rest() (chunks []task.Blob, err error) {
 		return nil, err
 	}
 	for _, st := range streams {
-		size, err := f.a.spool.size(st)
+		_, size, err := f.readAt(st, nil, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -215,61 +217,53 @@ func (f *follower) rest() (chunks []task.Blob, err error) {
 
 // stderrTail is the end of stderr, where claude says why it could not start.
 func (f *follower) stderrTail() []byte {
-	size, err := f.a.spool.size(task.Stderr)
+	_, size, err := f.readAt(task.Stderr, nil, 0)
 	if err != nil {
 		return nil
 	}
 	b := make([]byte, min(size, 64<<10))
-	n, err := f.a.spool.readAt(task.Stderr, b, size-int64(len(b)))
+	n, _, err := f.readAt(task.Stderr, b, size-int64(len(b)))
 	if err != nil {
 		return nil
 	}
 	return b[:n]
 }
 
-// finish judges an attempt whose runner has let go of its lock, records the
-// outcome with the last of the output, and only then removes the spool.
-func (a *attempt) finish(f *follower) error {
-	rec, err := a.record()
-	if err == nil && rec.State != runner.StateEnded {
+// finish judges an attempt whose runner is gone, records the outcome with the
+// last of the output, and only then clears the run.
+func (a *attempt) finish(f *follower, s runner.Sight) error {
+	if s.Rec.State != runner.StateEnded {
 		// The runner died without its last step: what it left must go before
 		// the end is recorded.
-		if _, err := a.run.Sweep(a.e.ctx, a.e.cfg.Spare); err != nil {
+		if err := a.e.site.Stop(a.e.ctx, f.name, "", true); err != nil {
 			if a.e.ctx.Err() != nil || transient(err) {
 				return fmt.Errorf("sweep after a dead runner: %w", err)
 			}
 			a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("sweep after a dead runner")
 		}
-		rec, err = a.record()
-	}
-	if err != nil {
-		return err
 	}
 	chunks, err := f.rest()
-	if errors.Is(err, os.ErrNotExist) {
-		// Somebody removed the run directory: what was sealed is what there is.
-		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("the spool is gone")
+	if errors.Is(err, fs.ErrNotExist) {
+		// Somebody removed the run: what was sealed is what there is.
+		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("the output is gone")
 		chunks = nil
 	} else if err != nil {
 		return err
 	}
 	f.parser.Flush()
-	if err := a.conclude(f, rec, chunks); err != nil {
+	if err := a.conclude(f, s, chunks); err != nil {
 		return fmt.Errorf("record the outcome: %w", err)
 	}
 	a.cleanUp()
 	return nil
 }
 
-// record is what the runner has written; nothing, if that cannot be read. A
-// lack of descriptors must not turn a good end into an unknown one.
-func (a *attempt) record() (runner.Record, error) {
-	rec, err := a.run.Record()
-	if err != nil && !transient(err) {
-		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("read the status record")
-		return runner.Record{}, nil
-	}
-	return rec, err
+// cleanUp is step 8.
+func (a *attempt) cleanUp() {
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	a.clear(runName(a.id, a.n))
 }
 
 // retry repeats f until it succeeds, meets an error that will not pass, or ctx
@@ -288,7 +282,7 @@ func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	}
 }
 
-// transient errors are the machine's and may pass; the others are ours.
+// transient errors are the machine's, or a site's, and may pass; the others are ours.
 func transient(err error) bool {
-	return errors.Is(err, task.ErrNoSpace) || isResourceError(err)
+	return errors.Is(err, task.ErrNoSpace) || errors.Is(err, runner.ErrSilent) || isResourceError(err)
 }

@@ -113,16 +113,15 @@ func TestClaudeIsBusy(t *testing.T) {
 	w := newWorld(t, 2)
 	var mu sync.Mutex
 	tries := map[string]int{}
-	w.runs.start = func(ctx context.Context, r *runner.Run, env []string) (runner.Record, error) {
+	w.site.start = func(ctx context.Context, name string, o runner.Order) (runner.Sight, error) {
 		mu.Lock()
-		name := filepath.Base(r.Dir())
 		tries[name]++
 		busy := len(tries) < 3 && tries[name] < 2
 		mu.Unlock()
 		if busy {
-			return runner.Record{}, &runner.SpawnError{Op: "exec", Path: w.claude, Err: "text file busy"}
+			return runner.Sight{}, &runner.SpawnError{Op: "exec", Path: w.claude, Err: "text file busy"}
 		}
-		return w.runs.Launcher.Start(ctx, r, env)
+		return w.site.Site.Start(ctx, name, o)
 	}
 	ids := []task.ID{w.submit("[[text a]]"), w.submit("[[text b]]"), w.submit("[[text c]]")}
 	for i, id := range ids {
@@ -186,7 +185,7 @@ func TestClaudeStaysAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		begin := time.Now()
-		e, err := engine.New(engine.Config{Dir: dir, Jobs: 3, Log: zerolog.Nop()}, db, &runner.Launcher{})
+		e, err := engine.New(engine.Config{Dir: dir, Jobs: 3, Log: zerolog.Nop()}, db, &runner.Local{Dir: dir})
 		if err != nil {
 			t.Fatal(err)
 		}

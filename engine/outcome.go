@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"os"
 	"syscall"
 	"time"
 
@@ -13,7 +12,8 @@ import (
 
 // conclude is step 7: the last of the output, the outcome, the answer and the
 // indexes in one transaction.
-func (a *attempt) conclude(f *follower, rec runner.Record, chunks []task.Blob) error {
+func (a *attempt) conclude(f *follower, s runner.Sight, chunks []task.Blob) error {
+	rec := s.Rec
 	size := map[task.Stream]int64{}
 	for _, c := range chunks {
 		size[c.Stream] = c.Offset + int64(len(c.Data))
@@ -21,9 +21,9 @@ func (a *attempt) conclude(f *follower, rec runner.Record, chunks []task.Blob) e
 	if chunks == nil {
 		size = f.sealed
 	}
-	end := claude.End{Stderr: f.stderrTail(), NoRecord: !rec.Exited}
+	end := claude.End{Stderr: f.stderrTail(), NoRecord: !rec.Exited, Root: a.e.site.Where().Root}
 	if end.NoRecord && rec.State != runner.StateSpawnFailed {
-		end.RunnerSignal = a.run.Killed()
+		end.RunnerSignal = s.Killed
 	}
 	_, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
 		n, err := a.e.store.Attempt(t.ID, a.n)
@@ -79,7 +79,6 @@ func judge(p *claude.Parser, t *task.Task, rec runner.Record, end claude.End) cl
 	end.ExitCode, end.Signal, end.Stopped, end.DiskFull = rec.ExitCode, rec.Signal, rec.Stopped, rec.DiskFull
 	end.WantStructured, end.Deadline = len(t.Spec.JSONSchema) > 0, t.Spec.Timeout()
 	end.MaxTurns, end.MaxBudgetUSD = t.Spec.MaxTurns, t.Spec.MaxBudgetUSD
-	end.Root = os.Geteuid() == 0
 	return p.Judge(end)
 }
 

@@ -1,42 +1,48 @@
 package engine
 
-import "cctask/engine/task"
+import (
+	"cctask/engine/runner"
+	"cctask/engine/task"
+)
 
 // facts is what an owner finds of one attempt when it starts.
 type facts struct {
 	recorded bool        // the database has the task
 	status   task.Status // the task's
-	earlier  bool        // the run directory is of an earlier attempt than the record's
-	dir      bool        // there is a run directory
-	alive    bool        // its lock is held
+	earlier  bool        // the run is of an earlier attempt than the record's
+	there    bool        // the site has the run
+	life     runner.Life // of the runner; gone if there is no run, unknown if the site does not say
 	intent   bool        // the runner had written that it would start claude
 	final    bool        // the runner has written the end
 	cancel   bool        // a cancel was requested
+	job      bool        // the site has named a job for it
+	rebooted bool        // the host has started anew since the claim
 }
 
 // action is what the owner does about it.
 type action string
 
 const (
-	// doNothing: the record and the directory agree.
+	// doNothing: the record and the site agree.
 	doNothing action = "nothing"
-	// doRequeue: claude cannot have run; the directory goes, the task waits again.
+	// doRequeue: claude cannot have run; the run goes, the task waits again.
 	doRequeue action = "requeue"
 	// doFollow: adopt what lives, or finish what has ended exactly as if this
 	// owner had been there; a runner that died without a word is swept after.
 	doFollow action = "follow"
 	// doStop: as doFollow, and tell the runner to stop.
 	doStop action = "stop"
-	// doInterrupt: the directory is gone, so what claude did is not known; what
-	// still carries its mark is swept.
+	// doInterrupt: what claude did is not known, since the run is gone, or the host
+	// started anew while nothing of it was safe from that; what still carries its
+	// mark is swept.
 	doInterrupt action = "interrupt"
 	// doSeal: the outcome stands; the rest of the output is sealed, and the
-	// directory goes. A runner that still lives is stopped first.
+	// run goes. A runner that still lives is stopped first.
 	doSeal action = "seal"
-	// doDiscard: the directory goes; nothing in it was ever used.
+	// doDiscard: the run goes; nothing in it was ever used.
 	doDiscard action = "discard"
 	// doSetAside: nobody knows the task; its processes are stopped and the
-	// directory is kept under lost/.
+	// run is kept under lost/.
 	doSetAside action = "set aside"
 )
 
@@ -45,22 +51,25 @@ const (
 // of the attempt's end.
 func plan(f facts) action {
 	switch {
-	case f.dir && !f.recorded:
+	case f.there && !f.recorded:
 		return doSetAside
-	case f.dir && f.earlier:
+	case f.there && f.earlier:
 		return doSeal
 	case !f.status.Live():
 		return planIdle(f)
-	case !f.dir && f.status == task.Starting:
-		return doRequeue
-	case !f.dir:
-		return doInterrupt
-	case f.alive && f.cancel:
+	// What waits for room or does not answer is followed, and never judged.
+	case f.life != runner.Gone && f.cancel:
 		return doStop
-	case f.alive:
+	case f.life != runner.Gone:
 		return doFollow
+	case f.status == task.Starting && !f.intent && (f.rebooted || f.job):
+		return doInterrupt
 	case f.status == task.Starting && !f.intent:
 		return doRequeue
+	case f.status == task.Starting && f.rebooted && !f.final:
+		return doInterrupt
+	case !f.there:
+		return doInterrupt
 	default:
 		return doFollow
 	}
@@ -69,9 +78,9 @@ func plan(f facts) action {
 // planIdle is for a task that is queued or has ended.
 func planIdle(f facts) action {
 	switch {
-	case !f.dir:
+	case !f.there:
 		return doNothing
-	case f.status == task.Queued && !f.alive && !f.intent:
+	case f.status == task.Queued && f.life == runner.Gone && !f.intent:
 		return doDiscard
 	default:
 		return doSeal

@@ -1,17 +1,20 @@
 package engine
 
 import (
+	"slices"
 	"testing"
 
+	"cctask/engine/runner"
 	"cctask/engine/task"
 )
 
 // row is one line of the recovery table in ARCHITECTURE.md; a nil field is any.
 type row struct {
-	name                                                 string
-	recorded, earlier, dir, alive, intent, final, cancel *bool
-	statuses                                             []task.Status
-	want                                                 action
+	name                                                         string
+	recorded, earlier, there, intent, final, cancel, job, reboot *bool
+	lives                                                        []runner.Life
+	statuses                                                     []task.Status
+	want                                                         action
 }
 
 var yes, no = ptr(true), ptr(false)
@@ -22,53 +25,59 @@ var (
 	idle  = []task.Status{task.Queued, task.Completed, task.Failed, task.Timeout, task.Cancelled, task.Interrupted}
 	ended = idle[1:]
 	live  = []task.Status{task.Starting, task.Running}
+
+	lives = []runner.Life{runner.Gone, runner.Up, runner.Pending, runner.Unknown}
+	gone  = lives[:1]
+	// What waits for room and what nobody can tell of is treated as what lives.
+	perhaps = lives[1:]
 )
 
 var recoveryTable = []row{
-	{name: "no record", recorded: no, dir: yes, want: doSetAside},
-	{name: "of an earlier attempt", recorded: yes, earlier: yes, dir: yes, want: doSeal},
-	{name: "nothing there", recorded: yes, earlier: no, dir: no, statuses: idle, want: doNothing},
-	{name: "claimed, no directory", recorded: yes, earlier: no, dir: no, statuses: live[:1], want: doRequeue},
-	{name: "ran, no directory", recorded: yes, earlier: no, dir: no, statuses: live[1:], want: doInterrupt},
-	{name: "claimed, no intent", recorded: yes, earlier: no, dir: yes, alive: no, intent: no, statuses: live[:1], want: doRequeue},
-	{name: "live runner", recorded: yes, earlier: no, dir: yes, alive: yes, cancel: no, statuses: live, want: doFollow},
-	{name: "live runner, cancel requested", recorded: yes, earlier: no, dir: yes, alive: yes, cancel: yes, statuses: live, want: doStop},
-	{name: "ended or died after the intent", recorded: yes, earlier: no, dir: yes, alive: no, intent: yes, statuses: live, want: doFollow},
-	{name: "running without an intent: a torn record", recorded: yes, earlier: no, dir: yes, alive: no, intent: no, statuses: live[1:], want: doFollow},
-	{name: "queued, unused directory", recorded: yes, earlier: no, dir: yes, alive: no, intent: no, statuses: idle[:1], want: doDiscard},
-	{name: "queued, used or live directory", recorded: yes, earlier: no, dir: yes, intent: yes, statuses: idle[:1], want: doSeal},
-	{name: "queued, live directory", recorded: yes, earlier: no, dir: yes, alive: yes, intent: no, statuses: idle[:1], want: doSeal},
-	{name: "done", recorded: yes, earlier: no, dir: yes, statuses: ended, want: doSeal},
+	{name: "no record", recorded: no, there: yes, want: doSetAside},
+	{name: "of an earlier attempt", recorded: yes, earlier: yes, there: yes, want: doSeal},
+	{name: "nothing there", recorded: yes, earlier: no, there: no, statuses: idle, want: doNothing},
+	{name: "up, pending or unknown", recorded: yes, earlier: no, lives: perhaps, cancel: no, statuses: live, want: doFollow},
+	{name: "up, pending or unknown; cancel requested", recorded: yes, earlier: no, lives: perhaps, cancel: yes, statuses: live, want: doStop},
+	{name: "claimed, not begun", recorded: yes, earlier: no, lives: gone, intent: no, job: no, reboot: no, statuses: live[:1], want: doRequeue},
+	{name: "claimed, not begun, host started anew", recorded: yes, earlier: no, lives: gone, intent: no, reboot: yes, statuses: live[:1], want: doInterrupt},
+	{name: "claimed, not begun, has a job", recorded: yes, earlier: no, lives: gone, intent: no, job: yes, reboot: no, statuses: live[:1], want: doInterrupt},
+	{name: "ran, no run", recorded: yes, earlier: no, there: no, lives: gone, statuses: live[1:], want: doInterrupt},
+	{name: "claimed, ended or died after the intent", recorded: yes, earlier: no, there: yes, lives: gone, intent: yes, reboot: no, statuses: live[:1], want: doFollow},
+	{name: "claimed, ended before the host started anew", recorded: yes, earlier: no, there: yes, lives: gone, final: yes, reboot: yes, statuses: live[:1], want: doFollow},
+	{name: "claimed, died with its host", recorded: yes, earlier: no, there: yes, lives: gone, intent: yes, final: no, reboot: yes, statuses: live[:1], want: doInterrupt},
+	{name: "running, ended or died", recorded: yes, earlier: no, there: yes, lives: gone, statuses: live[1:], want: doFollow},
+	{name: "queued, unused run", recorded: yes, earlier: no, there: yes, lives: gone, intent: no, statuses: idle[:1], want: doDiscard},
+	{name: "queued, used run", recorded: yes, earlier: no, there: yes, lives: gone, intent: yes, statuses: idle[:1], want: doSeal},
+	{name: "queued, live run", recorded: yes, earlier: no, there: yes, lives: perhaps, statuses: idle[:1], want: doSeal},
+	{name: "done", recorded: yes, earlier: no, there: yes, statuses: ended, want: doSeal},
 }
 
 func (r row) matches(f facts) bool {
 	for want, got := range map[**bool]bool{
-		&r.recorded: f.recorded, &r.earlier: f.earlier, &r.dir: f.dir, &r.alive: f.alive,
-		&r.intent: f.intent, &r.final: f.final, &r.cancel: f.cancel,
+		&r.recorded: f.recorded, &r.earlier: f.earlier, &r.there: f.there,
+		&r.intent: f.intent, &r.final: f.final, &r.cancel: f.cancel, &r.job: f.job, &r.reboot: f.rebooted,
 	} {
 		if *want != nil && **want != got {
 			return false
 		}
 	}
-	if len(r.statuses) == 0 {
-		return true
-	}
-	for _, s := range r.statuses {
-		if s == f.status {
-			return true
-		}
-	}
-	return false
+	return (len(r.statuses) == 0 || slices.Contains(r.statuses, f.status)) && (len(r.lives) == 0 || slices.Contains(r.lives, f.life))
 }
 
 // possible leaves out what cannot be found.
 func possible(f facts) bool {
 	switch {
-	case !f.dir && (f.alive || f.intent || f.final || f.earlier || !f.recorded):
+	case !f.there && (f.intent || f.final || f.earlier || !f.recorded):
+		return false
+	case !f.there && (f.life == runner.Up || f.life == runner.Pending):
+		return false
+	case !f.there && f.life == runner.Unknown && !f.status.Live(): // nobody asks then
+		return false
+	case f.life == runner.Pending && f.intent:
 		return false
 	case f.final && !f.intent:
 		return false
-	case !f.recorded && (f.status != "" || f.earlier || f.cancel):
+	case !f.recorded && (f.status != "" || f.earlier || f.cancel || f.job || f.rebooted):
 		return false
 	case f.recorded && f.status == "":
 		return false
@@ -76,32 +85,40 @@ func possible(f facts) bool {
 	return true
 }
 
-func TestPlanIsTheTable(t *testing.T) {
-	statuses := append([]task.Status{""}, task.Statuses...)
-	used := map[string]bool{}
-	for bits := range 1 << 7 {
-		for _, status := range statuses {
-			bit := func(n int) bool { return bits&(1<<n) != 0 }
-			f := facts{
-				recorded: bit(0), status: status, earlier: bit(1), dir: bit(2),
-				alive: bit(3), intent: bit(4), final: bit(5), cancel: bit(6),
-			}
-			if !possible(f) {
-				continue
-			}
-			var fits []row
-			for _, r := range recoveryTable {
-				if r.matches(f) {
-					fits = append(fits, r)
+// all facts that can be found.
+func all() (list []facts) {
+	for bits := range 1 << 8 {
+		for _, status := range append([]task.Status{""}, task.Statuses...) {
+			for _, life := range lives {
+				bit := func(n int) bool { return bits&(1<<n) != 0 }
+				f := facts{
+					recorded: bit(0), status: status, earlier: bit(1), there: bit(2), life: life,
+					intent: bit(3), final: bit(4), cancel: bit(5), job: bit(6), rebooted: bit(7),
+				}
+				if possible(f) {
+					list = append(list, f)
 				}
 			}
-			if len(fits) != 1 {
-				t.Fatalf("%+v fits %d rows of the table", f, len(fits))
+		}
+	}
+	return list
+}
+
+func TestPlanIsTheTable(t *testing.T) {
+	used := map[string]bool{}
+	for _, f := range all() {
+		var fits []row
+		for _, r := range recoveryTable {
+			if r.matches(f) {
+				fits = append(fits, r)
 			}
-			used[fits[0].name] = true
-			if got := plan(f); got != fits[0].want {
-				t.Errorf("%s: %+v: plan = %q, the table says %q", fits[0].name, f, got, fits[0].want)
-			}
+		}
+		if len(fits) != 1 {
+			t.Fatalf("%+v fits %d rows of the table", f, len(fits))
+		}
+		used[fits[0].name] = true
+		if got := plan(f); got != fits[0].want {
+			t.Errorf("%s: %+v: plan = %q, the table says %q", fits[0].name, f, got, fits[0].want)
 		}
 	}
 	if len(used) != len(recoveryTable) {
@@ -109,15 +126,16 @@ func TestPlanIsTheTable(t *testing.T) {
 	}
 }
 
-// What may have run is never started again by a recovery.
+// What may have run is never started again by a recovery, and what may still run is
+// never judged.
 func TestPlanNeverRunsTwice(t *testing.T) {
-	for bits := range 1 << 7 {
-		for _, status := range task.Statuses {
-			bit := func(n int) bool { return bits&(1<<n) != 0 }
-			f := facts{recorded: bit(0), status: status, earlier: bit(1), dir: bit(2), alive: bit(3), intent: bit(4), final: bit(5), cancel: bit(6)}
-			if possible(f) && plan(f) == doRequeue && (f.intent || f.alive || f.status == task.Running) {
-				t.Errorf("%+v is queued again though claude may have run", f)
-			}
+	for _, f := range all() {
+		do := plan(f)
+		if do == doRequeue && (f.intent || f.life != runner.Gone || f.status == task.Running || f.job || f.rebooted) {
+			t.Errorf("%+v is queued again though claude may have run", f)
+		}
+		if do == doInterrupt && f.life != runner.Gone {
+			t.Errorf("%+v is judged though it may still run", f)
 		}
 	}
 }

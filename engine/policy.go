@@ -1,8 +1,8 @@
 package engine
 
 import (
+	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"cctask/engine/claude"
@@ -11,11 +11,11 @@ import (
 
 // Allow checks a submission with everything that can be looked at now, and
 // gives its specification as the owner's policy and the front's let it run.
-func Allow(s Submission, owner task.Policy) (task.Spec, error) {
-	if err := check(s); err != nil {
+func Allow(at Asker, s Submission, owner task.Policy) (task.Spec, error) {
+	if err := check(at, s); err != nil {
 		return s.Spec, err
 	}
-	spec, p, err := bounded(s.Spec, owner, s.Policy)
+	spec, p, err := bounded(at, s.Spec, owner, s.Policy)
 	if err == nil {
 		err = checkSize(argv(spec, task.Attempt{}, p), s.Env, argMargin)
 	}
@@ -25,9 +25,9 @@ func Allow(s Submission, owner task.Policy) (task.Spec, error) {
 // bounded applies the policy of the owner and that of the front, and gives what
 // both allow. Where directories are bounded, claude gets them with their links
 // resolved: a link that is turned after this look leads nowhere.
-func bounded(s task.Spec, owner, front task.Policy) (task.Spec, task.Policy, error) {
-	resolve(&owner)
-	resolve(&front)
+func bounded(at Asker, s task.Spec, owner, front task.Policy) (task.Spec, task.Policy, error) {
+	resolve(at, &owner)
+	resolve(at, &front)
 	p, err := owner.And(front)
 	if err != nil {
 		return s, p, err
@@ -35,11 +35,11 @@ func bounded(s task.Spec, owner, front task.Policy) (task.Spec, task.Policy, err
 	if len(p.AllowedDirs) > 0 {
 		s.AddDirs = slices.Clone(s.AddDirs)
 		for _, dir := range append([]*string{&s.WorkingDir}, pointers(s.AddDirs)...) {
-			real, err := filepath.EvalSymlinks(*dir)
+			f, err := at.Ask(context.Background(), *dir, 0)
 			if err != nil {
 				return s, p, &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s cannot be resolved", *dir), Err: err, Hint: "Name a directory that exists."}
 			}
-			*dir = real
+			*dir = f.Real
 		}
 	}
 	s, err = p.Apply(s)
@@ -47,12 +47,12 @@ func bounded(s task.Spec, owner, front task.Policy) (task.Spec, task.Policy, err
 }
 
 // resolve writes the directories of a policy without links.
-func resolve(p *task.Policy) {
+func resolve(at Asker, p *task.Policy) {
 	p.AllowedDirs = slices.Clone(p.AllowedDirs)
 	for i, dir := range p.AllowedDirs {
 		// One that is not there holds nothing that is.
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			p.AllowedDirs[i] = real
+		if f, err := at.Ask(context.Background(), dir, 0); err == nil {
+			p.AllowedDirs[i] = f.Real
 		}
 	}
 }
@@ -72,10 +72,10 @@ func (e *Engine) rebound(t *task.Task, a Again) error {
 	if err != nil {
 		return err
 	}
-	resolve(&t.Policy)
-	resolve(&a.Policy)
+	resolve(e.site, &t.Policy)
+	resolve(e.site, &a.Policy)
 	if t.Policy, err = t.Policy.And(a.Policy); err == nil {
-		t.Spec, p, err = bounded(t.Spec, p, t.Policy)
+		t.Spec, p, err = bounded(e.site, t.Spec, p, t.Policy)
 	}
 	if err == nil {
 		err = checkSize(argv(t.Spec, task.Attempt{}, p), a.Env, argMargin)

@@ -66,6 +66,16 @@ func (e *Engine) sleep(until time.Time) bool {
 	return true
 }
 
+// sleepFor is false when the engine closes.
+func (e *Engine) sleepFor(d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-e.ctx.Done():
+		return false
+	}
+}
+
 // release gives the attempt's slot back.
 func (e *Engine) release(a *attempt) {
 	e.mu.Lock()
@@ -100,9 +110,7 @@ func (e *Engine) persist(id task.ID, f func(t *task.Task, w *task.Write) error) 
 			return t, err
 		}
 		e.log.Error().Err(err).Str("task", string(id)).Msg("cannot record; trying again")
-		select {
-		case <-time.After(wait):
-		case <-e.ctx.Done():
+		if !e.sleepFor(wait) {
 			return t, e.ctx.Err()
 		}
 	}

@@ -25,11 +25,11 @@ func TestStartUpsAreGated(t *testing.T) {
 	w := newWorld(t, 16)
 	var mu sync.Mutex
 	var at []time.Time
-	w.runs.start = func(ctx context.Context, r *runner.Run, env []string) (runner.Record, error) {
+	w.site.start = func(ctx context.Context, name string, o runner.Order) (runner.Sight, error) {
 		mu.Lock()
 		at = append(at, time.Now())
 		mu.Unlock()
-		return w.runs.Launcher.Start(ctx, r, env)
+		return w.site.Site.Start(ctx, name, o)
 	}
 	limit := max(2, runtime.NumCPU())
 	for range limit + 1 {

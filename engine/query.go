@@ -114,7 +114,7 @@ func (e *Engine) liveTails(s *task.Shown, t task.Task, l task.Look) error {
 		if out.Stream == task.Stderr {
 			q.Tail = l.Stderr
 		}
-		end, err := a.output(t.Attempt, q)
+		end, err := a.output(e.ctx, t.Attempt, q)
 		if err != nil {
 			return err
 		}
@@ -220,7 +220,7 @@ var errNegative = &task.Error{Code: task.CodeInvalid, Message: "offset, tail and
 
 // Output reads a live attempt's stream from its spool, which holds all of it,
 // and an ended one's from the store.
-func (e *Engine) Output(_ context.Context, q OutputQuery) (task.Output, error) {
+func (e *Engine) Output(ctx context.Context, q OutputQuery) (task.Output, error) {
 	id, err := e.meant(q.Ref, task.ToRead)
 	if err != nil {
 		return task.Output{}, err
@@ -247,7 +247,7 @@ func (e *Engine) Output(_ context.Context, q OutputQuery) (task.Output, error) {
 	if a != nil && t.Status.Live() && n == t.Attempt {
 		// A spool that was closed meanwhile is in the store; for any other
 		// error the store would answer with less than was read before.
-		out, err := a.output(n, q)
+		out, err := a.output(ctx, n, q)
 		if !errors.Is(err, os.ErrClosed) && !errors.Is(err, os.ErrNotExist) {
 			return out, err
 		}

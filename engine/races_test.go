@@ -213,8 +213,8 @@ func TestOutputBeforeTheRunnersAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	answered := make(chan struct{})
-	w.runs.start = func(ctx context.Context, r *runner.Run, env []string) (runner.Record, error) {
-		rec, err := w.runs.Launcher.Start(ctx, r, env)
+	w.site.start = func(ctx context.Context, name string, o runner.Order) (runner.Sight, error) {
+		rec, err := w.site.Site.Start(ctx, name, o)
 		<-answered
 		return rec, err
 	}

@@ -3,39 +3,36 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
+	"io/fs"
 	"time"
 
 	"cctask/engine/runner"
 	"cctask/engine/task"
 )
 
-// recover brings the database, the run directories and the processes together
-// again. What takes time (sweeps, the sealing of large outputs) goes on in the
+// recover brings the database, what the site has and the processes together again.
+// What takes time (sweeps, the sealing of large outputs) goes on in the
 // background; when it returns, every task has a status that can be shown.
 func (e *Engine) recover() error {
-	if err := os.MkdirAll(e.runDir(), 0o700); err != nil {
-		return fmt.Errorf("make the directory of run directories: %w", err)
-	}
 	var err error
 	if e.seq, err = e.store.LastSeq(); err != nil {
 		return fmt.Errorf("read the last queue sequence: %w", err)
 	}
-	found, err := e.findRuns()
+	seen, err := e.site.Look(e.ctx)
+	known := err == nil
+	if !known {
+		e.log.Warn().Err(err).Msg("look at what runs; what is recorded as live is followed")
+	}
+	if err := e.repairLive(seen, known); err != nil {
+		return err
+	}
+	if known {
+		err = e.repairIdle(seen)
+	} else {
+		e.wg.Go(e.repairIdleLater)
+	}
 	if err != nil {
 		return err
-	}
-	if err := e.repairLive(found); err != nil {
-		return err
-	}
-	// Whatever directories are left belong to no live task.
-	for _, fr := range found {
-		if err := e.repairIdle(fr); err != nil {
-			return err
-		}
 	}
 	return e.loadQueue()
 }
@@ -53,178 +50,177 @@ func (e *Engine) loadQueue() error {
 	return nil
 }
 
-// foundRun is a run directory with what its runner says.
-type foundRun struct {
-	id  task.ID
-	n   int
-	run *runner.Run
-	rec runner.Record
-	up  bool
-}
-
-// findRuns reads the run directories by name.
-func (e *Engine) findRuns() (map[string]*foundRun, error) {
-	entries, err := os.ReadDir(e.runDir())
-	if err != nil {
-		return nil, fmt.Errorf("read the run directories: %w", err)
-	}
-	found := map[string]*foundRun{}
-	for _, ent := range entries {
-		if _, _, ok := parseRunName(ent.Name()); !ok || !ent.IsDir() {
-			// Not ours: nothing of cctask's has such a name.
-			if err := os.RemoveAll(filepath.Join(e.runDir(), ent.Name())); err != nil {
-				e.log.Warn().Err(err).Str("dir", ent.Name()).Msg("remove a stray run directory")
-			}
-			continue
-		}
-		if found[ent.Name()], err = e.findRun(ent.Name()); err != nil {
-			return nil, err
-		}
-	}
-	return found, nil
-}
-
-func (e *Engine) findRun(name string) (*foundRun, error) {
-	r, err := runner.Open(filepath.Join(e.runDir(), name))
-	if err != nil {
-		return nil, fmt.Errorf("open the run directory %s: %w", name, err)
-	}
-	fr := &foundRun{run: r}
-	fr.id, fr.n, _ = parseRunName(name)
-	if fr.up, err = r.Alive(); err != nil {
-		return nil, fmt.Errorf("look whether the runner of %s lives: %w", name, err)
-	}
-	// After the lock was looked at: a record read before could be older than
-	// the end that let go of the lock.
-	if fr.rec, err = r.Record(); err != nil {
-		// Not read is not the same as not written: claude may have run.
-		e.log.Warn().Err(err).Str("dir", name).Msg("read the status record")
-		fr.rec = runner.Record{State: runner.StateIntent}
-	}
-	return fr, nil
-}
-
-func parseRunName(name string) (task.ID, int, bool) {
-	idText, nText, ok := strings.Cut(name, ".")
-	if !ok {
-		return "", 0, false
-	}
-	id, err := task.ParseID(idText)
-	n, nErr := strconv.Atoi(nText)
-	return id, n, err == nil && nErr == nil && n > 0
-}
-
-func factsOf(t *task.Task, fr *foundRun) facts {
-	f := facts{recorded: t != nil}
+// factsOf are those of the recorded task t, if there is one, and of what the site has
+// of its attempt n; s is nil if it has nothing.
+func (e *Engine) factsOf(t *task.Task, rec task.Attempt, n int, s *runner.Sight) facts {
+	f := facts{recorded: t != nil, life: runner.Gone}
 	if t != nil {
 		f.status, f.cancel = t.Status, t.CancelRequested
+		f.earlier = s != nil && n < t.Attempt
+		boot := e.site.Where().Boot
+		f.job, f.rebooted = rec.Job != "", rec.Boot != "" && boot != "" && rec.Boot != boot
 	}
-	if fr != nil {
-		f.dir, f.alive = true, fr.up
-		f.earlier = t != nil && fr.n < t.Attempt
-		switch fr.rec.State {
-		case runner.StateIntent, runner.StateRunning:
-			f.intent = true
-		case runner.StateEnded:
-			f.intent, f.final = true, true
-		}
+	if s != nil {
+		f.there, f.life = true, s.Life
+		f.intent, f.final = begun(*s), s.Rec.State == runner.StateEnded
 	}
 	return f
 }
 
+// unknown is the sight of a run of a site that does not answer.
+var unknown = runner.Sight{Life: runner.Unknown}
+
 // repairLive looks after every task that was starting or running.
-func (e *Engine) repairLive(found map[string]*foundRun) error {
+func (e *Engine) repairLive(seen map[string]runner.Sight, known bool) error {
 	live, err := e.store.Live()
 	if err != nil {
 		return fmt.Errorf("find the live tasks: %w", err)
 	}
 	for i := range live {
-		t := &live[i]
-		name := filepath.Base(e.attemptDir(t.ID, t.Attempt))
-		if err := e.repairTask(t, found[name]); err != nil {
+		name := runName(live[i].ID, live[i].Attempt)
+		s, ok := seen[name]
+		delete(seen, name)
+		found := &s
+		switch {
+		case !known:
+			found = &unknown
+		case !ok:
+			found = nil
+		}
+		if err := e.repairTask(&live[i], found); err != nil {
 			return err
 		}
-		delete(found, name)
 	}
 	return nil
 }
 
-// repairTask looks after one starting or running task that nobody follows; fr
-// is its run directory, if it has one.
-func (e *Engine) repairTask(t *task.Task, fr *foundRun) error {
-	do := plan(factsOf(t, fr))
+// repairTask looks after one starting or running task that nobody follows; s is
+// what the site has of it, if anything.
+func (e *Engine) repairTask(t *task.Task, s *runner.Sight) error {
+	rec, err := e.store.Attempt(t.ID, t.Attempt)
+	if err != nil {
+		return err
+	}
+	do := plan(e.factsOf(t, rec, t.Attempt, s))
 	e.log.Info().Str("task", string(t.ID)).Str("status", string(t.Status)).Str("action", string(do)).Msg("recover")
 	switch do {
-	case doFollow, doStop:
-		e.adopt(t, fr, do == doStop)
+	case doFollow, doStop, doInterrupt:
+		e.adopt(t, s, do)
 		return nil
 	case doRequeue:
-		return e.backToQueue(t, fr)
-	case doInterrupt:
-		e.wg.Go(func() { e.interrupt(t) })
-		return nil
+		return e.backToQueue(t)
 	case doNothing, doSeal, doDiscard, doSetAside:
 	}
 	return fmt.Errorf("no way to recover task %s in status %s by %q", t.ID, t.Status, do)
 }
 
-// Ended takes a runner's report. The attempt's follower has seen the lock come
-// free by then; one that nobody follows any more, because its follower met an
-// error, is looked after as at a start.
+// Ended takes a runner's report. Whoever follows the run is told what is seen of
+// it; one that nobody follows any more, because its follower met an error, is
+// looked after as at a start.
 func (e *Engine) Ended(run string) {
-	id, n, ok := parseRunName(run)
+	id, n, ok := ParseRunName(run)
 	if !ok {
 		return
 	}
 	// Before the record: the follower leaves after it has written the end.
 	e.mu.Lock()
-	followed := e.live[id] != nil || e.draining
+	a, draining := e.live[id], e.draining
 	e.mu.Unlock()
-	if followed {
+	if a == nil && draining {
 		return
 	}
-	t, err := e.store.Task(id)
-	if err != nil || !t.Status.Live() || t.Attempt != n {
-		return
-	}
-	fr, err := e.findRun(run)
-	if err == nil {
-		err = e.repairTask(&t, fr)
+	s, err := e.lookAt(e.ctx, run)
+	switch {
+	case err != nil:
+	case a != nil:
+		if s == nil {
+			s = &notThere
+		}
+		e.heard(run, *s)
+	default:
+		err = e.repairReported(id, n, s)
 	}
 	if err != nil {
-		e.log.Error().Err(err).Str("task", string(id)).Msg("recover a reported run")
+		e.log.Error().Err(err).Str("task", string(id)).Msg("look after a reported run")
 	}
 }
 
-// repairIdle looks after a directory that no live task claims.
-func (e *Engine) repairIdle(fr *foundRun) error {
-	t, err := e.store.Task(fr.id)
+func (e *Engine) repairReported(id task.ID, n int, s *runner.Sight) error {
+	t, err := e.store.Task(id)
+	if err != nil || !t.Status.Live() || t.Attempt != n {
+		return err
+	}
+	return e.repairTask(&t, s)
+}
+
+// repairIdle looks after the runs that no live task claims.
+func (e *Engine) repairIdle(seen map[string]runner.Sight) error {
+	for name, s := range seen {
+		id, n, ok := ParseRunName(name)
+		if !ok {
+			// Not ours: nothing of cctask's has such a name.
+			if err := e.site.Clear(e.ctx, name, false); err != nil {
+				e.log.Warn().Err(err).Str("run", name).Msg("clear a stray run")
+			}
+			continue
+		}
+		if err := e.repairRun(id, n, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// repairIdleLater is for a site that did not answer when this owner started.
+func (e *Engine) repairIdleLater() {
+	for wait := time.Second; e.sleepFor(wait); wait = min(2*wait, time.Minute) {
+		seen, err := e.site.Look(e.ctx)
+		if err != nil {
+			continue
+		}
+		e.mu.Lock()
+		for name := range seen {
+			if id, _, ok := ParseRunName(name); ok && e.live[id] != nil {
+				delete(seen, name)
+			}
+		}
+		e.mu.Unlock()
+		if err = e.repairIdle(seen); err == nil {
+			return
+		}
+		e.log.Error().Err(err).Msg("look after the runs of tasks that are not live")
+	}
+}
+
+func (e *Engine) repairRun(id task.ID, n int, s runner.Sight) error {
+	t, err := e.store.Task(id)
 	known := &t
 	if errors.Is(err, task.ErrNotFound) {
 		known = nil
 	} else if err != nil {
 		return err
 	}
-	do := plan(factsOf(known, fr))
-	e.log.Info().Str("task", string(fr.id)).Int("attempt", fr.n).Str("action", string(do)).Msg("recover a run directory")
+	do := plan(e.factsOf(known, task.Attempt{}, n, &s))
+	e.log.Info().Str("task", string(id)).Int("attempt", n).Str("action", string(do)).Msg("recover a run")
+	a := &attempt{e: e, id: id, n: n}
 	switch do {
 	case doSetAside:
-		e.wg.Go(func() { e.setAside(fr) })
+		e.wg.Go(func() { a.setAside(s) })
 	case doSeal:
-		e.wg.Go(func() { e.sealRest(fr) })
+		e.wg.Go(func() { a.sealRest(s) })
 	case doDiscard:
-		if err := fr.run.Remove(); err != nil {
-			e.log.Warn().Err(err).Str("task", string(fr.id)).Msg("remove an unused run directory")
-		}
+		a.clear(runName(id, n))
 	case doNothing, doRequeue, doFollow, doStop, doInterrupt:
 	}
 	return nil
 }
 
 // adopt goes on with an attempt of an earlier owner at step 4.
-func (e *Engine) adopt(t *task.Task, fr *foundRun, stop bool) {
+func (e *Engine) adopt(t *task.Task, s *runner.Sight, do action) {
+	if s == nil {
+		s = &notThere
+	}
 	a := &attempt{e: e, id: t.ID, n: t.Attempt}
-	a.attach(fr.run)
 	e.mu.Lock()
 	twice := e.live[t.ID] != nil // two reports of one end, side by side
 	if !twice {
@@ -235,158 +231,143 @@ func (e *Engine) adopt(t *task.Task, fr *foundRun, stop bool) {
 	if twice {
 		return
 	}
+	a.attach(*s)
 	e.wg.Go(func() {
 		defer e.release(a)
-		if t.Status == task.Starting && !a.begins(t, fr) {
-			return
+		if do == doStop {
+			a.stop(runner.StopCancel)
 		}
-		if stop {
-			a.stop()
+		if t.Status == task.Running || do == doInterrupt || a.begins(t) {
+			a.follow()
 		}
-		a.follow()
 	})
 }
 
-// begins waits until whoever holds the lock of an adopted run has written that
-// claude may run, and records that. A process that the last owner was about to start
-// when it died has a copy of the lock until it executes: it lets go without a word,
-// and the task waits again.
-func (a *attempt) begins(t *task.Task, fr *foundRun) bool {
-	for wait := time.Millisecond; fr.up && !factsOf(t, fr).intent; wait = min(2*wait, 100*time.Millisecond) {
+// begins waits until it is seen whether claude runs, has run or never will, and
+// tells whether there is something to follow. A process that the last owner was
+// about to start when it died has a copy of the lock until it executes: it lets
+// go without a word, and the task waits again.
+func (a *attempt) begins(t *task.Task) bool {
+	rec, err := a.e.store.Attempt(t.ID, a.n)
+	for err == nil {
+		s := a.seen()
+		found := &s
+		if s.Life == runner.Gone && s.Rec.State == runner.StateNone {
+			found = nil
+		}
+		switch plan(a.e.factsOf(t, rec, a.n, found)) {
+		case doRequeue:
+			err = a.e.backToQueue(t)
+			return false
+		case doInterrupt:
+			return true
+		case doFollow, doStop:
+			if begun(s) {
+				return a.running(s) == nil
+			}
+		case doNothing, doSeal, doDiscard, doSetAside:
+		}
 		select {
-		case <-time.After(wait):
+		case <-a.news:
 		case <-a.e.ctx.Done():
 			return false
 		}
-		next, err := retry(a.e.ctx, func() (*foundRun, error) { return a.e.findRun(filepath.Base(fr.run.Dir())) })
-		if err != nil {
-			a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("look at an adopted run")
-			return false
-		}
-		fr = next
 	}
-	if factsOf(t, fr).intent {
-		return a.running(fr.rec.StartedAt) == nil
-	}
-	if err := a.e.backToQueue(t, fr); err != nil {
-		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("queue an adopted task again")
-	}
+	a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("look at an attempt that has not begun")
 	return false
 }
 
-// backToQueue is for a claim whose claude cannot have run.
-func (e *Engine) backToQueue(t *task.Task, fr *foundRun) error {
-	if fr != nil {
-		// One that stays is removed before the next launch.
-		if err := fr.run.Remove(); err != nil {
-			e.log.Warn().Err(err).Str("task", string(t.ID)).Msg("remove an unused run directory")
-		}
-	}
-	again := func(t *task.Task, w *task.Write) error {
-		rec, err := e.store.Attempt(t.ID, t.Attempt)
-		if err != nil {
+// backToQueue is for a claim whose claude cannot have run. No attempt follows before
+// what is there of this one is gone.
+func (e *Engine) backToQueue(t *task.Task) error {
+	requeue := func() error {
+		if err := e.site.Clear(e.ctx, runName(t.ID, t.Attempt), false); err != nil {
 			return err
 		}
-		rec.Status = task.Queued
-		if t.CancelRequested {
-			rec.Status, rec.Reason, rec.Message, rec.FinishedAt = task.Cancelled, task.ReasonCancelled, "cancelled before it started", w.At
-			t.Reason, t.Message, w.DropEnv = rec.Reason, rec.Message, true
-		}
-		w.Attempts = []task.Attempt{rec}
-		return t.Become(rec.Status, w.At, "the owner ended before it started")
-	}
-	_, err := e.change(t.ID, again)
-	if err == nil || !transient(err) {
+		_, err := e.change(t.ID, func(t *task.Task, w *task.Write) error {
+			rec, err := e.store.Attempt(t.ID, t.Attempt)
+			if err != nil {
+				return err
+			}
+			rec.Status = task.Queued
+			if t.CancelRequested {
+				rec.Status, rec.Reason, rec.Message, rec.FinishedAt = task.Cancelled, task.ReasonCancelled, "cancelled before it started", w.At
+				t.Reason, t.Message, w.DropEnv = rec.Reason, rec.Message, true
+			}
+			w.Attempts = []task.Attempt{rec}
+			return t.Become(rec.Status, w.At, "the owner ended before it started")
+		})
 		return err
+	}
+	err := requeue()
+	if err == nil {
+		return nil
 	}
 	// A full disk keeps the task where it is, but not the owner from answering.
 	e.wg.Go(func() {
-		if _, err := e.persist(t.ID, again); err != nil {
-			e.log.Error().Err(err).Str("task", string(t.ID)).Msg("queue a task again")
+		for wait := 100 * time.Millisecond; err != nil && e.sleepFor(wait); wait = min(2*wait, 10*time.Second) {
+			e.log.Error().Err(err).Str("task", string(t.ID)).Msg("queue a task again; trying again")
+			err = requeue()
 		}
 	})
 	return nil
 }
 
-// interrupt is for a task whose run directory is gone. An empty one takes its
-// place: what still carries its mark is swept, and the end is judged as after a
-// runner that died without a word.
-func (e *Engine) interrupt(t *task.Task) {
-	name := filepath.Base(e.attemptDir(t.ID, t.Attempt))
-	fr, err := retry(e.ctx, func() (*foundRun, error) {
-		if err := os.Mkdir(filepath.Join(e.runDir(), name), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-			return nil, err
-		}
-		return e.findRun(name)
-	})
-	if err != nil {
-		e.log.Error().Err(err).Str("task", string(t.ID)).Msg("look after a task without a run directory")
+// sealRest is for a run whose attempt has its outcome already.
+func (a *attempt) sealRest(s runner.Sight) {
+	if err := a.end(s); err != nil {
+		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("stop a leftover runner")
 		return
 	}
-	e.adopt(t, fr, false)
-}
-
-// sealRest is for a directory whose attempt has its outcome already.
-func (e *Engine) sealRest(fr *foundRun) {
-	if err := e.stopRun(fr); err != nil {
-		e.log.Error().Err(err).Str("task", string(fr.id)).Msg("stop a leftover runner")
-		return
-	}
-	a := &attempt{e: e, id: fr.id, n: fr.n}
-	a.attach(fr.run)
 	f, err := a.newFollower()
 	if err == nil {
-		_, err = retry(e.ctx, func() (struct{}, error) {
+		_, err = retry(a.e.ctx, func() (struct{}, error) {
 			chunks, err := f.rest()
 			if err == nil {
-				err = e.apply(task.Write{At: time.Now(), Chunks: chunks})
+				err = a.e.apply(task.Write{At: time.Now(), Chunks: chunks})
 			}
 			return struct{}{}, err
 		})
 	}
-	// A removal that was cut short leaves a directory without its files: all
-	// of them were in the store before it began. So was a task that is gone.
-	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, task.ErrNotFound) {
+	// A removal that was cut short leaves a run without its files: all of them
+	// were in the store before it began. So was a task that is gone.
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, task.ErrNotFound) {
 		// Kept: the next owner tries again.
-		e.log.Error().Err(err).Str("task", string(fr.id)).Msg("seal the rest of an output")
+		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("seal the rest of an output")
 		return
 	}
 	a.cleanUp()
 }
 
-// cleanUp is step 8.
-func (a *attempt) cleanUp() {
-	a.spool.close()
-	a.discard(a.run)
+// setAside keeps a run that no record knows, for a person to look at.
+func (a *attempt) setAside(s runner.Sight) {
+	err := a.end(s)
+	if err == nil {
+		err = a.e.site.Clear(a.e.ctx, runName(a.id, a.n), true)
+	}
+	a.e.log.Warn().AnErr("error", err).Str("task", string(a.id)).Msg("a run without a record was stopped and set aside (in lost/)")
 }
 
-// stopRun ends whatever lives of a run that should not live.
-func (e *Engine) stopRun(fr *foundRun) error {
-	if fr.up {
-		if err := fr.run.Stop("cancel"); err != nil {
-			e.log.Warn().Err(err).Str("task", string(fr.id)).Msg("tell a leftover runner to stop")
+// end ends whatever lives of a run that should not live.
+func (a *attempt) end(s runner.Sight) error {
+	name := runName(a.id, a.n)
+	for wait := time.Millisecond; s.Life != runner.Gone; wait = min(2*wait, time.Second) {
+		if err := a.e.site.Stop(a.e.ctx, name, runner.StopCancel, false); err != nil {
+			a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("tell a leftover runner to stop")
 		}
-		if err := fr.run.Wait(e.ctx); err != nil {
-			return err
+		if !a.e.sleepFor(wait) {
+			return a.e.ctx.Err()
 		}
-	} else if fr.rec.State == runner.StateEnded {
+		switch next, err := a.e.lookAt(a.e.ctx, name); {
+		case err != nil:
+		case next == nil:
+			s = notThere
+		default:
+			s = *next
+		}
+	}
+	if s.Rec.State == runner.StateEnded {
 		return nil // it swept before it said so
 	}
-	_, err := fr.run.Sweep(e.ctx, e.cfg.Spare)
-	return err
-}
-
-// setAside keeps a directory that no record knows, for a person to look at.
-func (e *Engine) setAside(fr *foundRun) {
-	if err := e.stopRun(fr); err != nil {
-		e.log.Error().Err(err).Str("task", string(fr.id)).Msg("stop a runner without a record")
-		return
-	}
-	lost := filepath.Join(e.cfg.Dir, "lost")
-	err := os.MkdirAll(lost, 0o700)
-	if err == nil {
-		name := fmt.Sprintf("%s.%d", filepath.Base(fr.run.Dir()), time.Now().Unix())
-		err = os.Rename(fr.run.Dir(), filepath.Join(lost, name))
-	}
-	e.log.Warn().AnErr("error", err).Str("task", string(fr.id)).Msg("a run directory without a record was moved to lost/")
+	return a.e.site.Stop(a.e.ctx, name, "", true)
 }

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"cctask/engine"
 	"cctask/engine/runner"
 	"cctask/engine/task"
 	"cctask/internal/testkit/fakeclaude"
@@ -113,6 +112,21 @@ var deaths = []deathCase{
 	}},
 }
 
+// prepare makes a run in which no runner is.
+func (w *world) prepare(name string, o runner.Order) error {
+	l := &runner.Launcher{}
+	if err := os.MkdirAll(filepath.Join(w.dir, "run"), 0o700); err != nil {
+		return err
+	}
+	r, err := l.Prepare(filepath.Join(w.dir, "run", name), o.Launch, o.Prompt)
+	if err == nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_, _ = l.Start(ctx, r, o.Env) // lets go of the lock, as a death does
+	}
+	return err
+}
+
 // takeLock takes the lock of a run as a process does that is about to execute.
 func (w *world) takeLock(id task.ID) *os.File {
 	f, err := os.OpenFile(filepath.Join(w.runDir(id, "1"), "lock"), os.O_RDWR, 0)
@@ -133,11 +147,9 @@ func TestDeathAtEachStep(t *testing.T) {
 			d := &death{died: make(chan struct{})}
 			w.store.set(func() { d.at(w.store, c.fits, c.after) })
 			if c.start {
-				w.runs.start = func(_ context.Context, r *runner.Run, env []string) (runner.Record, error) {
-					ctx, cancel := context.WithCancel(context.Background())
-					cancel()
-					_, _ = w.runs.Launcher.Start(ctx, r, env) // lets go of the lock, as a death does
-					return runner.Record{}, d.strike()
+				w.site.start = func(_ context.Context, name string, o runner.Order) (runner.Sight, error) {
+					w.must(w.prepare(name, o))
+					return runner.Sight{}, d.strike()
 				}
 			}
 			prompt := "[[flood 600000]]"
@@ -161,7 +173,7 @@ func TestDeathAtEachStep(t *testing.T) {
 				c.between(w, id)
 			}
 			w.store.set(func() { w.store.before, w.store.after = nil, nil })
-			w.runs.start = nil
+			w.site.start = nil
 			w.open()
 			if c.opened != nil {
 				c.opened(w, id)
@@ -255,8 +267,6 @@ func TestEndedWhileNobodyLooked(t *testing.T) {
 		t.Errorf("started %v, finished %v; the owner came back at %v", got.StartedAt, got.FinishedAt, restarted)
 	}
 }
-
-var _ engine.Launcher = (*launcher)(nil)
 
 // An owner that starts does not read what waits: of 100,000 that took seconds.
 func TestTheQueueIsNotReadToLoadIt(t *testing.T) {

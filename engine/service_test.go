@@ -38,7 +38,7 @@ func openEngine(t *testing.T, dir string, cfg engine.Config) (*engine.Engine, *s
 		t.Fatal(err)
 	}
 	cfg.Dir = dir
-	e, err := engine.New(cfg, db, &runner.Launcher{})
+	e, err := engine.New(cfg, db, &runner.Local{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,14 +2,22 @@ package engine
 
 import (
 	"context"
+	"fmt"
+	"strconv"
+	"strings"
 
 	"cctask/engine/runner"
+	"cctask/engine/task"
 )
 
 // Site is where runners live. A run is known there by its name, so that every call may
 // be repeated, and nothing but the site knows what it keeps of one, and where.
 // *runner.Local is this machine.
+//
+// An error that wraps runner.ErrSilent says that the site does not answer: the call is
+// repeated until it does.
 type Site interface {
+	Asker
 	// Where names the site as it is now, before anything starts there.
 	Where() runner.Place
 	// Start has a runner started in a new run, now or when there is room, and tells
@@ -31,10 +39,38 @@ type Site interface {
 	// Clear removes a run in which nothing lives; keep: to where a person finds it.
 	// No other attempt follows before it has succeeded.
 	Clear(ctx context.Context, name string, keep bool) error
-
 	// Read reads a piece of what claude has written, and tells how much there is;
 	// fs.ErrNotExist if that is not there (any more).
 	Read(ctx context.Context, name, stream string, b []byte, off int64) (n int, size int64, err error)
-	// Ask tells what is at a path there, with up to head bytes of its content.
+}
+
+// Asker answers what is at a path of a site, with up to head bytes of its content.
+type Asker interface {
 	Ask(ctx context.Context, path string, head int) (runner.File, error)
+}
+
+// runName is the name of an attempt's run, which also marks its processes.
+func runName(id task.ID, n int) string { return fmt.Sprintf("%s.%d", id, n) }
+
+// ParseRunName tells whose run has a name.
+func ParseRunName(name string) (id task.ID, n int, ok bool) {
+	idText, nText, ok := strings.Cut(name, ".")
+	if !ok {
+		return "", 0, false
+	}
+	id, err := task.ParseID(idText)
+	n, nErr := strconv.Atoi(nText)
+	return id, n, err == nil && nErr == nil && n > 0
+}
+
+// notThere is the sight of a run that is not at its site.
+var notThere = runner.Sight{Life: runner.Gone, Rec: runner.Record{State: runner.StateNone}}
+
+// begun tells whether claude may have run.
+func begun(s runner.Sight) bool {
+	switch s.Rec.State {
+	case runner.StateIntent, runner.StateRunning, runner.StateEnded:
+		return true
+	}
+	return false
 }

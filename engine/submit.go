@@ -9,10 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"golang.org/x/text/unicode/norm"
 
 	"cctask/engine/claude"
@@ -44,7 +43,7 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 	if err != nil {
 		return task.Task{}, err
 	}
-	spec, err := Allow(s, p)
+	spec, err := Allow(e.site, s, p)
 	if err != nil {
 		return task.Task{}, err
 	}
@@ -55,7 +54,7 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 	now := time.Now()
 	id := task.NewID(now)
 	t := task.Task{
-		ID: id, Spec: spec, RealDir: task.RealDir(spec.WorkingDir), Policy: s.Policy, PromptBytes: len(s.Prompt), PromptHead: task.Head(s.Prompt),
+		ID: id, Spec: spec, RealDir: realDir(e.site, spec.WorkingDir), Policy: s.Policy, PromptBytes: len(s.Prompt), PromptHead: task.Head(s.Prompt),
 		Seq: seq, Attempt: 1, Limits: s.Limits, CreatedAt: now, SessionID: cmp.Or(first.SessionID, id.UUID()),
 	}
 	first.SessionID, first.CreatedAt = t.SessionID, now
@@ -125,53 +124,52 @@ func hashOf(s Submission) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-func check(s Submission) error {
+func check(at Asker, s Submission) error {
 	if err := task.CheckPrompt(s.Prompt); err != nil {
 		return err
 	}
 	if err := s.Spec.Check(); err != nil {
 		return err
 	}
-	if err := checkDir("working_dir", s.Spec.WorkingDir); err != nil {
+	if err := checkDir(at, "working_dir", s.Spec.WorkingDir); err != nil {
 		return err
 	}
 	for _, d := range s.Spec.AddDirs {
-		if err := checkDir("add_dirs", d); err != nil {
+		if err := checkDir(at, "add_dirs", d); err != nil {
 			return err
 		}
 	}
 	for _, c := range s.Spec.MCPConfig {
-		if err := checkJSON("mcp_config", c, `{"mcpServers": {"NAME": {"command": "..."}}}`); err != nil {
+		if err := checkJSON(at, "mcp_config", c, `{"mcpServers": {"NAME": {"command": "..."}}}`); err != nil {
 			return err
 		}
 	}
 	if s.Spec.Settings != "" {
 		// claude passes over a file of settings that it cannot read, without a word.
-		if err := checkJSON("settings", s.Spec.Settings, `{"permissions": {"deny": ["WebFetch"]}}`); err != nil {
+		if err := checkJSON(at, "settings", s.Spec.Settings, `{"permissions": {"deny": ["WebFetch"]}}`); err != nil {
 			return err
 		}
 	}
 	for _, p := range s.Spec.PluginDirs {
-		if _, err := os.Stat(p); err != nil {
+		if _, err := at.Ask(context.Background(), p, 0); err != nil {
 			return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("plugin_dirs: %v", err), Hint: "Name a directory or a .zip that exists."}
 		}
 	}
 	if err := checkNames(s.Spec.EnvNames); err != nil {
 		return err
 	}
-	return CheckClaude(s.Spec.Claude, s.Env)
+	return CheckClaude(at, s.Spec.Claude, s.Env)
 }
 
-func checkDir(field, dir string) error {
-	fi, err := os.Stat(dir)
+func checkDir(at Asker, field, dir string) error {
+	f, err := at.Ask(context.Background(), dir, 0)
 	switch {
 	case err != nil:
 		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s: %v", field, err), Hint: "Create the directory, or name one that exists."}
-	case !fi.IsDir():
+	case !f.Dir:
 		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s: %s is not a directory", field, dir), Hint: "Name the directory that the file is in."}
-	}
-	if err := unix.Access(dir, unix.R_OK|unix.X_OK); err != nil {
-		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s: %s cannot be read: %v", field, dir, err), Hint: "Change its mode, or name a directory that you can read."}
+	case !f.CanRead:
+		return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s: %s cannot be read: permission denied", field, dir), Hint: "Change its mode, or name a directory that you can read."}
 	}
 	return nil
 }
@@ -186,21 +184,36 @@ func checkNames(names []string) error {
 	return nil
 }
 
+// realDir is a directory without links; "" if that is how it was named.
+func realDir(at Asker, dir string) string {
+	if f, err := at.Ask(context.Background(), dir, 0); err == nil && f.Real != filepath.Clean(dir) {
+		return f.Real
+	}
+	return ""
+}
+
+// maxJSON is the most of a file that is looked at.
+const maxJSON = 4 << 20
+
 // checkJSON looks at what claude would refuse in its first second: JSON that stands
 // inline or in a file.
-func checkJSON(option, config, like string) error {
+func checkJSON(at Asker, option, config, like string) error {
 	text, what := []byte(config), "it"
 	if !task.IsInline(config) {
-		fi, err := os.Stat(config)
-		if err == nil && !fi.Mode().IsRegular() {
+		f, err := at.Ask(context.Background(), config, maxJSON)
+		switch {
+		case err != nil:
+		case !f.Regular:
 			err = fmt.Errorf("%s is not a plain file", config) // a pipe of the caller is another one here
-		}
-		if err == nil {
-			text, err = os.ReadFile(config)
+		case !f.CanRead:
+			err = fmt.Errorf("open %s: permission denied", config)
+		case f.Size > maxJSON:
+			err = fmt.Errorf("%s has %d bytes, and at most %d are read", config, f.Size, maxJSON)
 		}
 		if err != nil {
 			return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s: %v", option, err), Hint: "Name a file that can be read, or give the JSON itself."}
 		}
+		text = f.Head
 		what = config
 	}
 	if !json.Valid(bytes.TrimPrefix(text, []byte("\ufeff"))) {

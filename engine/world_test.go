@@ -75,17 +75,17 @@ func (s *store) Sealed(id task.ID, n int, st task.Stream) (int64, error) {
 	return s.DB.Sealed(id, n, st)
 }
 
-// launcher is the real one with a fault at Start.
-type launcher struct {
-	runner.Launcher
-	start func(ctx context.Context, r *runner.Run, env []string) (runner.Record, error)
+// site is the real one with a fault at Start.
+type site struct {
+	engine.Site
+	start func(ctx context.Context, name string, o runner.Order) (runner.Sight, error)
 }
 
-func (l *launcher) Start(ctx context.Context, r *runner.Run, env []string) (runner.Record, error) {
-	if l.start != nil {
-		return l.start(ctx, r, env)
+func (s *site) Start(ctx context.Context, name string, o runner.Order) (runner.Sight, error) {
+	if s.start != nil {
+		return s.start(ctx, name, o)
 	}
-	return l.Launcher.Start(ctx, r, env)
+	return s.Site.Start(ctx, name, o)
 }
 
 // hang bounds what takes long only if it hangs, however busy the machine is.
@@ -97,7 +97,7 @@ type world struct {
 	ctx               context.Context
 	dir, home, claude string
 	store             *store
-	runs              *launcher
+	site              *site
 	cfg               engine.Config
 	lock              *os.File // of a run, held by the test
 	*engine.Engine
@@ -106,7 +106,8 @@ type world struct {
 func newWorld(t *testing.T, jobs int) *world {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), hang)
-	w := &world{T: t, ctx: ctx, dir: t.TempDir(), home: t.TempDir(), claude: fakeclaude.Binary(t), runs: &launcher{}}
+	w := &world{T: t, ctx: ctx, dir: t.TempDir(), home: t.TempDir(), claude: fakeclaude.Binary(t)}
+	w.site = &site{Site: &runner.Local{Dir: w.dir}}
 	w.must(os.Chmod(w.dir, 0o700))
 	db, err := storage.Open(w.dir, storage.Options{})
 	w.must(err)
@@ -133,7 +134,7 @@ func newWorld(t *testing.T, jobs int) *world {
 
 func (w *world) open() {
 	w.Helper()
-	e, err := engine.New(w.cfg, w.store, w.runs)
+	e, err := engine.New(w.cfg, w.store, w.site)
 	w.must(err)
 	w.Engine = e
 }

@@ -30,6 +30,9 @@ type Local struct {
 	news func(name string, s Sight)
 }
 
+// ErrSilent says that a site does not answer: what is asked of it is asked again.
+var ErrSilent = errors.New("the site does not answer")
+
 // Place names a site as it is now.
 type Place struct {
 	Site string // "": this machine
@@ -63,7 +66,8 @@ type Sight struct {
 	Rec            Record
 	Killed         string // the signal that ended the runner itself, where that is known
 	Stdout, Stderr int64  // how much there is to be read
-	Job            string // the site's own name for it
+	Host           string
+	Job            string // the site's own name for it; "" where it needs none
 	Why            string // it is pending
 }
 
@@ -90,9 +94,10 @@ func (l *Local) dir(name string) string { return filepath.Join(l.runDir(), name)
 
 // Where is that of engine.Site.
 func (l *Local) Where() Place {
-	host, _ := os.Hostname()
-	return Place{Host: host, Boot: bootID(), Root: os.Geteuid() == 0}
+	return Place{Host: hostname(), Boot: bootID(), Root: os.Geteuid() == 0}
 }
+
+var hostname = sync.OnceValue(func() string { name, _ := os.Hostname(); return name })
 
 // bootID is "" where the system does not tell.
 var bootID = sync.OnceValue(func() string {
@@ -130,7 +135,7 @@ func (l *Local) Start(_ context.Context, name string, o Order) (Sight, error) {
 	l.mu.Unlock()
 	rec, err := l.Launcher.Start(context.Background(), r, o.Env)
 	l.watch(name, r)
-	return Sight{Life: Up, Rec: rec}, err
+	return Sight{Life: Up, Rec: rec, Host: hostname()}, err
 }
 
 // watch tells of the end of a run whose runner is hired by this process.
@@ -206,7 +211,7 @@ func (l *Local) look(name string) (Sight, error) {
 	if err != nil {
 		return Sight{}, err
 	}
-	s := Sight{Life: Gone, Stdout: fileSize(r.Stdout()), Stderr: fileSize(r.Stderr())}
+	s := Sight{Life: Gone, Host: hostname(), Stdout: fileSize(r.Stdout()), Stderr: fileSize(r.Stderr())}
 	if alive {
 		s.Life = Up
 	}
@@ -243,17 +248,12 @@ func fileSize(path string) int64 {
 
 // Stop is that of engine.Site.
 func (l *Local) Stop(ctx context.Context, name, why string, hard bool) error {
-	r, err := Open(l.dir(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
+	r := &Run{dir: l.dir(name)}
 	if !hard {
 		return r.Stop(why)
 	}
-	_, err = r.Sweep(ctx, l.Spare)
+	// Whoever carries the mark is found without the directory too.
+	_, err := r.Sweep(ctx, l.Spare)
 	return err
 }
 
@@ -266,10 +266,16 @@ func (l *Local) Clear(_ context.Context, name string, keep bool) error {
 	if r == nil {
 		r = &Run{dir: l.dir(name)}
 	}
-	if !keep {
-		if info, err := os.Lstat(r.dir); err == nil && !info.IsDir() {
-			return os.Remove(r.dir) // not of ours
-		}
+	info, err := os.Lstat(r.dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.dropLock()
+		return nil
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return os.Remove(r.dir) // not of ours
+	case !keep:
 		return r.Remove()
 	}
 	lost := filepath.Join(l.Dir, "lost")

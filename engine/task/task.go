@@ -119,6 +119,12 @@ type Attempt struct {
 	// record from before this field does not say so.
 	Untouched bool `json:"untouched,omitempty"`
 
+	// Where it runs: site and boot are recorded before it starts there, host and job after.
+	Site string `json:"site,omitempty"` // "": the owner's machine
+	Host string `json:"host,omitempty"`
+	Boot string `json:"boot,omitempty"` // of the host: what started before another boot ended with it
+	Job  string `json:"job,omitempty"`  // the site's own name for it
+
 	Status     Status        `json:"status"`
 	Reason     FailureReason `json:"reason,omitempty"`
 	Message    string        `json:"message,omitempty"`

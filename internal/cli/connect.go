@@ -12,6 +12,7 @@ import (
 
 	"cctask/engine"
 	"cctask/engine/claude"
+	"cctask/engine/runner"
 	"cctask/engine/task"
 	"cctask/internal/ipc"
 	"cctask/internal/statedir"
@@ -61,7 +62,7 @@ func (a *app) readFile(s settings, why error) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := engine.New(engine.Config{Dir: s.dir, ReadOnly: why}, db, nil)
+	e, err := engine.New(engine.Config{Dir: s.dir, ReadOnly: why}, db, &runner.Local{Dir: s.dir})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

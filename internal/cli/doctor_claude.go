@@ -12,6 +12,7 @@ import (
 
 	"cctask/engine"
 	"cctask/engine/claude"
+	"cctask/engine/runner"
 	"cctask/engine/task"
 	"cctask/internal/show"
 )
@@ -24,7 +25,7 @@ func (d *doctor) checkClaude(ctx context.Context) finding {
 	if err != nil {
 		return failed(err)
 	}
-	if err := engine.CheckClaude(path, d.a.Environ()); err != nil {
+	if err := engine.CheckClaude(&runner.Local{}, path, d.a.Environ()); err != nil {
 		return failed(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, versionTime)

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"cctask/engine"
+	"cctask/engine/runner"
 	"cctask/engine/task"
 )
 
@@ -90,7 +91,7 @@ func (e *each) add(line int, prompt, key string, own task.Draft) error {
 	// One that goes on with another task works in that one's directory, which
 	// the owner knows.
 	if err == nil && sub.Spec.WorkingDir != "" {
-		_, err = engine.Allow(sub, task.Policy{})
+		_, err = engine.Allow(&runner.Local{}, sub, task.Policy{})
 	}
 	if err != nil {
 		bad := task.AsError(err)

@@ -19,11 +19,10 @@ import (
 )
 
 var (
-	_ engine.Store    = (*storage.DB)(nil)
-	_ engine.Launcher = (*runner.Launcher)(nil)
-	_ engine.Site     = (*runner.Local)(nil)
-	_ engine.Service  = (*ipc.Client)(nil)
-	_ ipc.Backend     = (*owner)(nil)
+	_ engine.Store   = (*storage.DB)(nil)
+	_ engine.Site    = (*runner.Local)(nil)
+	_ engine.Service = (*ipc.Client)(nil)
+	_ ipc.Backend    = (*owner)(nil)
 )
 
 // owner holds a state directory: its lock, its database and the engine on it.
@@ -76,10 +75,11 @@ func (o *owner) start(s settings, phase string, log zerolog.Logger) error {
 		return err
 	}
 	cfg := engine.Config{
-		Dir: s.dir, Jobs: s.owner.Jobs, Log: log, Spare: spareOwner(s.dir),
+		Dir: s.dir, Jobs: s.owner.Jobs, Log: log,
 		Keep:   keepPolicy(s.owner),
 		Policy: o.policy.now,
 	}
+	site := &runner.Local{Dir: s.dir, Spare: spareOwner(s.dir)}
 	if phase != ipc.PhaseEmbedded {
 		exe, err := os.Executable()
 		if err != nil {
@@ -88,11 +88,11 @@ func (o *owner) start(s settings, phase string, log zerolog.Logger) error {
 		if !utf8.ValidString(exe) {
 			exe = "" // JSON would name another file; a runner's own is the same
 		}
-		if cfg.Owner, err = json.Marshal(relaunch{exe, s.dir, s.owner}); err != nil {
+		if site.Owner, err = json.Marshal(relaunch{exe, s.dir, s.owner}); err != nil {
 			return fmt.Errorf("write down how to start an owner again: %w", err)
 		}
 	}
-	o.Engine, err = engine.New(cfg, o.db, &runner.Launcher{})
+	o.Engine, err = engine.New(cfg, o.db, site)
 	return err
 }
 

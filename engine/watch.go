@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"cctask/engine/runner"
+)
+
+// Looks at the runs of a site: they bound the age of progress, and where the site
+// says nothing by itself how late an end is seen. Readers of output ask the site.
+const (
+	lookEvery = 100 * time.Millisecond
+	lookEach  = time.Millisecond // more for each run: 100 of them are looked at every 100 ms
+	lookMost  = 2 * time.Second
+)
+
+func lookPause(live int) time.Duration {
+	return min(max(lookEvery, time.Duration(live)*lookEach), lookMost)
+}
+
+// watch looks at all live runs in one question at a time, in place of a thread
+// that waits for each.
+func (e *Engine) watch() {
+	failed := time.Duration(0)
+	for {
+		names, followed := e.followed()
+		var alarm <-chan time.Time
+		arrived := e.attached
+		if len(names) > 0 {
+			alarm, arrived = time.After(max(lookPause(len(names)), failed)), nil
+		}
+		select {
+		case <-arrived:
+			continue
+		case <-alarm:
+		case <-e.ctx.Done():
+			return
+		}
+		seen, err := e.site.Look(e.ctx, names...)
+		if e.ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			failed = min(max(time.Second, 2*failed), time.Minute)
+			e.log.Warn().Err(err).Int("runs", len(names)).Msg("look at the live runs; trying again")
+		} else {
+			failed = 0
+		}
+		for i, a := range followed {
+			s, ok := seen[names[i]]
+			switch {
+			case err != nil:
+				s = runner.Sight{Life: runner.Unknown, Why: err.Error()}
+			case !ok:
+				s = notThere
+			}
+			a.tell(s)
+		}
+	}
+}
+
+// followed are the attempts whose runs are there to be looked at, with their names.
+func (e *Engine) followed() (names []string, all []*attempt) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, a := range e.live {
+		if name := a.followedName(); name != "" {
+			names, all = append(names, name), append(all, a)
+		}
+	}
+	return names, all
+}
+
+// heard takes what the site tells by itself.
+func (e *Engine) heard(name string, s runner.Sight) {
+	id, _, _ := ParseRunName(name)
+	e.mu.Lock()
+	a := e.live[id]
+	e.mu.Unlock()
+	if a != nil && a.followedName() == name {
+		a.tell(s)
+	}
+}
+
+// lookAt asks for one run; nil if it is not there.
+func (e *Engine) lookAt(ctx context.Context, name string) (*runner.Sight, error) {
+	seen, err := e.site.Look(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("look at the run %s: %w", name, err)
+	}
+	if s, ok := seen[name]; ok {
+		return &s, nil
+	}
+	return nil, nil
+}
+
+// tell hands what was seen of the run to the attempt's goroutine. What is gone comes
+// back no more: an older look that comes later is not believed.
+func (a *attempt) tell(s runner.Sight) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	old := a.sight
+	if old.Life == runner.Gone {
+		return
+	}
+	if s.Life == runner.Unknown && s.Rec.State == "" {
+		s.Rec, s.Stdout, s.Stderr = old.Rec, old.Stdout, old.Stderr
+	}
+	a.sight = s
+	if s.Life != old.Life || s.Stdout != old.Stdout || s.Stderr != old.Stderr || s.Rec.State != old.Rec.State {
+		select {
+		case a.news <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// seen is what was told last.
+func (a *attempt) seen() runner.Sight {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sight
+}
+
+// followedName is the name of the run that the site has; "" before and after.
+func (a *attempt) followedName() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.news == nil || a.closed {
+		return ""
+	}
+	return runName(a.id, a.n)
+}
