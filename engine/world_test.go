@@ -65,6 +65,17 @@ func (s *store) Task(id task.ID) (task.Task, error) {
 	return t, err
 }
 
+func (s *store) Show(id task.ID, l task.Look) (task.Shown, error) {
+	t, err := s.DB.Show(id, l)
+	s.mu.Lock()
+	hook := s.task
+	s.mu.Unlock()
+	if hook != nil {
+		hook(id)
+	}
+	return t, err
+}
+
 func (s *store) Sealed(id task.ID, n int, st task.Stream) (int64, error) {
 	s.mu.Lock()
 	hook := s.sealed
