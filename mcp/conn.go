@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -156,8 +157,7 @@ func (c *conn) cancelRequest(id json.RawMessage, reason string) {
 
 // respond sends a response. What out is no longer interested in is dropped.
 func (c *conn) respond(out outlet, m response) {
-	m.JSONRPC = "2.0"
-	data, err := encode(m)
+	data, err := m.encode()
 	if err != nil {
 		c.srv.log.Error().Err(err).Msg("encode a response")
 		m.Result, m.Error = nil, failure(codeInternal, "internal: the result could not be encoded").Error
@@ -170,6 +170,22 @@ func (c *conn) respond(out outlet, m response) {
 	c.load.hold(len(data))
 	out.answer(data, code)
 	c.load.hold(-len(data))
+}
+
+// encode is the message as it is sent.
+func (m response) encode() ([]byte, error) {
+	m.JSONRPC = "2.0"
+	result, ours := m.Result.(*callResult)
+	if !ours {
+		return encode(m)
+	}
+	var b bytes.Buffer
+	b.WriteString(`{"jsonrpc":"2.0","id":`)
+	b.Write(m.ID)
+	b.WriteString(`,"result":`)
+	err := result.appendTo(&b)
+	b.WriteByte('}')
+	return b.Bytes(), err
 }
 
 type notification struct {

@@ -12,8 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	mcpgo "github.com/mark3labs/mcp-go/mcp"
-
 	"cctask/engine"
 	"cctask/engine/task"
 )
@@ -45,13 +43,13 @@ func TestStatusIsAnsweredAtOnceBehindBlockedCalls(t *testing.T) {
 
 // chatty adds a tool that sends many progress messages.
 func chatty(s *Server, n int) {
-	s.mcp.AddTool(mcpgo.NewTool("chatty"), (&tool{call: func(_ context.Context, r *request) (toolAnswer, error) {
+	s.calls["chatty"] = func(_ context.Context, r *request) (any, error) {
 		for i := range n {
 			r.progress(fmt.Sprint(i))
 		}
 		go r.progress("late")
 		return listResult{Tasks: []task.View{}}, nil
-	}}).handle)
+	}
 }
 
 func TestProgressComesInOrderAndBeforeTheResponse(t *testing.T) {
@@ -368,7 +366,7 @@ func TestReadErrorIsReturned(t *testing.T) {
 func TestAFaultInOneRequestIsAnswered(t *testing.T) {
 	f := newFake()
 	s := New(Config{Service: f, Defaults: defaults})
-	s.mcp.AddTool(mcpgo.NewTool("panics"), (&tool{call: func(context.Context, *request) (toolAnswer, error) { panic("boom") }}).handle)
+	s.calls["panics"] = func(context.Context, *request) (any, error) { panic("boom") }
 	p := servePeer(t, f, s)
 	p.tool("1", "panics", "{}")
 	if m := p.next(); m.Error == nil || m.Error.Code != codeInternal || string(m.ID) != "1" {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime/debug"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -133,20 +132,19 @@ func parse(line []byte) (m incoming, refusal *response) {
 	return m, nil
 }
 
-// notified takes a notification, which is never answered.
+// notified takes a notification, which is never answered. Of what clients tell only
+// one thing matters.
 func (c *conn) notified(m incoming) {
-	if m.method == "notifications/cancelled" {
-		var p struct {
-			RequestID json.RawMessage `json:"requestId"`
-			Reason    string          `json:"reason"`
-		}
-		// A reason of another type is no reason; the id counts all the same.
-		_ = json.Unmarshal(m.Params, &p)
-		c.cancelRequest(p.RequestID, p.Reason)
+	if m.method != "notifications/cancelled" {
 		return
 	}
-	defer c.recovered(m.method, nil)
-	c.srv.mcp.HandleMessage(c.base, m.text)
+	var p struct {
+		RequestID json.RawMessage `json:"requestId"`
+		Reason    string          `json:"reason"`
+	}
+	// A reason of another type is no reason; the id counts all the same.
+	_ = json.Unmarshal(m.Params, &p)
+	c.cancelRequest(p.RequestID, p.Reason)
 }
 
 // call starts a request on a goroutine of its own, so that no waiting call
@@ -160,31 +158,8 @@ func (c *conn) call(out outlet, m incoming) (ctx context.Context, refusal *respo
 		c.load.hold(-len(m.text))
 		return ctx, &response{ID: r.id, Error: f}
 	}
-	go r.run(context.WithValue(ctx, requestKey{}, r), m.text, m.envelope)
+	go r.run(ctx, m)
 	return ctx, nil
-}
-
-// takeParams keeps the arguments of a tool call as they were written and
-// returns the message without them: mcp-go would decode them four times, which
-// costs seconds and a hundred megabytes for a long prompt.
-func (r *request) takeParams(text []byte, m envelope, params map[string]json.RawMessage) []byte {
-	r.token = progressToken(params["_meta"])
-	r.args = params["arguments"]
-	delete(params, "arguments")
-	// mcp-go would run the tool itself, as a task that dies with us.
-	r.task = len(params["task"]) > 0 && params["task"][0] == '{'
-	delete(params, "task")
-	for name, value := range params {
-		params[name] = bytes.Clone(value) // else it would keep the whole message
-	}
-	short, err := encode(struct {
-		envelope
-		Params map[string]json.RawMessage `json:"params"`
-	}{m, params})
-	if err != nil {
-		return text
-	}
-	return short
 }
 
 // progressToken gives the token, in a request's _meta, of a client that wants to
@@ -211,71 +186,50 @@ func (c *conn) greet(params map[string]json.RawMessage) {
 	}
 }
 
-func (r *request) run(ctx context.Context, text []byte, m envelope) {
+func (r *request) run(ctx context.Context, m incoming) {
 	start := time.Now()
 	defer r.conn.load.end()
 	defer r.settle()
 	defer r.cancel(nil)
 	defer r.conn.recovered(r.method, r)
-	// The message may be megabytes: what a call waits with is in params and r.
-	params, bad := checkParams(r.method, m.Params)
-	if bad != nil {
-		r.answer(response{Error: bad})
-		return
+	result, err := r.result(ctx, m)
+	if err != nil {
+		r.answer(response{Error: r.faultOf(err)})
+	} else {
+		r.answer(response{Result: result})
 	}
-	switch r.method {
-	case string(mcpgo.MethodToolsCall):
-		text = r.takeParams(text, m, params)
-	case string(mcpgo.MethodInitialize):
-		r.conn.greet(params)
-	}
-	answer, ours := r.conn.srv.taskCall(ctx, r, m.Params)
-	if !ours {
-		answer = responseOf(r.conn.srv.mcp.HandleMessage(ctx, text))
-		answer = r.subscribed(ctx, params, answer)
-	}
-	switch {
-	case answer.Error != nil:
-		answer.Error = r.mend(answer.Error, params)
-	case r.instead != nil:
-		answer.Result = r.instead
-	}
-	r.answer(answer)
 	r.conn.srv.log.Debug().Str("method", r.method).Dur("took", time.Since(start)).Msg("request")
 }
 
-// mend gives the error that the client gets in place of mcp-go's.
-func (r *request) mend(e *responseError, params map[string]json.RawMessage) *responseError {
-	if r.fault != nil {
-		return r.fault
+// result is what a request is answered with.
+func (r *request) result(ctx context.Context, m incoming) (any, error) {
+	p, bad := checkParams(r.method, m.Params)
+	if bad != nil {
+		return nil, bad
 	}
-	e.Message = clip(e.Message, 1000) // it may have the method, of any length
-	var name, uri string
-	_ = json.Unmarshal(params["name"], &name)
-	_ = json.Unmarshal(params["uri"], &uri)
-	switch r.method {
-	case string(mcpgo.MethodResourcesRead):
-		// A URI that no handler is for, so that readResource did not see it.
-		e.Data = map[string]any{"uri": uri}
-		e.unknown("resource", uri, "resources/list and resources/templates/list have")
-	case string(mcpgo.MethodToolsCall):
-		e.unknown("tool", name, "tools/list has")
-	case string(mcpgo.MethodPromptsGet):
-		e.unknown("prompt", name, "prompts/list has")
-	case string(mcpgo.MethodServerDiscover):
-		if e.Code == mcpgo.METHOD_NOT_FOUND {
-			// It is there; what is missing is what says that the client may ask.
-			e.Code, e.Message = mcpgo.INVALID_PARAMS, r.method+": _meta: "+mcpgo.MetaKeyProtocolVersion+" must be there, and 2026-07-28 or later; earlier ones start with initialize"
+	s := r.conn.srv
+	own, ok := s.methods[r.method]
+	if !ok {
+		if r.method == string(mcpgo.MethodInitialize) {
+			r.conn.greet(p)
 		}
+		return fromMCPGo(r.method, s.mcp.HandleMessage(ctx, m.text))
 	}
-	return e
-}
-
-// unknown says in our words that mcp-go did not find something.
-func (e *responseError) unknown(kind, name, where string) {
-	if strings.HasSuffix(e.Message, ": "+kind+" not found") {
-		e.Message = fmt.Sprintf("there is no %s %q; %s those that there are", kind, clip(name, 100), where)
+	if r.info, bad = protocolOf(p["_meta"]); bad != nil {
+		return nil, bad
 	}
+	switch {
+	case own.era == modern && !r.info.Modern:
+		return nil, failure(mcpgo.METHOD_NOT_FOUND, "%q requires protocol version %s or later", r.method, mcpgo.ProtocolVersion20260728).Error
+	case own.era == legacy && r.info.Modern:
+		return nil, failure(mcpgo.METHOD_NOT_FOUND, "%q was removed in protocol version %s", r.method, mcpgo.ProtocolVersion20260728).Error
+	}
+	r.token = progressToken(p["_meta"])
+	result, err := own.answer(ctx, r, p)
+	if err == nil && r.info.Modern {
+		s.sign(result)
+	}
+	return result, err
 }
 
 // recovered keeps a fault in one request from ending the server, and answers
@@ -291,21 +245,25 @@ func (c *conn) recovered(method string, r *request) {
 	}
 }
 
-// responseOf takes mcp-go's answer without its id, which has been through a
-// float.
-func responseOf(m mcpgo.JSONRPCMessage) response {
+// fromMCPGo takes mcp-go's answer without its id, which has been through a float.
+func fromMCPGo(method string, m mcpgo.JSONRPCMessage) (any, error) {
 	switch v := m.(type) {
 	case mcpgo.JSONRPCResponse:
-		return response{Result: v.Result}
+		return v.Result, nil
 	case mcpgo.JSONRPCError:
-		if v.Error.Code == mcpgo.INVALID_REQUEST {
+		e := &responseError{Code: v.Error.Code, Message: clip(v.Error.Message, 1000), Data: v.Error.Data} // it may have the method, of any length
+		switch {
+		case e.Code == mcpgo.INVALID_REQUEST:
 			// The message is a request: only its params could not be decoded.
-			return failure(mcpgo.INVALID_PARAMS, "the params are not those of the method")
+			e = failure(mcpgo.INVALID_PARAMS, "the params are not those of the method").Error
+		case e.Code == mcpgo.METHOD_NOT_FOUND && method == string(mcpgo.MethodServerDiscover):
+			// It is there; what is missing is what says that the client may ask.
+			e.Code, e.Message = mcpgo.INVALID_PARAMS, method+": _meta: "+mcpgo.MetaKeyProtocolVersion+" must be there, and 2026-07-28 or later; earlier ones start with initialize"
 		}
-		return response{Error: &responseError{Code: v.Error.Code, Message: v.Error.Message, Data: v.Error.Data}}
+		return nil, e
 	case nil:
 		// mcp-go takes a request that also has a result for a response.
-		return failure(codeInvalidRequest, "a request has no result")
+		return nil, failure(codeInvalidRequest, "a request has no result").Error
 	}
-	return failure(codeInternal, "internal: unexpected answer %T", m)
+	return nil, failure(codeInternal, "internal: unexpected answer %T", m).Error
 }

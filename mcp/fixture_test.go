@@ -42,9 +42,9 @@ func newFixtureServer() *Server {
 	s.mcp.SetTools()
 	f := &fixtures{srv: s, tasks: map[string]*fixtureTask{}}
 	s.tasks = f
-	s.mcp.AddTool(fixtureTool("greet"), func(ctx context.Context, _ mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
+	f.register("greet", func(_ context.Context, r *request) (any, error) {
 		var a struct{ Name string }
-		_ = json.Unmarshal(requestFrom(ctx).args, &a)
+		_ = json.Unmarshal(r.args, &a)
 		return mcpgo.NewToolResultText("Hello, " + a.Name + "!"), nil
 	})
 	f.add("slow_compute", false, slowCompute)
@@ -60,8 +60,19 @@ func newFixtureServer() *Server {
 	f.add("multi_input", false, func(ctx context.Context, t *fixtureTask, _ json.RawMessage) (*mcpgo.CallToolResult, *responseError) {
 		return t.ask(ctx, "first", "second")
 	})
-	s.mcp.AddTool(fixtureTool("test_tool_with_task"), f.askThenRun)
+	f.register("test_tool_with_task", nil)
+	s.methods["tools/call"] = method{anyEra, func(ctx context.Context, r *request, p params) (any, error) {
+		if text(p["name"]) == "test_tool_with_task" {
+			return f.askThenRun(r, p)
+		}
+		return s.callTool(ctx, r, p)
+	}}
 	return s
+}
+
+func (f *fixtures) register(name string, call toolCall) {
+	f.srv.mcp.AddTool(fixtureTool(name), nil)
+	f.srv.calls[name] = call
 }
 
 func fixtureTool(name string) mcpgo.Tool {
@@ -70,37 +81,32 @@ func fixtureTool(name string) mcpgo.Tool {
 
 // add registers a tool that runs as a task where the client knows the extension.
 func (f *fixtures) add(name string, required bool, work fixtureWork) {
-	f.srv.mcp.AddTool(fixtureTool(name), func(ctx context.Context, _ mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
-		r := requestFrom(ctx)
-		result := &mcpgo.CallToolResult{}
+	f.register(name, func(ctx context.Context, r *request) (any, error) {
 		switch {
-		case declaresTasks(ctx):
-			f.start(r, work)
+		case r.declaresTasks():
+			return f.start(r, work), nil
 		case required:
-			r.fault = errNoExtension
-		default:
-			result, r.fault = work(ctx, nil, r.args)
+			return nil, errNoExtension
 		}
-		if r.fault != nil {
-			return nil, protocolError(r.fault.Message)
+		result, fault := work(ctx, nil, r.args)
+		if fault != nil {
+			return nil, fault
 		}
 		return result, nil
 	})
 }
 
-func (f *fixtures) start(r *request, work fixtureWork) {
+func (f *fixtures) start(r *request, work fixtureWork) *extTask {
 	ctx, cancel := context.WithCancel(context.Background())
 	now, poll, ttl := time.Now(), int64(200), int64(600_000)
 	t := &fixtureTask{cancel: cancel, answers: map[string]chan json.RawMessage{}}
-	t.seen = *newExtTask(mcpgo.Task{TaskId: string(task.NewID(now)), Status: mcpgo.TaskStatusWorking, PollInterval: &poll, TTL: &ttl})
-	t.seen.CreatedAt = now.Format(time.RFC3339Nano)
+	t.seen = extTask{TaskID: string(task.NewID(now)), Status: mcpgo.TaskStatusWorking, PollIntervalMS: &poll, TTLMS: &ttl, CreatedAt: now.Format(time.RFC3339Nano)}
 	t.set(func(*extTask) {})
 	f.mu.Lock()
 	f.tasks[t.seen.TaskID] = t
 	f.mu.Unlock()
 	created := t.seen
 	created.ResultType = "task"
-	r.instead = f.srv.signed(&created)
 	go func() {
 		result, fault := work(ctx, t, r.args)
 		t.set(func(e *extTask) {
@@ -115,6 +121,7 @@ func (f *fixtures) start(r *request, work fixtureWork) {
 			}
 		})
 	}()
+	return &created
 }
 
 func (t *fixtureTask) set(change func(*extTask)) {
@@ -169,8 +176,14 @@ func slowCompute(ctx context.Context, _ *fixtureTask, args json.RawMessage) (*mc
 }
 
 // askThenRun asks in a round trip of its own, before there is a task.
-func (f *fixtures) askThenRun(ctx context.Context, call mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
-	answer, ok := call.Params.InputResponses["user_name"]
+func (f *fixtures) askThenRun(r *request, p params) (any, error) {
+	var answers mcpgo.InputResponses
+	if given := p["inputResponses"]; given != nil {
+		if err := json.Unmarshal(given, &answers); err != nil {
+			return nil, err
+		}
+	}
+	answer, ok := answers["user_name"]
 	if !ok {
 		b := server.NewInputRequestBuilder("")
 		return b.Elicit("user_name", *nameRequest().Elicitation).ToolResult(), nil
@@ -178,10 +191,9 @@ func (f *fixtures) askThenRun(ctx context.Context, call mcpgo.CallToolRequest) (
 	if err := answer.DecodeFor(mcpgo.MethodElicitationCreate); err != nil {
 		return nil, err
 	}
-	f.start(requestFrom(ctx), func(context.Context, *fixtureTask, json.RawMessage) (*mcpgo.CallToolResult, *responseError) {
+	return f.start(r, func(context.Context, *fixtureTask, json.RawMessage) (*mcpgo.CallToolResult, *responseError) {
 		return mcpgo.NewToolResultText(fmt.Sprint("Hello, ", answer.Elicitation.Content)), nil
-	})
-	return &mcpgo.CallToolResult{}, nil
+	}), nil
 }
 
 func (f *fixtures) find(id string) (*fixtureTask, error) {

@@ -96,7 +96,7 @@ func transcript(t *testing.T, meta string) string {
 	ask("tools/call", `"name":"list_active_tasks","arguments":{"include_finished":true}`)
 	plain := meta
 	if meta == "" {
-		ask("tools/call", `"name":"execute_cc_task","arguments":{"prompt":"Later."},"task":{"ttl":60000}`)
+		ask("tools/call", `"name":"start_cc_task_async","arguments":{"prompt":"Later."},"task":{"ttl":60000}`)
 	} else {
 		meta = strings.Replace(meta, `Capabilities":{}`, `Capabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}`, 1)
 		ask("tools/call", `"name":"execute_cc_task","arguments":{"prompt":"Later."}`)

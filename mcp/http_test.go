@@ -18,7 +18,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	mcpgo "github.com/mark3labs/mcp-go/mcp"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"cctask/engine/task"
@@ -590,10 +589,10 @@ func TestHTTPSubscriptions(t *testing.T) {
 // TestHTTPSessionStream: what belongs to no request comes on the newest stream.
 func TestHTTPSessionStream(t *testing.T) {
 	s := newServer(newFake())
-	s.mcp.AddTool(mcpgo.NewTool("tell"), (&tool{call: func(_ context.Context, r *request) (toolAnswer, error) {
+	s.calls["tell"] = func(_ context.Context, r *request) (any, error) {
 		r.conn.notify(r.conn.out, "notifications/tools/list_changed", struct{}{})
 		return listResult{Tasks: []task.View{}}, nil
-	}}).handle)
+	}
 	p := newSite(t, s)
 	session, other := p.login("t"), p.login("other")
 	tell := func() { p.do(p.request("POST", legacyCall("1", "tell", "{}"), session...)) }

@@ -1,9 +1,7 @@
 package mcp
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -86,63 +84,7 @@ func TestEveryStatusIsMapped(t *testing.T) {
 	}
 }
 
-func TestLegacyTask(t *testing.T) {
-	f := newFake()
-	p := servePeer(t, f, New(Config{Service: f, Defaults: defaults, KeepAge: time.Hour}))
-	made := p.wire("tools/call", `"name":"execute_cc_task","arguments":{"prompt":"x"},"task":{"ttl":1}`)
-	id := string(fakeID(1))
-	if m := made.Task; m == nil || m.TaskID != id || m.Status != "working" || m.CreatedAt.IsZero() || m.TTL != nil || m.PollInterval < 1000 ||
-		!strings.Contains(string(made.Meta[immediateResponse]), "check_task_status") || !strings.Contains(string(made.Meta[relatedTask]), id) {
-		t.Fatalf("got %+v", made)
-	}
-	// By a server of later.
-	p = servePeer(t, f, New(Config{Service: f, Defaults: defaults, KeepAge: time.Hour}))
-	of := fmt.Sprintf(`"taskId":%q`, id)
-	if got := p.wire("tasks/get", of); got.Status != "working" || got.StatusMessage == "" || got.Meta[relatedTask] != nil {
-		t.Errorf("got %+v", got)
-	}
-	f.change(fakeID(1), func(tk *task.Task) { tk.Spec.Name = "mine" })
-	if code := p.code("tasks/get", `"taskId":"mine"`); code != mcpgo.INVALID_PARAMS {
-		t.Errorf("a name, which may mean another task tomorrow, is taken for an id: %d", code)
-	}
-
-	// A client that cancels the request only stops waiting; and again, with progress.
-	p.send(`{"jsonrpc":"2.0","id":1,"method":"tasks/result","params":{%s}}`, of)
-	f.until(t, "it waits", func() bool { return f.waiting == 1 })
-	p.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1,"reason":"AbortError: user-cancel"}}`)
-	f.until(t, "it no longer waits", func() bool { return f.waiting == 0 })
-	p.send(`{"jsonrpc":"2.0","id":2,"method":"tasks/result","params":{%s,"_meta":{"progressToken":"p"}}}`, of)
-	if m := p.next(); m.Method != "notifications/progress" {
-		t.Errorf("got %s", m.raw)
-	}
-	f.end(fakeID(1), task.Failed, "it went wrong")
-	answer := p.next()
-	if r := answer.tool(t); string(answer.ID) != "2" || r.IsError || r.view.Status != task.Failed || *r.view.Result != "it went wrong" {
-		t.Errorf("got %s", answer.raw)
-	}
-	got := p.wire("tasks/result", of)
-	if !strings.Contains(string(got.Meta[relatedTask]), id) || f.called("Cancel "+id) {
-		t.Errorf("got %+v, calls %v", got, f.calls)
-	}
-
-	// Kept for an hour from the end on.
-	ended := p.wire("tasks/get", of)
-	if ended.Status != "completed" || !strings.HasPrefix(ended.StatusMessage, "failed: ") || ended.PollInterval != 0 || ended.TTL == nil || *ended.TTL < 3_600_000 || *ended.TTL > 3_700_000 {
-		t.Errorf("got %+v", ended)
-	}
-	if code := p.code("tasks/cancel", of); code != mcpgo.INVALID_PARAMS {
-		t.Errorf("an ended task was cancelled: %d", code)
-	}
-	second := string(f.seed(t))
-	if got := p.wire("tasks/cancel", fmt.Sprintf(`"taskId":%q`, second)); got.TaskID != second || got.Status != "cancelled" {
-		t.Errorf("got %+v", got)
-	}
-	if r := p.request("tasks/result", fmt.Sprintf(`"taskId":%q`, second)).tool(t); r.view.Status != task.Cancelled {
-		t.Errorf("got %s", r.Data)
-	}
-}
-
-// tasks/result gives to the byte what execute_cc_task gives, whoever started
+// tasks/get gives to the byte what execute_cc_task gives, whoever started
 // the task.
 func TestTaskResultIsTheToolsResult(t *testing.T) {
 	f := newFake()
@@ -152,27 +94,11 @@ func TestTaskResultIsTheToolsResult(t *testing.T) {
 	f.end(fakeID(1), task.Completed, "forty-two")
 	want := p.next().tool(t)
 	of := fmt.Sprintf(`"taskId":%q`, fakeID(1))
-	if got := p.request("tasks/result", of).tool(t); string(got.Data) != string(want.Data) {
-		t.Errorf("got  %s\nwant %s", got.Data, want.Data)
-	}
 	inlined := message{Result: p.wire("tasks/get", of+","+knowsTasks).Result}
 	if got := inlined.tool(t); string(got.Data) != string(want.Data) {
 		t.Errorf("got  %s\nwant %s", got.Data, want.Data)
 	}
 	valid(t, "task.out.json", want.Data)
-}
-
-func TestLegacyTaskList(t *testing.T) {
-	f := newFake()
-	p := newPeer(t, f)
-	for range taskPage + 5 {
-		f.seed(t)
-	}
-	first := p.wire("tasks/list", "")
-	second := p.wire("tasks/list", fmt.Sprintf(`"cursor":%q`, first.NextCursor))
-	if len(first.Tasks) != taskPage || len(second.Tasks) != 5 || second.NextCursor != "" || second.Tasks[4].TaskID != string(fakeID(1)) {
-		t.Errorf("pages of %d and %d, then %q", len(first.Tasks), len(second.Tasks), second.NextCursor)
-	}
 }
 
 func TestExtensionTask(t *testing.T) {
@@ -188,7 +114,7 @@ func TestExtensionTask(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	f.end(fakeID(1), task.Timeout, "")
-	if got := p.wire("tasks/get", of); got.Status != "completed" || !strings.Contains(string(got.Result), `"status":"timeout"`) || strings.Contains(string(got.Result), relatedTask) {
+	if got := p.wire("tasks/get", of); got.Status != "completed" || !strings.Contains(string(got.Result), `"status":"timeout"`) || strings.Contains(string(got.Result), "related-task") {
 		t.Errorf("got %+v", got)
 	}
 	for _, method := range []string{"tasks/cancel", "tasks/update"} {
@@ -227,13 +153,13 @@ func TestTaskMethodsRefuse(t *testing.T) {
 		method, params string
 		code           int
 	}{
-		{"tools/call", `"name":"start_cc_task_async","arguments":{"prompt":"x"},"task":{}`, mcpgo.METHOD_NOT_FOUND},
-		{"tools/call", `"name":"execute_cc_task","arguments":{},"task":{}`, mcpgo.INVALID_PARAMS},
-		{"tasks/get", unknown, mcpgo.INVALID_PARAMS},
-		{"tasks/get", ``, mcpgo.INVALID_PARAMS},
-		{"tasks/get", `"taskId":7`, mcpgo.INVALID_PARAMS},
-		{"tasks/result", unknown, mcpgo.INVALID_PARAMS},
-		{"tasks/cancel", unknown, mcpgo.INVALID_PARAMS},
+		// Of 2025-11-25, whose tasks we have not.
+		{"tasks/get", id, mcpgo.METHOD_NOT_FOUND},
+		{"tasks/result", id, mcpgo.METHOD_NOT_FOUND},
+		{"tasks/list", ``, mcpgo.METHOD_NOT_FOUND},
+		{"tasks/cancel", id, mcpgo.METHOD_NOT_FOUND},
+		{"tasks/get", knowsTasks, mcpgo.INVALID_PARAMS},
+		{"tasks/get", `"taskId":7,` + knowsTasks, mcpgo.INVALID_PARAMS},
 		{"tasks/update", id + `,"inputResponses":{}`, mcpgo.METHOD_NOT_FOUND},
 		{"tasks/get", unknown + "," + knowsTasks, mcpgo.INVALID_PARAMS},
 		{"tasks/cancel", unknown + "," + knowsTasks, mcpgo.INVALID_PARAMS},
@@ -262,7 +188,7 @@ func TestCancelledCreationOfATask(t *testing.T) {
 	f := newFake()
 	f.submitting, f.submit = make(chan struct{}), make(chan struct{})
 	p := newPeer(t, f)
-	p.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"execute_cc_task","arguments":{"prompt":"x"},"task":{}}}`)
+	p.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"execute_cc_task","arguments":{"prompt":"x"},%s}}`, knowsTasks)
 	<-f.submitting
 	p.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`)
 	if code := p.code("tasks/get", `"taskId":"x"`); code == 0 { // so that the cancel has been read
@@ -270,22 +196,6 @@ func TestCancelledCreationOfATask(t *testing.T) {
 	}
 	close(f.submit)
 	f.until(t, "the task is cancelled", func() bool { return f.tasks[fakeID(1)] != nil && f.tasks[fakeID(1)].Status == task.Cancelled })
-}
-
-// Only a final result may be the answer to tasks/result.
-func TestTaskResultOfAServerThatLeaves(t *testing.T) {
-	f := newFake()
-	p := newPeer(t, f)
-	id := f.seed(t)
-	p.send(`{"jsonrpc":"2.0","id":1,"method":"tasks/result","params":{"taskId":%q}}`, id)
-	f.until(t, "it waits", func() bool { return f.waiting == 1 })
-	p.cancel()
-	if m := p.next(); m.Error == nil || !strings.Contains(m.Error.Message, "leaving") {
-		t.Errorf("got %s", m.raw)
-	}
-	if err := <-p.served; !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
 }
 
 func TestListenToTasks(t *testing.T) {

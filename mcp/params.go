@@ -3,7 +3,6 @@ package mcp
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -37,6 +36,7 @@ var (
 	// Our lists are one page each, so that no cursor is one of ours.
 	listParams = []param{{"cursor", false, aString}}
 	uriParam   = []param{{"uri", true, aString}}
+	ofTask     = []param{{"taskId", true, aString}}
 )
 
 var paramsOf = map[mcpgo.MCPMethod][]param{
@@ -52,9 +52,8 @@ var paramsOf = map[mcpgo.MCPMethod][]param{
 	mcpgo.MethodToolsCall: {
 		{"name", true, aString},
 		{"arguments", false, anObject},
-		{"task", false, anObject}, // else a client that asks for a task would get to wait
-		{"task.ttl", false, task.Option{Kind: task.KindNumber, Least: math.Inf(-1)}},
 	},
+	"tasks/get": ofTask, "tasks/cancel": ofTask, "tasks/update": append([]param{{"inputResponses", false, anObject}}, ofTask...),
 	mcpgo.MethodPromptsGet:         {{"name", true, aString}, {"arguments", false, anObject}, {"arguments.*", false, aString}},
 	mcpgo.MethodResourcesRead:      uriParam,
 	mcpgo.MethodResourcesSubscribe: uriParam, mcpgo.MethodResourcesUnsubscribe: uriParam,

@@ -39,8 +39,6 @@ func TestWrongParamsAreNamed(t *testing.T) {
 		{"tools/call", `{"name":5}`, -32602, "name: given 5"},
 		{"tools/call", `{"name":"execute_cc_task","arguments":"x"}`, -32602, `arguments: given "x", allowed is a JSON object`},
 		{"tools/call", `{"name":"execute_cc_task","arguments":[]` + modern + `}`, -32602, `arguments: given []`},
-		{"tools/call", `{"name":"execute_cc_task","task":5}`, -32602, "task: given 5, allowed is a JSON object"},
-		{"tools/call", `{"name":"execute_cc_task","task":{"ttl":"x"}}`, -32602, `task.ttl: given "x", allowed is a number`},
 		{"tools/call", `{"name":"nope"}`, -32602, `there is no tool "nope"; tools/list has`},
 		{"completion/complete", `{"ref":5,"argument":{"name":"id","value":""}}`, -32602, "ref: given 5"},
 		{"completion/complete", `{"ref":{"type":"ref/x"},"argument":{"name":"id","value":""}}`, -32602, `ref.type: given "ref/x", allowed is one of ref/prompt, ref/resource`},

@@ -64,65 +64,70 @@ func (s *Server) addPrompts() {
 		for _, a := range p.optional {
 			opts = append(opts, mcpgo.WithArgument(a.name, mcpgo.ArgumentDescription(a.description)))
 		}
-		s.mcp.AddPrompt(mcpgo.NewPrompt(p.name, opts...), p.get)
+		s.mcp.AddPrompt(mcpgo.NewPrompt(p.name, opts...), nil)
 	}
 }
 
-func (p prompt) get(ctx context.Context, q mcpgo.GetPromptRequest) (*mcpgo.GetPromptResult, error) {
+// promptOf is the prompt of a name.
+func promptOf(name string) (prompt, bool) {
+	at := slices.IndexFunc(prompts, func(p prompt) bool { return p.name == name })
+	if at < 0 {
+		return prompt{}, false
+	}
+	return prompts[at], true
+}
+
+func (s *Server) getPrompt(_ context.Context, _ *request, q params) (any, error) {
+	name := text(q["name"])
+	p, ok := promptOf(name)
+	if !ok {
+		return nil, nothing("prompt", name, "prompts/list has")
+	}
+	given := members(q["arguments"])
 	var pairs []string
 	for _, a := range p.required {
-		if strings.TrimSpace(q.Params.Arguments[a.name]) == "" {
-			return nil, requestFrom(ctx).fail(ctx, &task.Error{
-				Code: task.CodeInvalid, Message: fmt.Sprintf("%s: missing, required is a string that is not empty", a.name), Hint: a.description,
-			}, nil)
+		value := text(given[a.name])
+		if strings.TrimSpace(value) == "" {
+			return nil, &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s: missing, required is a string that is not empty", a.name), Hint: a.description}
 		}
-		pairs = append(pairs, "{"+a.name+"}", q.Params.Arguments[a.name])
+		pairs = append(pairs, "{"+a.name+"}", value)
 	}
 	for _, a := range p.optional {
-		value := q.Params.Arguments[a.name]
+		value := text(given[a.name])
 		if strings.TrimSpace(value) == "" {
 			value = a.absent
 		}
 		pairs = append(pairs, "{"+a.name+"}", value)
 	}
-	text := mcpgo.NewTextContent(strings.NewReplacer(pairs...).Replace(p.text))
-	return mcpgo.NewGetPromptResult(p.description, []mcpgo.PromptMessage{mcpgo.NewPromptMessage(mcpgo.RoleUser, text)}), nil
+	said := mcpgo.NewTextContent(strings.NewReplacer(pairs...).Replace(p.text))
+	return mcpgo.NewGetPromptResult(p.description, []mcpgo.PromptMessage{mcpgo.NewPromptMessage(mcpgo.RoleUser, said)}), nil
 }
 
-// CompleteResourceArgument completes the id in a template.
-func (s *Server) CompleteResourceArgument(ctx context.Context, uri string, a mcpgo.CompleteArgument, _ mcpgo.CompleteContext) (*mcpgo.Completion, error) {
-	if !strings.HasPrefix(uri, uriScheme) {
-		return nil, requestFrom(ctx).fail(ctx, &task.Error{
-			Code: task.CodeInvalid, Message: fmt.Sprintf("ref: there is no resource %q", clip(uri, 100)), Hint: "resources/templates/list has those that there are.",
-		}, nil)
+// complete completes the id in a resource template, or the task_id of a prompt, by
+// ids and names of tasks, newest first.
+func (s *Server) complete(ctx context.Context, _ *request, p params) (any, error) {
+	ref, argument := members(p["ref"]), members(p["argument"])
+	name, uri := text(ref["name"]), text(ref["uri"])
+	_, known := promptOf(name)
+	switch ofPrompt := text(ref["type"]) == "ref/prompt"; {
+	case ofPrompt && !known:
+		return nil, &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("ref: there is no prompt %q", clip(name, 100)), Hint: "prompts/list has those that there are."}
+	case !ofPrompt && !strings.HasPrefix(uri, uriScheme):
+		return nil, &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("ref: there is no resource %q", clip(uri, 100)), Hint: "resources/templates/list has those that there are."}
 	}
-	return s.complete(ctx, a)
-}
-
-// CompletePromptArgument completes the task_id of a prompt.
-func (s *Server) CompletePromptArgument(ctx context.Context, name string, a mcpgo.CompleteArgument, _ mcpgo.CompleteContext) (*mcpgo.Completion, error) {
-	if !slices.ContainsFunc(prompts, func(p prompt) bool { return p.name == name }) {
-		return nil, requestFrom(ctx).fail(ctx, &task.Error{
-			Code: task.CodeInvalid, Message: fmt.Sprintf("ref: there is no prompt %q", clip(name, 100)), Hint: "prompts/list has those that there are.",
-		}, nil)
-	}
-	return s.complete(ctx, a)
-}
-
-// complete offers ids and names of tasks, newest first.
-func (s *Server) complete(ctx context.Context, a mcpgo.CompleteArgument) (*mcpgo.Completion, error) {
-	if a.Name != "id" && a.Name != "task_id" {
-		return &mcpgo.Completion{}, nil
+	c := mcpgo.Completion{Values: []string{}}
+	if of := text(argument["name"]); of != "id" && of != "task_id" {
+		return &mcpgo.CompleteResult{Completion: c}, nil
 	}
 	page, err := s.svc.List(ctx, task.Filter{Limit: 1000})
 	if err != nil {
-		return nil, requestFrom(ctx).fail(ctx, fmt.Errorf("list the tasks: %w", err), nil)
+		return nil, fmt.Errorf("list the tasks: %w", err)
 	}
-	c := &mcpgo.Completion{}
+	begun := strings.ToLower(text(argument["value"]))
 	seen := map[string]bool{"": true}
 	for _, t := range page.Tasks {
 		for _, v := range []string{string(t.ID), t.Spec.Name} {
-			if !seen[v] && strings.HasPrefix(strings.ToLower(v), strings.ToLower(a.Value)) {
+			if !seen[v] && strings.HasPrefix(strings.ToLower(v), begun) {
 				seen[v] = true
 				c.Values = append(c.Values, v)
 			}
@@ -132,5 +137,5 @@ func (s *Server) complete(ctx context.Context, a mcpgo.CompleteArgument) (*mcpgo
 	c.Total = len(c.Values)
 	c.HasMore = c.Total > most || page.NextCursor != ""
 	c.Values = c.Values[:min(c.Total, most)]
-	return c, nil
+	return &mcpgo.CompleteResult{Completion: c}, nil
 }

@@ -38,7 +38,7 @@ type checkArgs struct {
 	outputArgs
 }
 
-func (s *Server) check(ctx context.Context, r *request) (toolAnswer, error) {
+func (s *Server) check(ctx context.Context, r *request) (any, error) {
 	a := checkArgs{outputArgs: outputArgs{Output: "auto", Stream: "stdout", TailBytes: defaultTail}}
 	if _, err := checkInput().decode(r.args, &a); err != nil {
 		return nil, err
@@ -209,7 +209,7 @@ type listResult struct {
 	Next       string      `json:"next,omitempty"`
 }
 
-func (s *Server) list(ctx context.Context, r *request) (toolAnswer, error) {
+func (s *Server) list(ctx context.Context, r *request) (any, error) {
 	a := listArgs{Limit: defaultList}
 	if _, err := listInput().decode(r.args, &a); err != nil {
 		return nil, err
@@ -332,7 +332,7 @@ type cleanupArgs struct {
 	KeepRecord bool   `json:"keep_record"`
 }
 
-func (s *Server) cleanup(ctx context.Context, r *request) (toolAnswer, error) {
+func (s *Server) cleanup(ctx context.Context, r *request) (any, error) {
 	var a cleanupArgs
 	if _, err := cleanupInput().decode(r.args, &a); err != nil {
 		return nil, err

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/mark3labs/mcp-go/server"
+
 	"cctask/engine/task"
 )
 
@@ -68,12 +70,9 @@ type request struct {
 	id     json.RawMessage // as the client wrote it
 	method string
 	args   json.RawMessage // the arguments of tools/call
-	task   bool            // tools/call has the "task" parameter of 2025-11-25
+	info   *server.RequestProtocolInfo
 	token  json.RawMessage // of progress notifications; nil: none are wanted
-	fault  *responseError  // what a handler wants answered instead of mcp-go's error
-	// What a handler wants answered instead of mcp-go's result.
-	instead any
-	cancel  context.CancelCauseFunc
+	cancel context.CancelCauseFunc
 
 	state atomic.Int32
 	mu    sync.Mutex   // held while a notification is written, so that the answer comes after it
@@ -81,17 +80,8 @@ type request struct {
 	held  atomic.Int64 // bytes of the message that count as in work
 }
 
-type requestKey struct{}
-
-// requestFrom gives the request that ctx belongs to.
-func requestFrom(ctx context.Context) *request {
-	r, _ := ctx.Value(requestKey{}).(*request)
-	return r
-}
-
 // taken says that the handler has used what it needs of the arguments, which may
-// be megabytes, and is going to wait. The rest of the message stays counted:
-// mcp-go keeps it.
+// be megabytes, and is going to wait.
 func (r *request) taken() {
 	n := len(r.args)
 	r.args = nil
@@ -170,6 +160,8 @@ type responseError struct {
 	Message string `json:"message"`
 	Data    any    `json:"data,omitempty"`
 }
+
+func (e *responseError) Error() string { return e.Message }
 
 func failure(code int, format string, args ...any) response {
 	return response{Error: &responseError{Code: code, Message: fmt.Sprintf(format, args...)}}

@@ -11,7 +11,6 @@ import (
 	"unicode/utf8"
 
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
-	"github.com/mark3labs/mcp-go/server"
 
 	"cctask/engine"
 	"cctask/engine/task"
@@ -31,19 +30,18 @@ const (
 	metaNote   = "cctask/note"        // the reference fits other tasks too
 )
 
-// addResources lists what can be read. mcp-go finds the handler by the URI; there
-// is one for all of them.
+// addResources lists what can be read.
 func (s *Server) addResources() {
 	add := func(name, title, description string) {
 		s.mcp.AddResource(mcpgo.NewResource(uriScheme+name, name, mcpgo.WithResourceTitle(title),
-			mcpgo.WithResourceDescription(description), mcpgo.WithMIMEType(jsonType)), s.readResource)
+			mcpgo.WithResourceDescription(description), mcpgo.WithMIMEType(jsonType)), nil)
 	}
 	add("active", "Queued and running tasks", "The newest queued and running tasks, newest first, as list_active_tasks gives them.")
 	add("recent", "Newest tasks", "The newest tasks, ended ones too, newest first.")
 
 	template := func(path, name, title, description, mime string) {
 		s.mcp.AddResourceTemplate(mcpgo.NewResourceTemplate(uriScheme+"{id}"+path, name, mcpgo.WithTemplateTitle(title),
-			mcpgo.WithTemplateDescription(description), mcpgo.WithTemplateMIMEType(mime)), s.readResource)
+			mcpgo.WithTemplateDescription(description), mcpgo.WithTemplateMIMEType(mime)), nil)
 	}
 	template("", "task", "A task", "A task as check_task_status gives it, without its output. id: a task_id, a unique part of it, or a name.", jsonType)
 	for _, st := range []struct {
@@ -60,17 +58,24 @@ func (s *Server) addResources() {
 	}
 }
 
-func (s *Server) readResource(ctx context.Context, q mcpgo.ReadResourceRequest) ([]mcpgo.ResourceContents, error) {
-	r := requestFrom(ctx)
-	contents, err := s.resource(ctx, q.Params.URI)
+func (s *Server) readResource(ctx context.Context, r *request, p params) (any, error) {
+	uri := text(p["uri"])
+	contents, err := s.resource(ctx, uri)
 	if err != nil {
-		return nil, r.fail(ctx, err, map[string]any{"uri": q.Params.URI})
+		fault := r.faultOf(err)
+		fault.Data = map[string]any{"uri": uri}
+		return nil, fault
 	}
-	return contents, nil
+	return &mcpgo.ReadResourceResult{Contents: contents}, nil
 }
 
 func (s *Server) resource(ctx context.Context, uri string) ([]mcpgo.ResourceContents, error) {
 	ref, stream, query, err := splitURI(uri)
+	if !strings.HasPrefix(uri, uriScheme) || err == nil && foreign(uri) {
+		return nil, &task.Error{
+			Code: task.CodeNotFound, Message: fmt.Sprintf("there is no resource %q; resources/list and resources/templates/list have those that there are", clip(uri, 100)),
+		}
+	}
 	if err != nil {
 		return nil, &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("the URI is malformed: %v", err), Hint: "Escape a name as in any URI."}
 	}
@@ -210,23 +215,4 @@ func rangeOf(query string) (offset, limit int64, err error) {
 		*p.dst = n
 	}
 	return offset, limit, nil
-}
-
-// fail makes err the answer of a method that is no tool: mcp-go would give every
-// error the same code.
-func (r *request) fail(ctx context.Context, err error, data any) error {
-	if stopping(r.conn.base) && task.AsError(err).Code == task.CodeInternal {
-		err = errLeft
-	}
-	e, text := explain(err)
-	code := codeInternal
-	unknown := e.Code == task.CodeNotFound || e.Code == task.CodeAmbiguous
-	switch {
-	case e.Code == task.CodeInvalid, unknown && server.IsModernRequest(ctx):
-		code = mcpgo.INVALID_PARAMS
-	case unknown:
-		code = mcpgo.RESOURCE_NOT_FOUND
-	}
-	r.fault = &responseError{Code: code, Message: text, Data: data}
-	return err
 }

@@ -1,7 +1,7 @@
 package mcp
 
 import (
-	"encoding/json"
+	"bytes"
 	"fmt"
 	"math"
 	"time"
@@ -66,28 +66,68 @@ type piece struct {
 // toolAnswer is what a tool gives: structured content, and the same as people read it.
 type toolAnswer interface{ text() string }
 
-func success(v toolAnswer) (*mcpgo.CallToolResult, error) {
-	data, err := encode(v)
-	if err != nil {
-		return nil, fmt.Errorf("internal: encode the result: %w", err)
+// callResult is the answer to tools/call: each part of it is encoded once.
+type callResult struct {
+	mcpgo.Result
+	text    string
+	data    any // nil: none
+	isError bool
+}
+
+func success(v toolAnswer) *callResult { return &callResult{text: v.text(), data: v} }
+
+// appendTo writes the JSON of the result.
+func (c *callResult) appendTo(b *bytes.Buffer) error {
+	b.WriteByte('{')
+	if c.Meta != nil {
+		b.WriteString(`"_meta":`)
+		if err := appendJSON(b, c.Meta); err != nil {
+			return err
+		}
+		b.WriteByte(',')
 	}
-	return &mcpgo.CallToolResult{
-		Content:           []mcpgo.Content{mcpgo.NewTextContent(v.text())},
-		StructuredContent: json.RawMessage(data),
-	}, nil
+	b.WriteString(`"content":[{"type":"text","text":`)
+	if err := appendJSON(b, c.text); err != nil {
+		return err
+	}
+	b.WriteString("}]")
+	if c.isError {
+		b.WriteString(`,"isError":true`)
+	}
+	if c.ResultType != "" {
+		fmt.Fprintf(b, `,"resultType":%q`, c.ResultType)
+	}
+	if c.data != nil {
+		b.WriteString(`,"structuredContent":`)
+		if err := appendJSON(b, c.data); err != nil {
+			return err
+		}
+	}
+	b.WriteByte('}')
+	return nil
+}
+
+// MarshalJSON is for a result inside of another one.
+func (c *callResult) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	err := c.appendTo(&b)
+	return b.Bytes(), err
 }
 
 // refusal gives an error that the caller can do something about as a result
 // for the model, and a fault of ours as a protocol error.
-func refusal(err error) (*mcpgo.CallToolResult, error) {
+func refusal(err error) (any, error) {
+	if fault, ok := err.(*responseError); ok { //nolint:errorlint // nobody wraps one
+		return nil, fault
+	}
 	e, text := explain(err)
 	switch e.Code {
 	case task.CodeInternal, task.CodeCorrupt, task.CodeOwnerGone:
-		return nil, protocolError(text)
+		return nil, failure(codeInternal, "%s", text).Error
 	case task.CodeInvalid, task.CodeNotFound, task.CodeAmbiguous, task.CodeConflict, task.CodeIdempotencyConflict,
 		task.CodeRemoved, task.CodeSessionBusy, task.CodePolicy, task.CodeOwnerStarting, task.CodeLocked, task.CodeClosing, task.CodeVersion, task.CodeNoSpace:
 	}
-	return &mcpgo.CallToolResult{Content: []mcpgo.Content{mcpgo.NewTextContent(text)}, IsError: true}, nil
+	return &callResult{text: text, isError: true}, nil
 }
 
 // explain says an error to a model: code, message, next step.
@@ -103,11 +143,6 @@ func explain(err error) (e *task.Error, text string) {
 	}
 	return e, text
 }
-
-// protocolError reaches the client as the message of a JSON-RPC error.
-type protocolError string
-
-func (e protocolError) Error() string { return string(e) }
 
 // maxResult bounds the serialised structured content of an answer, in UTF-16
 // units, which is how clients count characters. Claude Code moves a result of

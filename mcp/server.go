@@ -58,6 +58,8 @@ type Server struct {
 	defaults func() (Client, error)
 	log      zerolog.Logger
 	mcp      *server.MCPServer
+	methods  map[string]method
+	calls    map[string]toolCall // by the tool's name
 	identity mcpgo.Implementation
 	keep     time.Duration
 	within   task.Within
@@ -95,12 +97,9 @@ func New(c Config) *Server {
 		server.WithToolCapabilities(false),
 		server.WithResourceCapabilities(true, false),
 		server.WithPromptCapabilities(false),
-		server.WithTaskCapabilities(true, true, true),
 		server.WithExtensions(map[string]any{tasksExtension: map[string]any{}}),
-		server.WithHooks(taskHooks()),
+		server.WithHooks(hooks()),
 		server.WithCompletions(),
-		server.WithResourceCompletionProvider(s),
-		server.WithPromptCompletionProvider(s),
 	)
 	for _, m := range []mcpgo.MCPMethod{
 		mcpgo.MethodToolsList, mcpgo.MethodServerDiscover, mcpgo.MethodResourcesList, mcpgo.MethodResourcesTemplatesList, mcpgo.MethodPromptsList,
@@ -109,32 +108,19 @@ func New(c Config) *Server {
 	}
 	s.addResources()
 	s.addPrompts()
+	s.methods, s.calls = s.ownMethods(), map[string]toolCall{}
 	for _, t := range s.tools() {
-		s.mcp.AddTool(t.describe(), t.handle)
+		s.mcp.AddTool(t.describe(), nil)
+		s.calls[t.name] = t.call
 	}
 	return s
 }
 
-// handle runs a tool and turns its outcome into MCP's terms.
-func (t *tool) handle(ctx context.Context, _ mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
-	r := requestFrom(ctx)
-	if r.asksForTask(ctx) && !t.asTask {
-		r.fault = failure(mcpgo.METHOD_NOT_FOUND, "%s cannot be called as a task: leave out the task parameter", t.name).Error
-		return nil, protocolError(r.fault.Message)
-	}
-	result, err := t.call(ctx, r)
-	// A submission learns of the end before ctx does.
-	if err != nil && stopping(r.conn.base) && task.AsError(err).Code == task.CodeInternal {
-		err = errLeft
-	}
-	switch {
-	case err != nil && r.asksForTask(ctx):
-		// The client reads the answer as a created task, and there is none.
-		return nil, protocolError(r.taskFault(ctx, err).Message)
-	case err != nil:
-		return refusal(err)
-	case r.instead != nil:
-		return &mcpgo.CallToolResult{}, nil
-	}
-	return success(result)
+// hooks keep the extension, which is of the modern era, from legacy clients.
+func hooks() *server.Hooks {
+	h := &server.Hooks{}
+	h.AddAfterInitialize(func(_ context.Context, _ any, _ *mcpgo.InitializeRequest, result *mcpgo.InitializeResult) {
+		result.Capabilities.Extensions = nil
+	})
+	return h
 }

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/mark3labs/mcp-go/server"
-
 	"cctask/engine"
 	"cctask/engine/task"
 )
@@ -98,7 +96,7 @@ func (c Client) resolve(option, path string) (string, error) {
 	return task.Abs(option, path, c.WorkingDir, c.Nowhere)
 }
 
-func (s *Server) startAsync(ctx context.Context, r *request) (toolAnswer, error) {
+func (s *Server) startAsync(ctx context.Context, r *request) (any, error) {
 	t, a, err := s.submit(ctx, r)
 	s.abandon(ctx, t, a)
 	if err != nil {
@@ -121,20 +119,19 @@ func (s *Server) abandon(ctx context.Context, t task.Task, a runArgs) {
 	}
 }
 
-func (s *Server) execute(ctx context.Context, r *request) (toolAnswer, error) {
+func (s *Server) execute(ctx context.Context, r *request) (any, error) {
 	t, a, err := s.submit(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	if r.answersWithTask(ctx, t, a) {
+	if r.answersWithTask(t, a) {
 		s.abandon(ctx, t, a)
-		s.promise(ctx, r, t)
-		return nil, nil
+		return s.promise(t), nil
 	}
 	// Not all of a, whose prompt may be megabytes, is held while the call waits.
 	shown := a.outputArgs
 	shown.Output, shown.TailBytes = cmp.Or(shown.Output, "auto"), defaultTail
-	limit := r.patience(ctx)
+	limit := r.patience()
 	if a.MaxWaitSeconds != nil {
 		limit = seconds(*a.MaxWaitSeconds)
 	}
@@ -156,10 +153,10 @@ const usualPatience = 50 * time.Second
 // after 60 s, some without a word, and the answer is lost: they get what there is
 // after 50 s. A client that would have waited on pays with a check_task_status.
 // So the long wait is for clients that are known by name.
-func (r *request) patience(ctx context.Context) time.Duration {
+func (r *request) patience() time.Duration {
 	var name string
-	if info := server.RequestProtocolInfoFromContext(ctx); info != nil && info.ClientInfo != nil {
-		name = info.ClientInfo.Name
+	if r.info.ClientInfo != nil {
+		name = r.info.ClientInfo.Name
 	} else if init := r.conn.clientName.Load(); init != nil {
 		name = *init
 	}

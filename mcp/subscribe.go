@@ -183,42 +183,47 @@ type listenFilter struct {
 	TaskIDs               []string `json:"taskIds,omitempty"` // of the tasks extension
 }
 
-// subscribed does what mcp-go, which has checked the request, leaves to its own
-// kind of session.
-func (r *request) subscribed(ctx context.Context, params map[string]json.RawMessage, a response) response {
-	var uri string
-	var filter listenFilter
-	_ = json.Unmarshal(params["uri"], &uri)
-	_ = json.Unmarshal(params["notifications"], &filter)
-	switch method := mcpgo.MCPMethod(r.method); {
-	// That mcp-go misses a session is the last of its checks.
-	case method == mcpgo.MethodSubscriptionsListen && a.Error != nil && a.Error.Code == codeInternal:
-		return r.listen(ctx, params["_meta"], filter)
-	case method == mcpgo.MethodResourcesSubscribe && a.Error == nil:
-		if foreign(uri) && len(uri) <= maxURI {
-			_ = r.fail(ctx, &task.Error{
-				Code: task.CodeNotFound, Message: fmt.Sprintf("%s is no resource of this server", clip(uri, 100)),
-				Hint: "Subscribe to task://active, task://recent, task://{id} or one of its streams.",
-			}, map[string]any{"uri": uri})
-			return response{Error: r.fault}
-		}
-		if bad := r.conn.subscriptions().add(ctx, []string{uri}); bad != nil {
-			return response{Error: bad}
-		}
-	case method == mcpgo.MethodResourcesUnsubscribe && a.Error == nil:
-		r.conn.subscriptions().remove(uri)
+// subscribe has a client of the legacy era told of changes of a resource.
+func (s *Server) subscribe(ctx context.Context, r *request, p params) (any, error) {
+	uri := text(p["uri"])
+	switch {
+	case uri == "":
+		return nil, errNoURI
+	case foreign(uri) && len(uri) <= maxURI:
+		fault := r.faultOf(&task.Error{
+			Code: task.CodeNotFound, Message: fmt.Sprintf("%s is no resource of this server", clip(uri, 100)),
+			Hint: "Subscribe to task://active, task://recent, task://{id} or one of its streams.",
+		})
+		fault.Data = map[string]any{"uri": uri}
+		return nil, fault
 	}
-	return a
+	if bad := r.conn.subscriptions().add(ctx, []string{uri}); bad != nil {
+		return nil, bad
+	}
+	return mcpgo.EmptyResult{}, nil
 }
+
+func (s *Server) unsubscribe(_ context.Context, r *request, p params) (any, error) {
+	uri := text(p["uri"])
+	if uri == "" {
+		return nil, errNoURI
+	}
+	r.conn.subscriptions().remove(uri)
+	return mcpgo.EmptyResult{}, nil
+}
+
+var errNoURI = failure(mcpgo.INVALID_PARAMS, "uri: missing, required is the URI of a resource").Error
 
 // listen is subscriptions/listen: it lasts until the client cancels it, or the
 // server ends. Of what can be asked for we have the updates of resources and of
 // MCP tasks: our lists do not change.
-func (r *request) listen(ctx context.Context, rawMeta json.RawMessage, f listenFilter) response {
+func (s *Server) listen(ctx context.Context, r *request, p params) (any, error) {
+	var f listenFilter
+	_ = json.Unmarshal(p["notifications"], &f) // checkParams has looked
 	meta := tag{ID: r.id}
-	tasks, bad := r.knownTasks(ctx, rawMeta, f.TaskIDs)
+	tasks, bad := r.knownTasks(ctx, f.TaskIDs)
 	if bad != nil {
-		return response{Error: bad}
+		return nil, bad
 	}
 	l := newListener(r.conn, func(uri string) {
 		if id, ok := tasks[uri]; ok {
@@ -231,7 +236,7 @@ func (r *request) listen(ctx context.Context, rawMeta json.RawMessage, f listenF
 	// The acknowledgement names what is listened to, which is not what is not ours.
 	f.ResourceSubscriptions = slices.DeleteFunc(f.ResourceSubscriptions, func(uri string) bool { return foreign(uri) && len(uri) <= maxURI })
 	if bad := l.add(ctx, append(followed, f.ResourceSubscriptions...)); bad != nil {
-		return response{Error: bad}
+		return nil, bad
 	}
 	f.TaskIDs = slices.Sorted(maps.Values(tasks))
 	r.notify(mcpgo.MethodNotificationSubscriptionsAcknowledged, struct {
@@ -245,10 +250,10 @@ func (r *request) listen(ctx context.Context, rawMeta json.RawMessage, f listenF
 	until, done := r.untilEnding(ctx)
 	defer done()
 	l.serve(until)
-	return response{Result: struct {
+	return struct {
 		Type string `json:"resultType"`
 		Meta tag    `json:"_meta"`
-	}{"complete", meta}}
+	}{"complete", meta}, nil
 }
 
 // subscriptions gives what the connection hears of by resources/subscribe.

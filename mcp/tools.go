@@ -18,10 +18,12 @@ type tool struct {
 	output                   string // a file in schemas
 	readOnly, destructive    bool
 	idempotent, openWorld    bool
-	asTask                   bool // may be called as an MCP task
 	meta                     map[string]any
-	call                     func(ctx context.Context, r *request) (toolAnswer, error)
+	call                     toolCall
 }
+
+// toolCall gives a toolAnswer, or a result of another kind as it is.
+type toolCall func(ctx context.Context, r *request) (any, error)
 
 // What Claude Code does with a tool, by its own keys.
 const (
@@ -36,7 +38,7 @@ func (s *Server) tools() []*tool {
 			description: `Start a Claude Code task and wait for its end; the answer is in "result". For several tasks, or one that may take long, use start_cc_task_async and check_task_status instead: calls of this tool may run one after the other.
 
 The task outlives this call: if the call is cut off, list_active_tasks finds it. Cancelling the call cancels the task. A task that ended badly is a normal answer with status failed, timeout, cancelled or interrupted, failure_reason and error.`,
-			input: runInput, output: "task.out.json", destructive: true, openWorld: true, asTask: true,
+			input: runInput, output: "task.out.json", destructive: true, openWorld: true,
 			meta: map[string]any{alwaysLoad: true}, call: s.execute,
 		},
 		{
@@ -81,9 +83,6 @@ func (t *tool) describe() mcpgo.Tool {
 	// NewTool presets a structured schema, and a tool may have only one.
 	d.InputSchema = mcpgo.ToolInputSchema{}
 	d.Title = t.title
-	if t.asTask {
-		d.Execution = &mcpgo.ToolExecution{TaskSupport: mcpgo.TaskSupportOptional}
-	}
 	if t.meta != nil {
 		d.Meta = &mcpgo.Meta{AdditionalFields: t.meta}
 	}

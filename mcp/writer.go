@@ -55,6 +55,17 @@ func encode(v any) ([]byte, error) {
 	return plainHTML(data), nil
 }
 
+// appendJSON writes v behind what is in b, likewise. mcp-go's types are not for it.
+func appendJSON(b *bytes.Buffer, v any) error {
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	b.Truncate(b.Len() - 1) // the newline
+	return nil
+}
+
 // plainHTML undoes the HTML escapes of encoding/json in place. mcp-go's own
 // MarshalJSON methods make them whatever the outer encoder is told, and they
 // would turn each < of a program's source into six characters.
