@@ -108,7 +108,8 @@ func (e *Engine) repairTask(t *task.Task, s *runner.Sight) error {
 		e.adopt(t, s, do)
 		return nil
 	case doRequeue:
-		return e.backToQueue(t)
+		e.backToQueue(t)
+		return nil
 	case doNothing, doSeal, doDiscard, doSetAside:
 	}
 	return fmt.Errorf("no way to recover task %s in status %s by %q", t.ID, t.Status, do)
@@ -257,7 +258,7 @@ func (a *attempt) begins(t *task.Task) bool {
 		}
 		switch plan(a.e.factsOf(t, rec, a.n, found)) {
 		case doRequeue:
-			err = a.e.backToQueue(t)
+			a.e.backToQueue(t)
 			return false
 		case doInterrupt:
 			return true
@@ -279,7 +280,7 @@ func (a *attempt) begins(t *task.Task) bool {
 
 // backToQueue is for a claim whose claude cannot have run. No attempt follows before
 // what is there of this one is gone.
-func (e *Engine) backToQueue(t *task.Task) error {
+func (e *Engine) backToQueue(t *task.Task) {
 	requeue := func() error {
 		if err := e.site.Clear(e.ctx, runName(t.ID, t.Attempt), false); err != nil {
 			return err
@@ -301,7 +302,7 @@ func (e *Engine) backToQueue(t *task.Task) error {
 	}
 	err := requeue()
 	if err == nil {
-		return nil
+		return
 	}
 	// A full disk keeps the task where it is, but not the owner from answering.
 	e.wg.Go(func() {
@@ -310,7 +311,6 @@ func (e *Engine) backToQueue(t *task.Task) error {
 			err = requeue()
 		}
 	})
-	return nil
 }
 
 // sealRest is for a run whose attempt has its outcome already.

@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
 
@@ -58,7 +59,7 @@ func (s *Server) sign(result any) {
 
 // faultOf turns err into the error of a request.
 func (r *request) faultOf(err error) *responseError {
-	if fault, ok := err.(*responseError); ok { //nolint:errorlint // nobody wraps one
+	if fault := (*responseError)(nil); errors.As(err, &fault) {
 		return fault
 	}
 	if stopping(r.conn.base) && task.AsError(err).Code == task.CodeInternal {

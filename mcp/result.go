@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -117,7 +118,7 @@ func (c *callResult) MarshalJSON() ([]byte, error) {
 // refusal gives an error that the caller can do something about as a result
 // for the model, and a fault of ours as a protocol error.
 func refusal(err error) (any, error) {
-	if fault, ok := err.(*responseError); ok { //nolint:errorlint // nobody wraps one
+	if fault := (*responseError)(nil); errors.As(err, &fault) {
 		return nil, fault
 	}
 	e, text := explain(err)
