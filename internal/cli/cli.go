@@ -60,18 +60,43 @@ func Run(ctx context.Context, args []string, env Env) int {
 // Root is the tree of all verbs, for those who describe it.
 func Root() *cobra.Command { return newRoot(&app{Env: System()}, "") }
 
-// commands make the verbs, by their names.
-var commands = map[string]func(*app) *cobra.Command{
-	"run": newRun, "start": newStart, "status": newStatus, "list": newList, "logs": newLogs, "wait": newWait,
-	"cancel": newCancel, "resume": newResume, "retry": newRetry, "rm": newRemove, "top": newTop, "dump": newDump,
-	"restore": newRestore, "report": newReport, "daemon": newDaemon, "mcp": newMCP, "version": newVersion,
-	"completion": newCompletion, "setup": newSetup, "_hook": newHook, "doctor": newDoctor,
+// newVerb makes a command.
+type newVerb struct {
+	name string
+	make func(*app) *cobra.Command
 }
+
+// verbGroups are all verbs, by what a person wants.
+var verbGroups = []struct {
+	title string
+	verbs []newVerb
+}{
+	{"Run tasks", []newVerb{{"run", newRun}, {"start", newStart}, {"wait", newWait}, {"resume", newResume}, {"retry", newRetry}}},
+	{"Look", []newVerb{{"list", newList}, {"status", newStatus}, {"logs", newLogs}, {"top", newTop}}},
+	{"Steer", []newVerb{{"cancel", newCancel}, {"rm", newRemove}}},
+	{"Data", []newVerb{{"dump", newDump}, {"restore", newRestore}, {"report", newReport}}},
+	{"This installation", []newVerb{
+		{"setup", newSetup},
+		{"doctor", newDoctor},
+		{"daemon", newDaemon},
+		{"mcp", newMCP},
+		{"completion", newCompletion},
+		{"version", newVersion},
+		{hookVerb, newHook},
+	}},
+}
+
+// firstVerbs are those that `cctask` alone explains.
+var firstVerbs = []string{"run", "start", "list", "logs", "setup"}
 
 // commandOf is the verb that args call, if that can be seen at once; else "".
 func commandOf(args []string) string {
-	if len(args) > 1 && commands[args[1]] != nil {
-		return args[1]
+	for _, g := range verbGroups {
+		for _, v := range g.verbs {
+			if len(args) > 1 && args[1] == v.name {
+				return v.name
+			}
+		}
 	}
 	return ""
 }
@@ -103,7 +128,7 @@ func newRoot(a *app, verb string) *cobra.Command {
 			if version {
 				return a.printVersion()
 			}
-			return cmd.Help()
+			return a.welcome(cmd)
 		},
 	}
 	root.SuggestionsMinimumDistance = 2
@@ -117,15 +142,20 @@ func newRoot(a *app, verb string) *cobra.Command {
 	root.SetHelpCommand(newHelp())
 	root.SetFlagErrorFunc(flagError)
 	a.registerSettings(root)
-	for name, make := range commands {
-		if verb == "" || verb == name {
-			cmd := make(a)
-			for _, c := range append(cmd.Commands(), cmd) {
-				c.Long = fill(c.Long)
+	for _, g := range verbGroups {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, v := range g.verbs {
+			if verb == "" || verb == v.name {
+				cmd := v.make(a)
+				for _, c := range append(cmd.Commands(), cmd) {
+					c.Long = fill(c.Long)
+				}
+				cmd.GroupID = g.title
+				root.AddCommand(cmd)
 			}
-			root.AddCommand(cmd)
 		}
 	}
+	root.SetHelpCommandGroupID("This installation")
 	if verb == "" { // a shell asks by a verb of cobra's
 		a.addCompletions(root)
 	}

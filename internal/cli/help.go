@@ -58,10 +58,16 @@ func usage(cmd *cobra.Command) error {
 		fmt.Fprintf(&b, "\nExamples:\n%s\n", cmd.Example)
 	}
 	if cmd.HasAvailableSubCommands() {
-		b.WriteString("\nCommands:\n")
-		for _, c := range cmd.Commands() {
-			if c.IsAvailableCommand() {
-				fmt.Fprintf(&b, "  %-*s  %s\n", cmd.NamePadding(), c.Name(), c.Short)
+		groups := cmd.Groups()
+		if len(groups) == 0 {
+			groups = []*cobra.Group{{Title: "Commands"}}
+		}
+		for _, g := range groups {
+			fmt.Fprintf(&b, "\n%s:\n", g.Title)
+			for _, c := range cmd.Commands() {
+				if c.IsAvailableCommand() && c.GroupID == g.ID {
+					fmt.Fprintf(&b, "  %-*s  %s\n", cmd.NamePadding(), c.Name(), c.Short)
+				}
 			}
 		}
 	}
@@ -81,6 +87,22 @@ func usage(cmd *cobra.Command) error {
 		}
 	}
 	_, err := fmt.Fprint(cmd.OutOrStderr(), b.String())
+	return err
+}
+
+// welcome shows those who do not know cctask yet what they need first.
+func (a *app) welcome(root *cobra.Command) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n", rootLong)
+	for _, name := range firstVerbs {
+		cmd, _, err := root.Find([]string{name})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&b, "  %-15s %s\n", "cctask "+name, cmd.Short)
+	}
+	fmt.Fprintf(&b, "\nExamples:\n%s\n\n`cctask help` shows all commands, `cctask COMMAND --help` one of them.\n", rootExample)
+	_, err := fmt.Fprint(a.Stdout, b.String())
 	return err
 }
 

@@ -202,13 +202,15 @@ func TestEveryVerb(t *testing.T) {
 // A call makes its own verb alone: it must be the one that the whole tree has.
 func TestEachCallMakesItsVerb(t *testing.T) {
 	t.Parallel()
-	for name, make := range commands {
-		if got := make(&app{Env: envOf(nil)}).Name(); got != name {
-			t.Errorf("the verb %s is called %s", name, got)
-		}
-		root := newRoot(&app{Env: envOf(nil)}, commandOf([]string{"cctask", name}))
-		if n := len(root.Commands()); n != 1 {
-			t.Errorf("a call of %s makes %d verbs", name, n)
+	for _, g := range verbGroups {
+		for _, v := range g.verbs {
+			if got := v.make(&app{Env: envOf(nil)}).Name(); got != v.name {
+				t.Errorf("the verb %s is called %s", v.name, got)
+			}
+			root := newRoot(&app{Env: envOf(nil)}, commandOf([]string{"cctask", v.name}))
+			if n := len(root.Commands()); n != 1 {
+				t.Errorf("a call of %s makes %d verbs", v.name, n)
+			}
 		}
 	}
 }

@@ -67,8 +67,8 @@ func (p *progress) line(now time.Time) string {
 	switch {
 	case t.Status == task.Queued && t.QueuePosition > 0:
 		parts = append(parts, fmt.Sprintf("%d in the queue", t.QueuePosition))
-		if show.Says(t) {
-			parts = append(parts, show.OneLine(t.Message))
+		if why := (show.Row{Task: t}).Why(); why != "" {
+			parts = append(parts, show.OneLine(why))
 		}
 	case t.Status.Live() && !t.StartedAt.IsZero():
 		parts[0] += " " + show.Clock(now.Sub(t.StartedAt))

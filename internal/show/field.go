@@ -43,6 +43,11 @@ var Fields = []Field{
 	{Name: "exit_code", Old: []string{"Exit"}, Head: "EXIT", Value: Row.exitCode, Right: true, Yields: 5},
 	{Name: "attempt", Old: []string{"Attempt"}, Head: "ATTEMPT", Value: func(r Row) any { return known(r.Attempt) }, Right: true, Yields: 5},
 	{Name: "queue_position", Old: []string{"Queue"}, Head: "QUEUE", Value: func(r Row) any { return known(r.QueuePosition) }, Right: true, Yields: 5},
+	{Name: "waiting_for", Head: "WAITS FOR", Value: func(r Row) any { return string(r.Waiting.For) }, Yields: 5},
+	{Name: "waiting_until", Head: "UNTIL", Value: func(r Row) any { return r.Waiting.Until }, Yields: 5},
+	{Name: "waiting_on", Head: "WAITS ON", Value: func(r Row) any { return r.Waiting.On }, Yields: 5, Least: 8},
+	{Name: "priority", Head: "PRIORITY", Value: func(r Row) any { return r.Spec.Priority }, Right: true, Yields: 5},
+	{Name: "group", Head: "GROUP", Value: func(r Row) any { return r.Spec.Group }, Yields: 5},
 	{Name: "created_at", Old: []string{"Created"}, Head: "CREATED", Value: func(r Row) any { return r.CreatedAt }, Text: func(r Row) string { return r.ago(r.CreatedAt) }, Yields: 7, Sort: task.ByCreated},
 	{Name: "started_at", Old: []string{"Started"}, Head: "STARTED", Value: func(r Row) any { return r.StartedAt }, Text: func(r Row) string { return r.ago(r.StartedAt) }, Yields: 5},
 	{Name: "finished_at", Old: []string{"Ended"}, Head: "ENDED", Value: func(r Row) any { return r.FinishedAt }, Text: func(r Row) string { return r.ago(r.FinishedAt) }, Yields: 5, Sort: task.ByEnded},
@@ -192,11 +197,21 @@ func (r Row) Time() string {
 	return ""
 }
 
-// Why is what is to be said of the task beside its status: above all why it failed.
+// Why is what is to be said of the task beside its status: above all why it failed,
+// or what a queued one waits for beside its turn.
 func (r Row) Why() string {
 	switch {
 	case Says(r.Task):
 		return r.Message
+	case r.Waiting.For != "" && r.Waiting.For != task.WaitSlot && r.Waiting.For != task.WaitStartingUp:
+		text := strings.ReplaceAll(string(r.Waiting.For), "_", " ")
+		if len(r.Waiting.On) > 0 {
+			text += " " + strings.Join(r.Waiting.On, ", ")
+		}
+		if !r.Waiting.Until.IsZero() {
+			text += " until " + r.Waiting.Until.Local().Format(time.DateTime)
+		}
+		return text
 	case string(r.Reason) == string(r.Status):
 		return ""
 	}

@@ -24,10 +24,11 @@ func whole() task.Task {
 	code := 1
 	return task.Task{
 		ID: task.NewID(now), Status: task.Failed, Message: "no", Reason: task.ReasonAuth, Attempt: 2, PromptHead: "do",
-		Spec:      task.Spec{Name: "n", Labels: []string{"a", "b"}, WorkingDir: "/w", Model: "opus"},
+		Spec:      task.Spec{Name: "n", Labels: []string{"a", "b"}, WorkingDir: "/w", Model: "opus", Group: "g", Priority: 1},
 		CreatedAt: now, StartedAt: now, FinishedAt: now, RetryAt: now, SessionID: "s", ExitCode: &code,
 		CostUSD: 1, CostUncertain: true, NumTurns: 3, DurationMS: 2000, QueuePosition: 1,
-		Usage: task.Usage{InputTokens: 1, OutputTokens: 2, CacheCreationTokens: 3, CacheReadTokens: 4},
+		Waiting: task.Waiting{For: task.WaitDependency, Until: now, On: []string{"x"}},
+		Usage:   task.Usage{InputTokens: 1, OutputTokens: 2, CacheCreationTokens: 3, CacheReadTokens: 4},
 	}
 }
 
@@ -139,6 +140,7 @@ func some() (rows []Row) {
 	at(1, task.Queued, "", "Build the documentation and look at every page of it").Message = "2 more tasks with group docs may run"
 	at(2, task.Running, "refactor-parser", "Split the parser into a lexer and a grammar")
 	at(3, task.Completed, "翻訳-🚀", "README を翻訳してください。")
+	rows[0].Message, rows[0].Waiting = "", task.Waiting{For: task.WaitDependency, On: []string{"lint", "unit-tests"}}
 	failed := at(4, task.Failed, "review-of-the-authentication", "Review the authentication and list what is wrong")
 	failed.Message, failed.Reason, failed.CostUSD = "API Error: 529 overloaded, after 10 attempts", task.ReasonAuth, 38.0476
 	at(5, task.Interrupted, "", "Find out why the test of the clock fails on Mondays").Reason = task.ReasonInterrupted

@@ -154,10 +154,10 @@ func doing(r show.Row) string {
 
 // because is what a queued task waits for beside its turn.
 func because(t task.Task) string {
-	if t.Message == "" {
-		return ""
+	if why := (show.Row{Task: t}).Why(); why != "" {
+		return ", " + why
 	}
-	return ", " + t.Message
+	return ""
 }
 
 // name is what a person calls a task.
