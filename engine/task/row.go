@@ -167,6 +167,10 @@ func (r Row[T]) ofJSON(raw json.RawMessage) (any, bool) {
 		err := json.Unmarshal(raw, &vars)
 		return vars, err == nil && isObject
 	}
+	const longest = 12 // bytes of a character, written as two escapes
+	if len(raw) > 0 && raw[0] == '"' && r.Chars > 0 && len(raw) > len(`""`)+longest*r.Chars {
+		return nil, false // a message may be 16 MiB: not to be decoded only to be refused
+	}
 	var v any
 	if isObject || json.Unmarshal(raw, &v) != nil {
 		return nil, false
