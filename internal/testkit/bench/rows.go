@@ -272,9 +272,11 @@ func memoryRound(b *bench) (float64, float64, error) {
 	if _, err := b.output(b.cctask, "logs", id, "-f", "--tail", "1", "--timeout", "1"); err != nil {
 		time.Sleep(2 * time.Second) // until its memory is given back
 	}
-	for pid, p := range table() {
-		if _, old := before[pid]; !old && p.parent == owner {
-			mb, err := private(pid)
+	// The runner may have served other tasks before: it is the parent of what is new.
+	now := table()
+	for pid, p := range now {
+		if _, old := before[pid]; !old && now[p.parent].parent == owner {
+			mb, err := private(p.parent)
 			return mb, 0, err
 		}
 	}
