@@ -68,7 +68,7 @@ const (
 	starting
 	closing
 	hung  // serves, and left two hellos unanswered
-	older // serves in the language before ours, in which it can be told to leave
+	older // serves in a language before ours, in which it can be told to leave
 	served
 )
 
@@ -84,9 +84,9 @@ func (c *Client) look(ctx context.Context) (state, Lock, *attachment, error) {
 		return changing, l, nil, nil
 	case l.Phase == PhaseEmbedded:
 		return changing, l, nil, lockedBy(c.cfg.Dir, l)
-	case l.Protocol == oldProtocol && l.Phase == PhaseServing:
+	case l.older() && l.Phase == PhaseServing:
 		return older, l, newAttachment(l), nil
-	case l.Protocol != Protocol && l.Protocol != oldProtocol:
+	case l.Protocol != Protocol && !l.older():
 		return changing, l, nil, versionError(l.Version, strconv.Itoa(l.Protocol), strconv.Itoa(Protocol))
 	case l.Phase == PhaseStarting:
 		return starting, l, nil, nil

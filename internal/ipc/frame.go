@@ -76,8 +76,8 @@ func readFrame(r *bufio.Reader, most int) (head string, body []byte, err error) 
 	return string(b[:length]), b[length:], nil
 }
 
-// greet is the line that opens a connection to the owner of l.
-func greet(l Lock) string { return fmt.Sprintf("%s %d %s\n", greeting, Protocol, l.identity()) }
+// greet is the line that opens a connection to the owner of l, in that one's language.
+func greet(l Lock) string { return fmt.Sprintf("%s %d %s\n", greeting, l.Protocol, l.identity()) }
 
 // readGreeting takes that line apart; what is none is an error.
 func readGreeting(r *bufio.Reader) (protocol int, owner string, err error) {

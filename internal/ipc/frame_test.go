@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -30,9 +31,9 @@ func TestForeignWords(t *testing.T) {
 	}{
 		{"HTTP", "GET /v1/hello HTTP/1.1\r\nHost: x\r\n\r\n", nil},
 		{"no line", strings.Repeat("x", 5000), nil},
-		{"two words", "cctask 2\n", nil},
+		{"two words", "cctask 3\n", nil},
 		{"no number", "cctask two " + l.identity() + "\n", nil},
-		{"another owner", "cctask 2 1.1\n\x00\x00\x00\x06\x05hello", task.ErrClosing},
+		{"another owner", fmt.Sprintf("cctask %d 1.1\n", Protocol) + "\x00\x00\x00\x06\x05hello", task.ErrClosing},
 		{"another protocol", "cctask 1 " + l.identity() + "\n\x00\x00\x00\x06\x05hello", task.ErrVersion},
 		{"too large", hi + "\xff\xff\xff\xff\x05hello", task.ErrInvalid},
 		{"a head longer than its frame", hi + "\x00\x00\x00\x02\x09xx", nil},

@@ -59,13 +59,13 @@ func (c *Client) handOver(ctx context.Context, a *attachment, deadline time.Time
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	err = a.stop(ctx)
+	err = a.stop(ctx, false)
 	if err == nil {
 		err = c.awaitFree(ctx, l)
 	}
 	if err != nil {
-		// It goes on as it is; its protocol is ours.
-		return true, nil //nolint:nilerr // an older owner is better than none
+		// It goes on as it is.
+		return true, nil //nolint:nilerr // an owner of before is better than none, where we understand it
 	}
 	return true, c.spawn(ctx, deadline)
 }
@@ -112,8 +112,8 @@ func (c *Client) Stop(ctx context.Context, cancel bool) error {
 		return err
 	}
 	defer c.detach(a)
-	if a.lock.Protocol == oldProtocol {
-		err = a.stopOld(ctx, cancel)
+	if a.lock.older() {
+		err = a.stop(ctx, cancel)
 	} else {
 		err = c.ask(ctx, a, stopVerb.name, stopRequest{Cancel: cancel}, &none{})
 	}

@@ -19,9 +19,10 @@ import (
 	"cctask/internal/statedir"
 )
 
-// Protocol is the number of the language between front and owner. It grows
-// only when an older front could misread a newer owner or the reverse.
-const Protocol = 2
+// Protocol is the number of the language between front and owner. It grows when a
+// verb comes, goes or changes what it carries: an owner of another one is told to
+// leave, or not spoken to at all.
+const Protocol = 3
 
 // The phases of an owner.
 const (

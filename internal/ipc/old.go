@@ -10,16 +10,20 @@ import (
 	"strconv"
 )
 
-// oldProtocol is the language before ours, HTTP, of which one word is still known:
-// leave. So an upgrade needs no hand, and what runs goes on.
-const oldProtocol = 1
+// Of the languages before ours one word is still known: leave. So an upgrade needs
+// no hand, and what runs goes on. In the first of them, HTTP, the word is another one;
+// since then frames and this verb have been the same.
+const httpProtocol = 1
+
+// older tells whether the owner of a lock speaks a language before ours.
+func (l Lock) older() bool { return l.Protocol >= httpProtocol && l.Protocol < Protocol }
 
 // stop tells the owner to leave, in its language.
-func (a *attachment) stop(ctx context.Context) error {
-	if a.lock.Protocol == oldProtocol {
-		return a.stopOld(ctx, false)
+func (a *attachment) stop(ctx context.Context, cancel bool) error {
+	if a.lock.Protocol == httpProtocol {
+		return a.stopOld(ctx, cancel)
 	}
-	return a.roundTrip(ctx, stopVerb.name, stopRequest{}, &none{})
+	return a.roundTrip(ctx, stopVerb.name, stopRequest{Cancel: cancel}, &none{})
 }
 
 func (a *attachment) stopOld(ctx context.Context, cancel bool) error {
@@ -31,7 +35,7 @@ func (a *attachment) stopOld(ctx context.Context, cancel bool) error {
 	if err != nil {
 		return fmt.Errorf("tell the owner to leave: %w", err)
 	}
-	r.Header.Set("Cctask-Protocol", strconv.Itoa(oldProtocol))
+	r.Header.Set("Cctask-Protocol", strconv.Itoa(httpProtocol))
 	r.Header.Set("Cctask-Owner", a.lock.identity())
 	old := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		c, err := a.take(ctx)
