@@ -14,20 +14,26 @@ import (
 
 const (
 	few, many = 20, 20_000 // queued tasks
+	page      = 100        // tasks of a page; as many have ended, so that a short queue fills one too
 	fronts    = 8
 	inFlight  = 8 // calls of each front
 	starts    = 1600
 )
 
-// at is the bench in a state directory of its own, with a pool of one that a task
-// which does not end holds.
-func (b *bench) at(name string) (*bench, error) {
+// at is the bench in a state directory of its own, with some tasks that have ended
+// and a pool of one that a task which does not end holds.
+func (b *bench) at(name string, ended int) (*bench, error) {
 	own := *b
 	own.env = append(append([]string{}, b.env...), "CCTASK_DIR="+filepath.Join(b.home, name), "CCTASK_JOBS=1")
 	if _, err := os.Stat(filepath.Join(b.home, name)); err == nil {
 		return &own, nil
 	}
 	b.others = append(b.others, &own)
+	if ended > 0 {
+		if _, err := own.batch(ended); err != nil {
+			return nil, err
+		}
+	}
 	_, err := own.output(b.cctask, "start", "--claude", own.sleeper(), "A long task.")
 	return &own, err
 }
@@ -36,7 +42,7 @@ func (b *bench) at(name string) (*bench, error) {
 func (b *bench) queued(n int) (*bench, error) {
 	name := fmt.Sprint("queued-", n)
 	_, err := os.Stat(filepath.Join(b.home, name))
-	own, atErr := b.at(name)
+	own, atErr := b.at(name, page)
 	if err == nil || atErr != nil {
 		return own, atErr
 	}
@@ -78,7 +84,7 @@ func queueRound(n int, params string) func(*bench) (float64, float64, error) {
 // durableRound has 64 starts in flight from 8 fronts, against bbolt's own commits
 // of groups of the same bytes.
 func durableRound(b *bench) (ours, theirs float64, err error) {
-	own, err := b.at("durable")
+	own, err := b.at("durable", 0)
 	if err != nil {
 		return 0, 0, err
 	}
