@@ -109,7 +109,7 @@ var bootID = sync.OnceValue(func() string {
 // even when the owner leaves.
 func (l *Local) Start(_ context.Context, name string, o Order) (Sight, error) {
 	// Not MkdirAll: a state directory that somebody removed stays removed.
-	if err := os.Mkdir(l.runDir(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := makeDir(l.runDir()); err != nil && !errors.Is(err, fs.ErrExist) {
 		return Sight{}, fmt.Errorf("%w: make the run directory: %w", ErrNotStarted, err)
 	}
 	o.Launch.Owner = l.Owner
@@ -279,7 +279,7 @@ func (l *Local) Clear(_ context.Context, name string, keep bool) error {
 		return r.Remove()
 	}
 	lost := filepath.Join(l.Dir, "lost")
-	if err := os.MkdirAll(lost, 0o700); err != nil {
+	if err := makeDir(lost); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return os.Rename(r.dir, filepath.Join(lost, fmt.Sprintf("%s.%d", name, time.Now().Unix())))

@@ -43,7 +43,7 @@ func (l *Launcher) Prepare(dir string, spec Launch, prompt []byte) (*Run, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Mkdir(r.dir, 0o700); err != nil {
+	if err := makeDir(r.dir); err != nil {
 		return nil, fmt.Errorf("prepare a run: %w", err)
 	}
 	r.launch = spec
@@ -80,6 +80,15 @@ func (r *Run) fill(prompt []byte) error {
 	// Without the parent a power loss could take the directory, and with it the
 	// runner's intent: the task would run a second time.
 	return syncDir(filepath.Dir(r.dir))
+}
+
+// makeDir makes a directory that only we may enter, also under a umask that takes
+// that from us: an engine inside a front has its caller's.
+func makeDir(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o700)
 }
 
 // Open attaches to an existing run directory, whether its runner lives or not.
