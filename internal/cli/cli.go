@@ -74,7 +74,7 @@ var verbGroups = []struct {
 	{"Run tasks", []newVerb{{"run", newRun}, {"start", newStart}, {"wait", newWait}, {"resume", newResume}, {"retry", newRetry}}},
 	{"Look", []newVerb{{"list", newList}, {"status", newStatus}, {"logs", newLogs}, {"top", newTop}}},
 	{"Steer", []newVerb{{"cancel", newCancel}, {"rm", newRemove}}},
-	{"Data", []newVerb{{"dump", newDump}, {"restore", newRestore}, {"report", newReport}}},
+	{"Data", []newVerb{{"dump", newDump}, {"restore", newRestore}, {"report", newReport}, {"summary", newSummary}}},
 	{"This installation", []newVerb{
 		{"setup", newSetup},
 		{"doctor", newDoctor},

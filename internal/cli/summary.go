@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cctask/engine"
+	"cctask/engine/task"
+	"cctask/internal/show"
+)
+
+const summaryLong = `Say in a few lines what became of tasks: how many ended how, what they cost, how long they
+were queued and for what some still wait, what was tried again and why, which limits of the
+API were met, and what did not complete, by its causes, with the next step for each. With
+--json the same for programs, with the ids of all tasks that are counted by a cause.`
+
+func newSummary(a *app) *cobra.Command {
+	var f filterFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "summary", Short: "Sum up what became of tasks", Long: summaryLong,
+		Example:     "  cctask summary --since yesterday\n  cctask summary --label nightly\n  cctask summary --since 12h --json | jq -r '.failures[] | .failure_reason, .task_ids[]'",
+		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
+		Args:        arguments(0, 0, ""),
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		filter, err := f.filter(a.homed, time.Now(), nil)
+		if err != nil {
+			return err
+		}
+		return a.connected(func(ctx context.Context, svc engine.Service, _ []string) error {
+			return a.summarize(ctx, svc, filter, asJSON)
+		})(cmd, args)
+	}
+	f.register(cmd)
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func (a *app) summarize(ctx context.Context, svc engine.Service, f task.Filter, asJSON bool) error {
+	now := time.Now()
+	tasks, err := withAttempts(ctx, svc, f)
+	if err != nil {
+		return err
+	}
+	s := show.Summarize(tasks, now)
+	if asJSON {
+		return a.printJSON(s)
+	}
+	titles := map[task.ID]string{}
+	for _, t := range tasks {
+		titles[t.ID] = show.Row{Task: t}.Title()
+	}
+	if _, err := io.WriteString(a.Stdout, s.Text(titles, show.Columns(a.Stdout), a.coloured(a.Stdout))); err != nil {
+		return fmt.Errorf("print the summary: %w", err)
+	}
+	return nil
+}
+
+// withAttempts reads all tasks that fit, oldest first, those of several attempts with them.
+func withAttempts(ctx context.Context, svc engine.Service, f task.Filter) (tasks []task.Task, err error) {
+	f.Limit, f.Reverse = maxListed, true
+	for {
+		page, err := svc.List(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range page.Tasks {
+			if t.Attempt > 1 {
+				whole, err := svc.Get(ctx, string(t.ID))
+				if errors.Is(err, task.ErrNotFound) {
+					continue // removed meanwhile
+				}
+				if err != nil {
+					return nil, err
+				}
+				t.Attempts = whole.Attempts
+			}
+			tasks = append(tasks, t)
+		}
+		if f.Cursor = page.NextCursor; f.Cursor == "" {
+			return tasks, nil
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package show
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"cctask/engine/task"
+)
+
+// Summary is what became of many tasks, for who was away meanwhile.
+type Summary struct {
+	Tasks    int           `json:"tasks"`
+	Statuses []StatusCount `json:"statuses"` // those that occur, in the order of a task's life
+	// From is the first submission, To the last end, or now while a task is under way.
+	From time.Time `json:"from,omitzero"`
+	To   time.Time `json:"to,omitzero"`
+
+	CostUSD       float64 `json:"cost_usd"`
+	CostUncertain bool    `json:"cost_uncertain,omitempty"`
+	DurationMS    int64   `json:"duration_ms"` // with a process, all tasks together
+	NumTurns      int     `json:"num_turns"`
+
+	Queue    Queue     `json:"queue"`
+	Retries  []Retries `json:"retries,omitempty"`  // by what had ended the attempt before, the most frequent first
+	Failures []Failure `json:"failures,omitempty"` // by cause, the most frequent first
+	Limits   []Limit   `json:"limits,omitempty"`
+}
+
+// StatusCount says how many tasks have a status.
+type StatusCount struct {
+	Status  task.Status `json:"status"`
+	Tasks   int         `json:"tasks"`
+	CostUSD float64     `json:"cost_usd"`
+}
+
+// Queue is the time that tasks were queued, all stays of a task together.
+type Queue struct {
+	TotalMS   int64   `json:"total_ms"`
+	LongestMS int64   `json:"longest_ms"`
+	Longest   task.ID `json:"longest_task_id,omitempty"`
+	// Waiting are the tasks that wait now, by what for.
+	Waiting []Waiting `json:"waiting,omitempty"`
+}
+
+// Waiting are the queued tasks that have one reason to wait.
+type Waiting struct {
+	For   task.WaitingFor `json:"waiting_for"`
+	Until time.Time       `json:"waiting_until,omitzero"` // the latest that is known
+	Tasks []task.ID       `json:"task_ids"`
+}
+
+// Retries are the further attempts that followed attempts with one cause of their end.
+type Retries struct {
+	Reason    task.FailureReason `json:"failure_reason"`
+	Attempts  int                `json:"attempts"`
+	Tasks     []task.ID          `json:"task_ids"`
+	Completed int                `json:"completed"` // of Tasks
+}
+
+// Failure are the tasks that ended otherwise than completed for one reason, and the next step.
+type Failure struct {
+	Reason task.FailureReason `json:"failure_reason"`
+	Tasks  []task.ID          `json:"task_ids"`
+	Next   string             `json:"next"`
+}
+
+// Limit is a limit of the API that ended attempts.
+type Limit struct {
+	Reason   task.FailureReason `json:"failure_reason"`
+	Attempts int                `json:"attempts"`
+	RetryAt  time.Time          `json:"retry_at,omitzero"` // the latest end of the limit that is known
+}
+
+// limits are the reasons by which the API turns its callers away for a time.
+var limits = []task.FailureReason{task.ReasonUsageLimit, task.ReasonRateLimited, task.ReasonOverloaded}
+
+// Summarize sums up tasks as of now. A task with several attempts needs them in
+// its Attempts, or they count by their number alone.
+func Summarize(tasks []task.Task, now time.Time) Summary {
+	s := Summary{Tasks: len(tasks), Statuses: []StatusCount{}}
+	for _, st := range task.Statuses {
+		c := StatusCount{Status: st}
+		for _, t := range tasks {
+			if t.Status.Public() == st {
+				c.Tasks, c.CostUSD = c.Tasks+1, task.RoundUSD(c.CostUSD+Row{Task: t}.USD())
+			}
+		}
+		if c.Tasks > 0 {
+			s.Statuses = append(s.Statuses, c)
+		}
+	}
+	for _, t := range tasks {
+		s.sum(t, now)
+		s.queue(t, now)
+		s.attempts(t)
+		if t.Status.Ended() && t.Status != task.Completed {
+			f := pick(&s.Failures, Failure{Reason: cmp.Or(t.Reason, task.ReasonUnknown)}, func(f Failure) any { return f.Reason })
+			f.Tasks, f.Next = append(f.Tasks, t.ID), f.Reason.Hint()
+		}
+	}
+	slices.SortStableFunc(s.Failures, func(a, b Failure) int { return len(b.Tasks) - len(a.Tasks) })
+	slices.SortStableFunc(s.Retries, func(a, b Retries) int { return b.Attempts - a.Attempts })
+	return s
+}
+
+// pick is the entry of a list with the key of the new one, which is added where there is none.
+func pick[T any](list *[]T, entry T, key func(T) any) *T {
+	at := slices.IndexFunc(*list, func(e T) bool { return key(e) == key(entry) })
+	if at < 0 {
+		at, *list = len(*list), append(*list, entry)
+	}
+	return &(*list)[at]
+}
+
+func (s *Summary) sum(t task.Task, now time.Time) {
+	s.CostUSD = task.RoundUSD(s.CostUSD + Row{Task: t}.USD())
+	s.CostUncertain = s.CostUncertain || t.CostUncertain
+	s.DurationMS += t.Elapsed(now).Milliseconds()
+	s.NumTurns += Row{Task: t}.turns()
+	if s.From.IsZero() || t.CreatedAt.Before(s.From) {
+		s.From = t.CreatedAt
+	}
+	end := t.FinishedAt
+	if !t.Status.Ended() {
+		end = now
+	}
+	if end.After(s.To) {
+		s.To = end
+	}
+}
+
+// queue adds up how long t was queued.
+func (s *Summary) queue(t task.Task, now time.Time) {
+	var waited time.Duration
+	for i, c := range t.History {
+		if c.To != task.Queued {
+			continue
+		}
+		left := now
+		if i+1 < len(t.History) {
+			left = t.History[i+1].At
+		}
+		waited += max(0, left.Sub(c.At)) // the clock may have been set back
+	}
+	ms := waited.Milliseconds()
+	s.Queue.TotalMS += ms
+	if ms > s.Queue.LongestMS {
+		s.Queue.LongestMS, s.Queue.Longest = ms, t.ID
+	}
+	if t.Status == task.Queued && t.Waiting.For != "" {
+		w := pick(&s.Queue.Waiting, Waiting{For: t.Waiting.For}, func(w Waiting) any { return w.For })
+		w.Tasks = append(w.Tasks, t.ID)
+		if t.Waiting.Until.After(w.Until) {
+			w.Until = t.Waiting.Until
+		}
+	}
+}
+
+// attempts counts what ended the attempts of t, and what followed.
+func (s *Summary) attempts(t task.Task) {
+	all := t.Attempts
+	if len(all) == 0 { // a lone attempt ended as its task did
+		all = []task.Attempt{{Reason: t.Reason, RetryAt: t.RetryAt}}
+	}
+	for i, a := range all {
+		if slices.Contains(limits, a.Reason) {
+			l := pick(&s.Limits, Limit{Reason: a.Reason}, func(l Limit) any { return l.Reason })
+			l.Attempts++
+			if a.RetryAt.After(l.RetryAt) {
+				l.RetryAt = a.RetryAt
+			}
+		}
+		if i+1 == len(all) {
+			continue
+		}
+		r := pick(&s.Retries, Retries{Reason: a.Reason}, func(r Retries) any { return r.Reason })
+		r.Attempts++
+		if !slices.Contains(r.Tasks, t.ID) {
+			r.Tasks = append(r.Tasks, t.ID)
+			if t.Status == task.Completed {
+				r.Completed++
+			}
+		}
+	}
+}

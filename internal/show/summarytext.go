@@ -1,0 +1,126 @@
+package show
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"cctask/engine/task"
+)
+
+// namedTasks is how many tasks with one cause a summary names; the others it counts.
+const namedTasks = 5
+
+// Text is the summary for people, in lines of at most width columns; titles has
+// what a person calls the tasks.
+func (s Summary) Text(titles map[task.ID]string, width int, colour bool) string {
+	text := summaryText{titles: titles, width: width, colour: colour}
+	text.line(0, s.counts())
+	if s.Tasks == 0 {
+		return text.String()
+	}
+	text.line(0, s.spent())
+	text.queue(s.Queue)
+	text.head("Further attempts", len(s.Retries))
+	for _, r := range s.Retries {
+		text.line(1, fmt.Sprintf("%s after %s, of %s (%d completed)", Plural(r.Attempts, "attempt"), words(r.Reason), Plural(len(r.Tasks), "task"), r.Completed))
+	}
+	text.head("Limits met", len(s.Limits))
+	for _, l := range s.Limits {
+		line := words(l.Reason) + ": " + Plural(l.Attempts, "attempt")
+		if !l.RetryAt.IsZero() {
+			line += ", the last one until " + l.RetryAt.Local().Format(time.DateTime)
+		}
+		text.line(1, line)
+	}
+	text.head("Not completed", len(s.Failures))
+	for _, f := range s.Failures {
+		text.line(1, fmt.Sprintf("%s: %s. %s", words(f.Reason), Plural(len(f.Tasks), "task"), f.Next))
+		for _, id := range f.Tasks[:min(len(f.Tasks), namedTasks)] {
+			text.task(id)
+		}
+		if more := len(f.Tasks) - namedTasks; more > 0 {
+			text.line(2, fmt.Sprintf("and %d more", more))
+		}
+	}
+	return text.String()
+}
+
+// counts says how many tasks there were, and how they ended.
+func (s Summary) counts() string {
+	parts := []string{Plural(s.Tasks, "task")}
+	for _, c := range s.Statuses {
+		parts = append(parts, fmt.Sprintf("%d %s", c.Tasks, c.Status))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// spent says what the tasks cost, in money and in time.
+func (s Summary) spent() string {
+	cost := Cost(s.CostUSD)
+	if s.CostUncertain {
+		cost += " or more"
+	}
+	return fmt.Sprintf("%s, %s, %s of claude within %s", cost, Plural(s.NumTurns, "turn"), span(s.DurationMS), Duration(s.To.Sub(s.From)))
+}
+
+func span(ms int64) string { return Duration(time.Duration(ms) * time.Millisecond) }
+
+// words is a reason as a person reads it.
+func words(r task.FailureReason) string {
+	return strings.ReplaceAll(cmp.Or(string(r), "a good end"), "_", " ")
+}
+
+// summaryText is the text of a summary as it is put together.
+type summaryText struct {
+	strings.Builder
+	titles map[task.ID]string
+	width  int
+	colour bool
+}
+
+// line adds a line, broken where it is too long, with the further ones further in.
+func (x *summaryText) line(depth int, text string) {
+	indent := strings.Repeat("  ", depth)
+	for i, part := range Wrap(ansi.WcWidth, text, max(20, x.width-2*depth-2)) {
+		if i == 1 {
+			indent += "  "
+		}
+		x.WriteString(indent + part + "\n")
+	}
+}
+
+// head begins a part that has n lines; one without lines is left out.
+func (x *summaryText) head(text string, n int) {
+	if n == 0 {
+		return
+	}
+	if x.colour {
+		text = Paint(Bold, text)
+	}
+	x.WriteString("\n" + text + "\n")
+}
+
+func (x *summaryText) task(id task.ID) {
+	x.WriteString(Shorten("    "+x.name(id), x.width) + "\n")
+}
+
+func (x *summaryText) name(id task.ID) string { return strings.TrimSpace(ShortID(id) + "  " + x.titles[id]) }
+
+func (x *summaryText) queue(q Queue) {
+	if q.TotalMS == 0 && len(q.Waiting) == 0 {
+		return
+	}
+	x.head("Queued", 1)
+	if q.TotalMS > 0 {
+		x.line(1, fmt.Sprintf("%s together, at most %s:", span(q.TotalMS), span(q.LongestMS)))
+		x.task(q.Longest)
+	}
+	for _, w := range q.Waiting {
+		r := Row{Task: task.Task{Waiting: task.Waiting{For: w.For, Until: w.Until}}}
+		x.line(1, fmt.Sprintf("%s now: %s", Plural(len(w.Tasks), "task"), cmp.Or(r.Why(), "a free slot")))
+	}
+}
