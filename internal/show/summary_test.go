@@ -29,8 +29,10 @@ func night() (tasks []task.Task, titles map[task.ID]string) {
 	limit := task.Attempt{Reason: task.ReasonUsageLimit, RetryAt: now.Add(-time.Hour)}
 	add("first", task.Task{Status: task.Completed, Attempt: 1}, time.Minute)
 	add("limited twice", task.Task{Status: task.Completed, Attempt: 3, Attempts: []task.Attempt{limit, limit, {}}}, 2*time.Hour)
-	add("limited, then broken", task.Task{Status: task.Failed, Reason: task.ReasonMaxTurns, Attempt: 2, CostUncertain: true,
-		Attempts: []task.Attempt{limit, {Reason: task.ReasonMaxTurns}}}, time.Second)
+	add("limited, then broken", task.Task{
+		Status: task.Failed, Reason: task.ReasonMaxTurns, Attempt: 2, CostUncertain: true,
+		Attempts: []task.Attempt{limit, {Reason: task.ReasonMaxTurns}},
+	}, time.Second)
 	for range 6 {
 		add("no key", task.Task{Status: task.Failed, Reason: task.ReasonAuth, Attempt: 1}, 0)
 	}

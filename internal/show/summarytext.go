@@ -108,7 +108,9 @@ func (x *summaryText) task(id task.ID) {
 	x.WriteString(Shorten("    "+x.name(id), x.width) + "\n")
 }
 
-func (x *summaryText) name(id task.ID) string { return strings.TrimSpace(ShortID(id) + "  " + x.titles[id]) }
+func (x *summaryText) name(id task.ID) string {
+	return strings.TrimSpace(ShortID(id) + "  " + x.titles[id])
+}
 
 func (x *summaryText) queue(q Queue) {
 	if q.TotalMS == 0 && len(q.Waiting) == 0 {
