@@ -2,7 +2,7 @@
 // schema. A step is frozen once it was released: it names buckets and keys by
 // its own literals, so that a later change elsewhere cannot alter it.
 //
-// It imports bbolt and nothing of ours; it must never know what the records
+// It imports bbolt, and of ours internal/sys alone; it must never know what the records
 // mean to the engine, nor how the file is opened or locked.
 //
 // Steps go forward only. All pending ones run in one transaction, after a copy
@@ -14,10 +14,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io"
 
 	bolt "go.etcd.io/bbolt"
+
+	"cctask/internal/sys"
 )
 
 // Errors of Run and Check. The file is untouched in both cases.
@@ -102,32 +103,12 @@ func run(db *bolt.DB, steps []Step) error {
 	})
 }
 
-// backup copies the file to <path>.v<from>.bak, whole or not at all: a crash
-// in between leaves only a file under a temporary name.
+// backup copies the file to <path>.v<from>.bak, whole or not at all.
 func backup(db *bolt.DB, from uint32) error {
-	path := fmt.Sprintf("%s.v%d.bak", db.Path(), from)
-	tmp := path + ".tmp"
-	if err := writeCopy(db, tmp); err != nil {
-		return errors.Join(err, os.Remove(tmp))
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
-func writeCopy(db *bolt.DB, path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	err = db.View(func(tx *bolt.Tx) error {
-		_, err := tx.WriteTo(f)
-		return err
+	return sys.WriteFile(fmt.Sprintf("%s.v%d.bak", db.Path(), from), 0o600, func(w io.Writer) error {
+		return db.View(func(tx *bolt.Tx) error {
+			_, err := tx.WriteTo(w)
+			return err
+		})
 	})
-	return errors.Join(err, f.Sync(), f.Close())
 }

@@ -165,7 +165,7 @@ func admit(f *os.File, readOnly bool, timeout time.Duration) (info fs.FileInfo, 
 	if readOnly {
 		how = syscall.LOCK_SH
 	}
-	if err := flock(f, how, timeout); err != nil {
+	if err := lockFile(f, how, timeout); err != nil {
 		return nil, 0, err
 	}
 	// Under the lock: the writer before us may have grown it.

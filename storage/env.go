@@ -8,13 +8,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"unicode/utf8"
 
 	"cctask/engine/task"
+	"cctask/internal/sys"
 )
 
 const keySize = 32
@@ -127,20 +128,8 @@ func (k *keyring) load(create bool) (cipher.AEAD, error) {
 func (k *keyring) create() ([]byte, error) {
 	key := make([]byte, keySize)
 	_, _ = rand.Read(key) // never fails
-	tmp := k.path + ".new"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	_, err = f.Write(key)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return nil, errors.Join(err, os.Remove(tmp))
-	}
-	if err := os.Rename(tmp, k.path); err != nil {
-		return nil, err
-	}
-	return key, syncDir(filepath.Dir(k.path))
+	return key, sys.WriteFile(k.path, 0o600, func(w io.Writer) error {
+		_, err := w.Write(key)
+		return err
+	})
 }

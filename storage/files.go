@@ -11,11 +11,9 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"cctask/internal/sys"
 	"cctask/migrations"
 )
-
-// lockPoll is how often a held lock is tried again: flock has no timeout.
-const lockPoll = 20 * time.Millisecond
 
 // create makes a database at path, which fill writes. It comes to its name
 // whole: bbolt's own initialisation is not safe against a power cut. The lock on
@@ -27,7 +25,7 @@ func create(path string, o Options, fill func(tmp string) error) error {
 		return err
 	}
 	defer lock.Close()
-	if err := flock(lock, syscall.LOCK_EX, o.Timeout); err != nil {
+	if err := lockFile(lock, syscall.LOCK_EX, o.Timeout); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -73,29 +71,14 @@ func initialise(path, app string) (err error) {
 
 var errHeld = errors.New("another process holds the lock")
 
-// flock takes a lock, waiting up to timeout; errHeld says that it did not come.
-func flock(f *os.File, how int, timeout time.Duration) error {
-	deadline := time.Now().Add(timeout)
-	for {
-		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, syscall.EINTR):
-		case !errors.Is(err, syscall.EWOULDBLOCK):
-			return fmt.Errorf("lock %s: %w", f.Name(), err)
-		case !time.Now().Before(deadline):
-			return errHeld
-		default:
-			time.Sleep(min(lockPoll, time.Until(deadline)))
-		}
-	}
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
+// lockFile takes a lock, waiting up to a time; errHeld says that it did not come.
+func lockFile(f *os.File, how int, within time.Duration) error {
+	got, err := sys.LockWithin(int(f.Fd()), how, within)
 	if err != nil {
-		return err
+		return fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
-	return errors.Join(f.Sync(), f.Close())
+	if !got {
+		return errHeld
+	}
+	return nil
 }

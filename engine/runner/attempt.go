@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"cctask/internal/sys"
 )
 
 // attempt is one claude of a runner.
@@ -170,7 +172,7 @@ func (a *attempt) spare() Spare {
 	if a.hooks.Spare == nil {
 		return nil
 	}
-	return func() []Proc { return a.hooks.Spare(a.run.dir) }
+	return func() []sys.Process { return a.hooks.Spare(a.run.dir) }
 }
 
 // full tells whether a disk has not a page left for a file of ours.
@@ -203,7 +205,7 @@ func (a *attempt) close() {
 		return
 	}
 	if a.rec.State != StatePrepared { // else whoever gave us the order may give it to another runner
-		_ = flock(a.lock, unix.LOCK_UN)
+		_ = sys.Lock(a.lock, unix.LOCK_UN)
 	}
 	_ = unix.Close(a.lock)
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"cctask/internal/sys"
 )
 
 // childMain is a claude, or a process of its tree.
@@ -84,7 +86,7 @@ func oldRunner(dir string) {
 	stops := make(chan os.Signal, 1)
 	signal.Notify(stops, syscall.SIGUSR1)
 	s, err := openStatus(dir + "/" + statusName)
-	rec := Record{State: StateRunning, RunnerPID: os.Getpid(), RunnerStart: startTime(os.Getpid())}
+	rec := Record{State: StateRunning, RunnerPID: os.Getpid(), RunnerStart: sys.Find(os.Getpid()).Start}
 	if err == nil {
 		err = s.put(rec)
 	}
@@ -204,7 +206,7 @@ func nest(alive, base string) {
 func leaf(alive, kind string) {
 	fd, err := unix.Open(alive, unix.O_RDONLY|unix.O_CREAT, 0o600)
 	if err == nil {
-		err = flock(fd, unix.LOCK_SH)
+		err = sys.Lock(fd, unix.LOCK_SH)
 	}
 	if err == nil {
 		err = os.WriteFile(alive+".new."+kind, []byte(strconv.Itoa(os.Getpid())), 0o600)

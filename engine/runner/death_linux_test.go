@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"cctask/internal/sys"
 )
 
 // killRunner leaves a tree without a runner.
@@ -25,7 +27,7 @@ func TestRunnerKilled(t *testing.T) {
 	r := prepare(t, l, "")
 	rec := start(t, r)
 	untilSaid(t, r, "ready")
-	claude := Proc{rec.ClaudePID, startTime(rec.ClaudePID)}
+	claude := sys.Find(rec.ClaudePID)
 	killRunner(t, r, rec)
 	until(t, "claude dies by its parent's death", func() bool { return gone(claude.PID, claude.Start) })
 	if dead() {
@@ -142,7 +144,7 @@ func nested(t *testing.T) (outer *Run, outerRec Record, inner *Run, innerRec Rec
 	// Where the outer runner is killed, the leaf has neither a mark nor a parent
 	// that sweeps: the one that escapes.
 	leaf := leafProc(t, alive, "double")
-	t.Cleanup(func() { _ = signalProc(leaf, syscall.SIGKILL, nil) })
+	t.Cleanup(func() { _ = leaf.Signal(syscall.SIGKILL, nil) })
 	o = dialOwner(t, base)
 	inner, innerRec = o.start(runDir(base), "polite")
 	untilSaid(t, inner, "ready")
@@ -217,11 +219,11 @@ func TestSparedOwnerSweepsItsOwnTree(t *testing.T) {
 	checkNested(t, inner, innerRec, o)
 }
 
-func leafProc(t *testing.T, alive, kind string) Proc {
+func leafProc(t *testing.T, alive, kind string) sys.Process {
 	t.Helper()
 	pid, err := strconv.Atoi(read(t, alive+"."+kind))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Proc{pid, startTime(pid)}
+	return sys.Find(pid)
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"cctask/internal/sys"
 )
 
 func openLock(path string) (int, error) {
@@ -27,22 +29,11 @@ func lockHeld(path string) (bool, error) {
 		return false, err
 	}
 	defer unix.Close(fd)
-	err = flock(fd, unix.LOCK_SH|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return true, nil
-	}
+	got, err := sys.TryLock(fd, unix.LOCK_SH)
 	if err != nil {
 		return false, fmt.Errorf("look at the lock %s: %w", path, err)
 	}
-	return false, nil
-}
-
-func flock(fd, how int) error {
-	for {
-		if err := unix.Flock(fd, how); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
+	return !got, nil
 }
 
 // writeNew writes a file that must not exist yet and makes it durable.
@@ -59,16 +50,4 @@ func writeNew(path string, data []byte) error {
 		return err
 	}
 	return f.Sync()
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", path, err)
-	}
-	return nil
 }

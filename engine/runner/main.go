@@ -17,6 +17,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"cctask/internal/sys"
 )
 
 const (
@@ -34,7 +36,7 @@ const ProcessName = "cctask-run"
 // does it does on its first thread, which sleeps in poll(2).
 type runner struct {
 	hooks Hooks
-	self  Proc
+	self  sys.Process
 	bell  [2]int        // a pipe; a signal writes to it
 	leave chan struct{} // closed when we were told to: end this attempt, then go
 	buf   []byte        // of the order
@@ -50,7 +52,7 @@ func Main(h Hooks) int {
 	runtime.LockOSThread()
 	Name(ProcessName)
 	beSmall()
-	r := &runner{hooks: h, self: Proc{os.Getpid(), startTime(os.Getpid())}, leave: make(chan struct{})}
+	r := &runner{hooks: h, self: sys.Find(os.Getpid()), leave: make(chan struct{})}
 	if err := r.begin(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -100,7 +102,9 @@ func (r *runner) catch() error {
 	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	if !hasPidfd() { // else the end of a child is polled for
+	if fd := sys.Pidfd(os.Getpid()); fd >= 0 { // the end of a child is polled for
+		_ = unix.Close(fd)
+	} else { // an old kernel, some sandboxes, macOS
 		signal.Notify(signals, syscall.SIGCHLD)
 	}
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"cctask/internal/sys"
 )
 
 // quick keeps the race detector from sleeping a second at the end of each process.
@@ -44,7 +46,7 @@ func TestMain(m *testing.M) {
 // testHooks read what to spare from the file "spare" beside the run directory,
 // and append to "report" there if it exists, succeeding at the third try.
 var testHooks = Hooks{
-	Spare: func(dir string) []Proc { return readSpare(filepath.Join(filepath.Dir(dir), "spare")) },
+	Spare: func(dir string) []sys.Process { return readSpare(filepath.Join(filepath.Dir(dir), "spare")) },
 	Report: func(_ context.Context, dir string, owner json.RawMessage) error {
 		name := filepath.Join(filepath.Dir(dir), "report")
 		if _, err := os.Stat(name); err != nil {
@@ -67,8 +69,8 @@ var testHooks = Hooks{
 	},
 }
 
-func readSpare(name string) []Proc {
-	var procs []Proc
+func readSpare(name string) []sys.Process {
+	var procs []sys.Process
 	b, err := os.ReadFile(name)
 	if err == nil {
 		err = json.Unmarshal(b, &procs)

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"cctask/internal/sys"
 )
 
 // ownerMain is an owner in a process of its own: it becomes a subreaper and
@@ -41,7 +43,7 @@ func ownerSocket(base string) int {
 	if err != nil {
 		return 1
 	}
-	b, _ := json.Marshal([]Proc{{os.Getpid(), startTime(os.Getpid())}})
+	b, _ := json.Marshal([]sys.Process{sys.Find(os.Getpid())})
 	if err := os.WriteFile(filepath.Join(base, "spare.new"), b, 0o600); err != nil {
 		return 1
 	}
@@ -98,8 +100,8 @@ func ownerOrder(words []string) (string, error) {
 			_ = helper.Process.Kill()
 			_ = helper.Wait()
 		}()
-		n, err := r.Sweep(context.Background(), func() []Proc {
-			return append(readSpare(filepath.Join(filepath.Dir(words[1]), "spare")), Proc{os.Getpid(), startTime(os.Getpid())})
+		n, err := r.Sweep(context.Background(), func() []sys.Process {
+			return append(readSpare(filepath.Join(filepath.Dir(words[1]), "spare")), sys.Find(os.Getpid()))
 		})
 		if err == nil && !lives(helper.Process.Pid) {
 			err = errors.New("the sweep killed a child of the owner's own")
@@ -194,7 +196,7 @@ func dialOwner(t *testing.T, base string) *owner {
 	}
 	o := &owner{t: t, pid: procs[0].PID, in: c, out: bufio.NewScanner(c)}
 	o.kill = sync.OnceFunc(func() {
-		_ = signalProc(procs[0], syscall.SIGKILL, nil)
+		_ = procs[0].Signal(syscall.SIGKILL, nil)
 		until(t, "the owner dies", func() bool { return gone(procs[0].PID, procs[0].Start) })
 		_ = c.Close()
 	})

@@ -1,8 +1,6 @@
 package runner
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -13,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"cctask/internal/sys"
 )
 
 // selfPath finds this binary even when its file was replaced since.
@@ -56,23 +56,6 @@ func becomeSubreaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1,
 
 func leaveSubreaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) }
 
-// hasPidfd tells whether the end of a child can be polled for: not on an old kernel, and
-// not in every sandbox.
-func hasPidfd() bool {
-	fd := pidfd(os.Getpid())
-	_ = unix.Close(fd)
-	return fd >= 0
-}
-
-// pidfd is a descriptor that can be read once the child has ended, or -1.
-func pidfd(pid int) int {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return -1
-	}
-	return fd
-}
-
 // closeLeaked closes the descriptors above last that came through our exec.
 // These are the ones without close-on-exec: the Go runtime sets it on its own.
 func closeLeaked(last int) error {
@@ -102,13 +85,8 @@ type process struct {
 }
 
 func readProcess(pid int) (process, bool) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	fields, err := sys.Stat(pid)
 	if err != nil {
-		return process{}, false
-	}
-	// The name may hold spaces and parentheses; the state follows the last one.
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(fields) < 20 {
 		return process{}, false
 	}
 	// One whose first thread has ended looks like a zombie while others still
@@ -119,12 +97,6 @@ func readProcess(pid int) (process, bool) {
 	p.session, _ = strconv.Atoi(fields[3])
 	p.start, err = strconv.ParseUint(fields[19], 10, 64)
 	return p, err == nil
-}
-
-// startTime is 0 for a process that is not there.
-func startTime(pid int) uint64 {
-	p, _ := readProcess(pid)
-	return p.start
 }
 
 // processes reads the whole table.
@@ -201,32 +173,4 @@ func holdsAny(pid int, paths []string) bool {
 		}
 	}
 	return false
-}
-
-// signalProc signals exactly p: the descriptor pins the process before its
-// start time is compared, and sure, if any, has the last word. Where a sandbox
-// or an old kernel has no pidfd, the comparison has to do.
-func signalProc(p Proc, sig syscall.Signal, sure func() (bool, error)) error {
-	fd, unpinned := unix.PidfdOpen(p.PID, 0)
-	if unpinned == nil {
-		defer unix.Close(fd)
-	}
-	if startTime(p.PID) != p.Start {
-		return nil
-	}
-	if sure != nil {
-		if ok, err := sure(); err != nil || !ok {
-			return err
-		}
-	}
-	var err error
-	if unpinned == nil {
-		err = unix.PidfdSendSignal(fd, sig, nil, 0)
-	} else {
-		err = unix.Kill(p.PID, sig)
-	}
-	if errors.Is(err, unix.ESRCH) {
-		return nil
-	}
-	return err
 }

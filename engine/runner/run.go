@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"cctask/internal/sys"
 )
 
 // The files of a run directory.
@@ -63,7 +65,7 @@ func (r *Run) fill(prompt []byte) error {
 	}
 	r.lock = lock
 	// It may block for a moment: on the look of somebody who sweeps next door.
-	if err := flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+	if err := sys.Lock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
 	if err := createStatus(r.path(statusName)); err != nil {
@@ -74,12 +76,12 @@ func (r *Run) fill(prompt []byte) error {
 			return err
 		}
 	}
-	if err := syncDir(r.dir); err != nil {
+	if err := sys.SyncDir(r.dir); err != nil {
 		return err
 	}
 	// Without the parent a power loss could take the directory, and with it the
 	// runner's intent: the task would run a second time.
-	return syncDir(filepath.Dir(r.dir))
+	return sys.SyncDir(filepath.Dir(r.dir))
 }
 
 // makeDir makes a directory that only we may enter, also under a umask that takes
@@ -192,7 +194,7 @@ func (r *Run) watch() (<-chan struct{}, error) {
 	}
 	r.gone = gone
 	go func() {
-		if err := flock(fd, unix.LOCK_SH); err != nil {
+		if err := sys.Lock(fd, unix.LOCK_SH); err != nil {
 			r.err = fmt.Errorf("wait for the lock of %s: %w", r.dir, err)
 		}
 		_ = unix.Close(fd)
@@ -240,7 +242,7 @@ func (r *Run) Remove() error {
 	if err := os.RemoveAll(r.dir); err != nil {
 		return fmt.Errorf("remove a run: %w", err)
 	}
-	return syncDir(filepath.Dir(r.dir))
+	return sys.SyncDir(filepath.Dir(r.dir))
 }
 
 // dropLock closes our own copy of the lock. An flock lives as long as any copy.

@@ -26,6 +26,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"cctask/internal/sys"
 )
 
 // MarkerVar is the environment variable that names the run directory in every
@@ -96,12 +98,6 @@ type Record struct {
 // begun tells whether claude may have run.
 func (r Record) begun() bool { return r.State != StateNone && r.State != StatePrepared }
 
-// Proc names a process beyond the reuse of its pid.
-type Proc struct {
-	PID   int
-	Start uint64 // clock ticks since boot
-}
-
 // MarkedProc is a process of a run's tree.
 type MarkedProc struct {
 	PID  int
@@ -110,12 +106,12 @@ type MarkedProc struct {
 
 // Spare names processes that a sweep must not touch, with their subtrees: the
 // owner. Live runners are found by this package itself.
-type Spare func() []Proc
+type Spare func() []sys.Process
 
 // Hooks are what a runner needs from outside. Zero fields do nothing.
 type Hooks struct {
 	// Spare is as that of a sweep, for the run in dir.
-	Spare func(dir string) []Proc
+	Spare func(dir string) []sys.Process
 	// Report tells an owner that the run in dir has ended, and starts an owner
 	// if there is none: it is called when the one who gave the order is gone, with the lock
 	// free, and again with backoff for 60 s while it fails and the directory stands. It must not

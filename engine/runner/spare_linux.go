@@ -3,6 +3,8 @@ package runner
 import (
 	"os"
 	"path/filepath"
+
+	"cctask/internal/sys"
 )
 
 // spared are the processes that a sweep must not touch. They are never gone
@@ -51,5 +53,5 @@ func (s *spared) addRunner(dir string) {
 
 func (s spared) has(pid int) bool {
 	start, ok := s.procs[pid]
-	return ok && start == startTime(pid) || holdsAny(pid, s.locks)
+	return ok && (sys.Process{PID: pid, Start: start}).Alive() || holdsAny(pid, s.locks)
 }

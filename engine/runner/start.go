@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"cctask/internal/sys"
 )
 
 const (
@@ -150,7 +152,7 @@ func (r *Run) Stop(reason string) error {
 	if rec.RunnerPID == 0 {
 		return nil
 	}
-	err = signalProc(Proc{PID: rec.RunnerPID, Start: rec.RunnerStart}, syscall.SIGUSR1, r.Alive)
+	err = sys.Process{PID: rec.RunnerPID, Start: rec.RunnerStart}.Signal(syscall.SIGUSR1, r.Alive)
 	if err != nil {
 		return fmt.Errorf("stop a run: signal the runner %d: %w", rec.RunnerPID, err)
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"cctask/internal/sys"
 )
 
 var allKinds = []string{"plain", "setsid", "double", "stubborn", "forks"}
@@ -31,7 +33,7 @@ func noLeaf(t *testing.T, alive string) bool {
 		return false
 	}
 	defer unix.Close(fd)
-	err = flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+	err = sys.Lock(fd, unix.LOCK_EX|unix.LOCK_NB)
 	if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
 		t.Error(err)
 	}

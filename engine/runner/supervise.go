@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"cctask/internal/sys"
 )
 
 const (
@@ -21,7 +23,7 @@ const (
 // be a shell or a shim that dies of the first signal and leaves the real one,
 // which writes down what it has spent.
 func (a *attempt) supervise() {
-	child := pidfd(a.rec.ClaudePID)
+	child := sys.Pidfd(a.rec.ClaudePID)
 	defer func() { _ = unix.Close(child) }()
 	w := watch{pause: watchMin, look: time.Now().Add(watchMin), quiet: a.rec.StartedAt.Add(quietFor)}
 	if a.launch.Deadline > 0 {

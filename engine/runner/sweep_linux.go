@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"cctask/internal/sys"
 )
 
 const (
@@ -127,7 +129,7 @@ func (s *sweeper) strike() (int, error) {
 }
 
 func (s *sweeper) signal(p process, sig unix.Signal) {
-	if signalProc(Proc{PID: p.pid, Start: p.start}, sig, nil) == nil {
+	if (sys.Process{PID: p.pid, Start: p.start}).Signal(sig, nil) == nil {
 		if _, again := s.killed[p.pid]; !again {
 			s.struck = append(s.struck, p)
 		}
@@ -223,13 +225,13 @@ func hasMarker(pid int, marker string) bool {
 
 // awaitEnd waits until p has ended or ctx is over.
 func awaitEnd(ctx context.Context, p process) {
-	fd, err := unix.PidfdOpen(p.pid, 0)
-	if err != nil {
+	fd := sys.Pidfd(p.pid)
+	if fd < 0 {
 		return
 	}
 	defer unix.Close(fd)
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	for startTime(p.pid) == p.start && ctx.Err() == nil {
+	for (sys.Process{PID: p.pid, Start: p.start}).Alive() && ctx.Err() == nil {
 		if n, err := unix.Poll(fds, 50); n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
 			return
 		}

@@ -4,7 +4,6 @@ package runner
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -57,28 +56,10 @@ func Name(string) {}
 // Niceness is this process's.
 func Niceness() (int, error) { return unix.Getpriority(unix.PRIO_PROCESS, 0) }
 
-func startTime(int) uint64 { return 0 }
-
-// hasPidfd: the end of a child is told by SIGCHLD.
-func hasPidfd() bool { return false }
-
-func pidfd(int) int { return -1 }
-
 func (a *attempt) sweep() {
 	if unix.Kill(-a.rec.ClaudePID, unix.SIGKILL) == nil {
 		a.rec.Leftovers = 1
 	}
-}
-
-// signalProc trusts the lock alone: this system has no pidfd.
-func signalProc(p Proc, sig syscall.Signal, sure func() (bool, error)) error {
-	if ok, err := sure(); err != nil || !ok {
-		return err
-	}
-	if err := unix.Kill(p.PID, sig); err != nil && !errors.Is(err, unix.ESRCH) {
-		return err
-	}
-	return nil
 }
 
 // Sweep kills what is left of claude's process group after its runner died.

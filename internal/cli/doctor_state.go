@@ -10,13 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"cctask/engine/runner"
 	"cctask/engine/task"
 	"cctask/internal/ipc"
 	"cctask/internal/show"
 	"cctask/internal/statedir"
+	"cctask/internal/sys"
 	"cctask/storage"
 )
 
@@ -169,7 +168,7 @@ func (d *doctor) checkCopy(path string, bytes int64) finding {
 	if bytes > copiedAtMost {
 		return note(stop, "not checked: an owner has it open, and it is too large to copy (%s)", show.Bytes(bytes))
 	}
-	if left := free(d.s.dir); left < uint64(bytes)+leastSpace {
+	if left := sys.Free(d.s.dir); left < uint64(bytes)+leastSpace {
 		return note(stop, "not checked: an owner has it open, and the disk is too full for a copy of %s (%s free)", show.Bytes(bytes), show.Bytes(int64(left)))
 	}
 	temp, err := os.MkdirTemp(d.s.dir, copyPrefix)
@@ -281,16 +280,8 @@ func (d *doctor) checkProcesses() finding {
 	return problem("See what they do, then end them with kill.", "still alive: %s", strings.Join(left, ", "))
 }
 
-func free(dir string) uint64 {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0
-	}
-	return st.Bavail * uint64(st.Bsize) //nolint:unconvert // the type differs between systems
-}
-
 func checkDisk(dir string) finding {
-	left := free(dir)
+	left := sys.Free(dir)
 	text := fmt.Sprintf("%s free at %s", show.Bytes(int64(min(left, 1<<62))), dir)
 	if left < leastSpace {
 		return problem("Free some space, or choose another disk with --dir; one task may print 1 GiB.", "%s", text)

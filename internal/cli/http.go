@@ -16,6 +16,7 @@ import (
 
 	"cctask/engine/task"
 	"cctask/internal/statedir"
+	"cctask/internal/sys"
 	"cctask/mcp"
 )
 
@@ -150,5 +151,5 @@ func makeToken(file string) error {
 	if err := os.Link(f.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return statedir.Sync(filepath.Dir(file))
+	return sys.SyncDir(filepath.Dir(file))
 }

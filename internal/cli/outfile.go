@@ -12,6 +12,7 @@ import (
 
 	"cctask/engine/task"
 	"cctask/internal/ipc"
+	"cctask/internal/sys"
 	"cctask/storage"
 )
 
@@ -64,22 +65,11 @@ func (a *app) toStdout(source string, write func(io.Writer) error) error {
 // replaceFile writes a file whole or not at all, and keeps the mode of one that
 // is there. The link that leads to it is the caller's to follow.
 func replaceFile(target string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(target), "."+filepath.Base(target)+"-")
-	if err != nil {
-		return err
+	mode := fs.FileMode(0o600)
+	if info, err := os.Stat(target); err == nil {
+		mode = info.Mode().Perm()
 	}
-	defer os.Remove(f.Name())
-	err = write(f)
-	if info, statErr := os.Stat(target); err == nil && statErr == nil {
-		err = f.Chmod(info.Mode().Perm())
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), target)
-	}
-	return err
+	return sys.WriteFile(target, mode, write)
 }
 
 // linked follows the links at the end of a path, also to a file that is not

@@ -15,6 +15,7 @@ import (
 	"cctask/engine/runner"
 	"cctask/engine/task"
 	"cctask/internal/ipc"
+	"cctask/internal/sys"
 	"cctask/storage"
 )
 
@@ -127,11 +128,11 @@ func (o *owner) Stream(id task.ID, n int, s task.Stream, offset int64, limit int
 // spareOwner names the process that holds the state directory: born inside a
 // task's tree it must not be swept with it.
 func spareOwner(dir string) runner.Spare {
-	return func() []runner.Proc {
+	return func() []sys.Process {
 		lock, held, err := ipc.Holder(dir)
 		if err != nil || !held {
 			return nil
 		}
-		return []runner.Proc{{PID: lock.PID, Start: lock.Start}}
+		return []sys.Process{{PID: lock.PID, Start: lock.Start}}
 	}
 }

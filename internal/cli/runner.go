@@ -12,13 +12,14 @@ import (
 	"cctask/engine/runner"
 	"cctask/engine/task"
 	"cctask/internal/ipc"
+	"cctask/internal/sys"
 )
 
 // runnerVerb is what an owner starts to run attempts, one after another.
 const runnerVerb = "_run"
 
 func runRunner() int {
-	spare := func(dir string) []runner.Proc { return spareOwner(filepath.Dir(filepath.Dir(dir)))() }
+	spare := func(dir string) []sys.Process { return spareOwner(filepath.Dir(filepath.Dir(dir)))() }
 	return runner.Main(runner.Hooks{Spare: spare, Report: reportEnd})
 }
 

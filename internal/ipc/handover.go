@@ -3,6 +3,7 @@ package ipc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"cctask/engine/task"
 	"cctask/internal/statedir"
+	"cctask/internal/sys"
 )
 
 // start starts an owner, if this is the front to do it. False: another front is
@@ -36,12 +38,12 @@ func (c *Client) lockStart() (free func(), err error) {
 	if err != nil {
 		return nil, statedir.Refused(err)
 	}
-	got, err := flock(f, unix.LOCK_EX)
+	got, err := sys.TryLock(int(f.Fd()), unix.LOCK_EX)
 	if err != nil || !got {
 		_ = f.Close()
 		return nil, err
 	}
-	return func() { _ = unlock(f) }, nil
+	return func() { _ = sys.Unlock(f) }, nil
 }
 
 // handOver asks an older owner to leave and starts one of this version. It
@@ -86,10 +88,14 @@ func (c *Client) awaitFree(ctx context.Context, l Lock) error {
 // kill ends the owner of l, if it is still the one that l speaks of and in the
 // phase in which it was found.
 func (c *Client) kill(l Lock) error {
-	return killIf(l.PID, func() bool {
+	err := l.process().Signal(unix.SIGKILL, func() (bool, error) {
 		now, held, err := Inspect(c.cfg.Dir)
-		return err == nil && held && now.same(l) && now.alive() && now.Phase == l.Phase
+		return held && now.same(l) && now.Phase == l.Phase, err
 	})
+	if err != nil {
+		return fmt.Errorf("kill process %d: %w", l.PID, err)
+	}
+	return nil
 }
 
 // Stop asks the owner to leave, with cancel after it has ended all tasks, and

@@ -17,6 +17,7 @@ import (
 
 	"cctask/engine/task"
 	"cctask/internal/statedir"
+	"cctask/internal/sys"
 )
 
 // Protocol is the number of the language between front and owner. It grows when a
@@ -66,12 +67,10 @@ func (l Lock) identity() string { return fmt.Sprintf("%d.%d", l.PID, l.Start) }
 // alive tells whether the process of the record still exists. The record of a
 // dead predecessor stands until the next holder of the lock has written its own.
 func (l Lock) alive() bool {
-	if l.PID <= 0 {
-		return false
-	}
-	start, err := startTime(l.PID)
-	return err == nil && start == l.Start
+	return l.process().Alive()
 }
+
+func (l Lock) process() sys.Process { return sys.Process{PID: l.PID, Start: l.Start} }
 
 func (l Lock) String() string {
 	if l.PID == 0 {
@@ -102,36 +101,13 @@ func Holder(dir string) (l Lock, held bool, err error) {
 	if err != nil {
 		return Lock{}, false, statedir.Refused(err)
 	}
-	defer func() { _ = unlock(f) }()
+	defer func() { _ = sys.Unlock(f) }()
 	// A shared lock, so that those who look do not see each other as an owner.
-	got, err := flock(f, unix.LOCK_SH)
+	got, err := sys.TryLock(int(f.Fd()), unix.LOCK_SH)
 	if err != nil {
 		return Lock{}, false, fmt.Errorf("look at the owner's lock: %w", err)
 	}
 	return readRecord(f), !got, nil
-}
-
-// unlock lets go of f's lock and closes f. A process that is being started
-// right now has a copy of the descriptor until it executes, and with it the lock:
-// closing alone would let go too late.
-func unlock(f *os.File) error {
-	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
-}
-
-// flock tries to lock f and tells whether it got it.
-func flock(f *os.File, how int) (bool, error) {
-	for {
-		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return true, nil
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EWOULDBLOCK):
-			return false, nil
-		default:
-			return false, fmt.Errorf("lock %s: %w", f.Name(), err)
-		}
-	}
 }
 
 func encodeRecord(l Lock) ([]byte, error) {
@@ -202,11 +178,11 @@ func Acquire(ctx context.Context, dir string, l Lock) (*Owner, error) {
 	if o.lock.Phase == "" {
 		o.lock.Phase = PhaseStarting
 	}
-	if o.lock.Start, err = startTime(o.lock.PID); err == nil {
+	if o.lock.Start, err = sys.StartTime(o.lock.PID); err == nil {
 		err = o.write()
 	}
 	if err != nil {
-		_ = unlock(f)
+		_ = sys.Unlock(f)
 		return nil, err
 	}
 	return o, nil
@@ -222,14 +198,14 @@ func lockOwner(ctx context.Context, dir string) (*os.File, error) {
 		if err != nil {
 			return nil, statedir.Refused(err)
 		}
-		got, err := flock(f, unix.LOCK_EX)
+		got, err := sys.TryLock(int(f.Fd()), unix.LOCK_EX)
 		// Somebody may have removed the directory since: a lock on a file that
 		// has no name keeps nobody out.
 		if got && named(f) {
 			return f, nil
 		}
 		holder := readRecord(f)
-		_ = unlock(f)
+		_ = sys.Unlock(f)
 		if err != nil {
 			return nil, err
 		}
@@ -310,7 +286,7 @@ func (o *Owner) Release() error {
 			_ = os.Remove(d)
 		}
 	}
-	err := unlock(o.file)
+	err := sys.Unlock(o.file)
 	o.file = nil
 	if err != nil {
 		return fmt.Errorf("release the owner's lock: %w", err)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cctask/engine/task"
+	"cctask/internal/sys"
 )
 
 const (
@@ -84,13 +85,13 @@ func Detach() (leave bool, err error) {
 	if at < 0 {
 		return false, nil
 	}
-	exe, err := self()
+	exe, err := sys.Self()
 	if err != nil {
 		return true, err
 	}
 	// Descriptors of the front's shell must not live on in owner, runners and
 	// tasks.
-	closeOnExec()
+	sys.CloseOnExec()
 	// The owner serves many: what it inherits is not to be this one front's. To be
 	// less nice is not for everybody. The thread that is made so is the one that forks.
 	runtime.LockOSThread()

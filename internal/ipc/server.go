@@ -13,6 +13,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/task"
 	"cctask/internal/statedir"
+	"cctask/internal/sys"
 )
 
 // Backend is what an owner serves.
@@ -185,7 +186,7 @@ func checkPeer(c *net.UnixConn) error {
 	uid := -1
 	if err == nil {
 		var uerr error
-		err = errors.Join(raw.Control(func(fd uintptr) { uid, uerr = peerUID(int(fd)) }), uerr)
+		err = errors.Join(raw.Control(func(fd uintptr) { uid, uerr = sys.PeerUID(int(fd)) }), uerr)
 	}
 	if err != nil {
 		return fmt.Errorf("user at the other end of the socket: %w", err)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cctask/engine/task"
+	"cctask/internal/sys"
 )
 
 // LogName is the file in the state directory that an owner logs to.
@@ -72,7 +73,7 @@ func (c *Client) launch(ready *os.File) error {
 	exe := c.cfg.Exe
 	if exe == "" {
 		var err error
-		if exe, err = self(); err != nil {
+		if exe, err = sys.Self(); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"cctask/engine/task"
+	"cctask/internal/sys"
 )
 
 // Check refuses a directory in which somebody else could plant or read
@@ -109,18 +110,9 @@ func mkdirs(dir string) error {
 		err = os.Chmod(dir, 0o700)
 	}
 	if err == nil {
-		err = Sync(parent)
+		err = sys.SyncDir(parent)
 	}
 	return err
-}
-
-// Sync makes the names in a directory durable.
-func Sync(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // Refused is the error of a directory that its user cannot work in, and
