@@ -67,9 +67,10 @@ func (c *conn) startBatch(out outlet, text []byte) (b *batch, over context.Conte
 			c.notified(m)
 		case refusal == nil && m.kind == isRequest:
 			rest -= len(m.text)
-			var work context.Context
-			if work, refusal = c.call(b, m); refusal == nil {
-				works = append(works, work)
+			var r *request
+			if r, refusal = c.call(b, m); refusal == nil {
+				works = append(works, r.ctx)
+				go r.run()
 			}
 		}
 		if refusal != nil {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -98,26 +96,6 @@ func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 // process that we start. It is never undone, because a goroutine that Serve
 // leaves behind may still write.
 var catchSIGPIPE = sync.OnceFunc(func() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) })
-
-func (c *conn) read(in io.Reader) error {
-	lines := newLineReader(in, c.srv.bounds.line)
-	for {
-		line, err := lines.next()
-		var skipped *longLine
-		switch {
-		case err == nil:
-			c.accept(line)
-		case errors.As(err, &skipped):
-			f := failure(codeInvalidRequest, "message of more than %d bytes was skipped", c.srv.bounds.line)
-			f.ID = skipped.id()
-			c.respond(c.out, f)
-		case errors.Is(err, io.EOF):
-			return nil
-		default:
-			return fmt.Errorf("read from the client: %w", err)
-		}
-	}
-}
 
 // start registers a request whose message of size bytes is counted already, or
 // says why it cannot be taken.

@@ -313,6 +313,7 @@ func TestTheEndCutsOffACallWithoutAnAnswer(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					p := servePeer(t, nil, New(Config{Service: absent{}, Defaults: defaults}))
 					p.tool("1", c.tool, c.args)
+					time.Sleep(3 * longTurn) // until another goroutine reads
 					synctest.Wait()
 					start := time.Now()
 					end(p)

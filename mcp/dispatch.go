@@ -37,9 +37,9 @@ func handle(raw json.RawMessage) json.RawMessage {
 	return nil
 }
 
-// accept takes one line of the client. It runs on the reading goroutine and
-// must not wait for a task or for the owner.
-func (c *conn) accept(line []byte) {
+// accept takes one line of the client, and gives the request that it is, to be run. It
+// runs on the reading goroutine and must not wait for a task or for the owner.
+func (c *conn) accept(line []byte) *request {
 	if c.takesBatch(line) {
 		if line = bytes.TrimSpace(line); c.load.take(len(line)) {
 			b, over := c.startBatch(c.out, line)
@@ -51,7 +51,7 @@ func (c *conn) accept(line []byte) {
 				}
 			})
 		}
-		return
+		return nil
 	}
 	m, refusal := parse(line)
 	switch {
@@ -61,12 +61,15 @@ func (c *conn) accept(line []byte) {
 		c.notified(m)
 	case m.kind == isRequest:
 		if !c.load.take(len(m.text)) {
-			return // the server ends
+			return nil // the server ends
 		}
-		if _, f := c.call(c.out, m); f != nil {
-			c.respond(c.out, *f)
+		r, f := c.call(c.out, m)
+		if f == nil {
+			return r
 		}
+		c.respond(c.out, *f)
 	}
+	return nil
 }
 
 // The kinds of messages of a client. A response is none: we ask nothing of it.
@@ -147,19 +150,17 @@ func (c *conn) notified(m incoming) {
 	c.cancelRequest(p.RequestID, p.Reason)
 }
 
-// call starts a request on a goroutine of its own, so that no waiting call
-// delays another. The bytes of its message are counted already. What it sends
-// goes to out. The context ends with the request, for the reason that it ends.
-func (c *conn) call(out outlet, m incoming) (ctx context.Context, refusal *response) {
+// call makes a request of a message, whose bytes are counted already. It is to be run.
+// What it sends goes to out. Its context ends with it, for the reason that it ends.
+func (c *conn) call(out outlet, m incoming) (r *request, refusal *response) {
 	ctx, cancel := context.WithCancelCause(c.base)
-	r := &request{conn: c, out: out, id: bytes.Clone(m.ID), method: m.method, cancel: cancel}
+	r = &request{conn: c, out: out, id: bytes.Clone(m.ID), method: m.method, ctx: ctx, cancel: cancel, message: m}
 	if f := c.start(r, len(m.text)); f != nil {
 		cancel(nil)
 		c.load.hold(-len(m.text))
-		return ctx, &response{ID: r.id, Error: f}
+		return nil, &response{ID: r.id, Error: f}
 	}
-	go r.run(ctx, m)
-	return ctx, nil
+	return r, nil
 }
 
 // progressToken gives the token, in a request's _meta, of a client that wants to
@@ -186,7 +187,10 @@ func (c *conn) greet(params map[string]json.RawMessage) {
 	}
 }
 
-func (r *request) run(ctx context.Context, m incoming) {
+// run answers a request.
+func (r *request) run() {
+	ctx, m := r.ctx, r.message
+	r.message = incoming{} // which may be megabytes
 	start := time.Now()
 	defer r.conn.load.end()
 	defer r.settle()

@@ -364,13 +364,14 @@ func (w *web) legacy(rw http.ResponseWriter, r *http.Request, m incoming, e era,
 // client has gone, or the request is cancelled and gets no answer.
 func exchange(client context.Context, c *conn, out *stream, m incoming) {
 	defer out.close()
-	work, refusal := c.call(out, m)
+	r, refusal := c.call(out, m)
 	if refusal != nil {
 		c.respond(out, *refusal)
 		return
 	}
-	out.hold(client, work)
-	if stopping(work) {
+	go r.run()
+	out.hold(client, r.ctx)
+	if stopping(r.ctx) {
 		// It still says how far it came.
 		select {
 		case <-out.done:

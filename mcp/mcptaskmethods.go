@@ -55,6 +55,7 @@ func (s *Server) extCancel(ctx context.Context, r *request, p params) (any, erro
 	if !r.declaresTasks() {
 		return nil, errNoExtension
 	}
+	r.waits()
 	return &mcpgo.Result{}, s.tasks.cancel(ctx, text(p["taskId"]))
 }
 

@@ -43,10 +43,10 @@ func (s *Server) check(ctx context.Context, r *request) (any, error) {
 	if _, err := checkInput().decode(r.args, &a); err != nil {
 		return nil, err
 	}
-	r.taken()
 	if a.WaitSeconds == 0 {
 		return s.look(ctx, a.TaskID, a.outputArgs)
 	}
+	r.taken()
 	t, err := s.svc.Get(ctx, a.TaskID)
 	if err != nil {
 		return nil, fmt.Errorf("read task %s: %w", clip(a.TaskID, 100), err)
@@ -337,6 +337,7 @@ func (s *Server) cleanup(ctx context.Context, r *request) (any, error) {
 	if _, err := cleanupInput().decode(r.args, &a); err != nil {
 		return nil, err
 	}
+	r.waits()
 	use := task.ToChange
 	if a.KeepRecord {
 		use = task.ToCancel

@@ -72,7 +72,12 @@ type request struct {
 	args   json.RawMessage // the arguments of tools/call
 	info   *server.RequestProtocolInfo
 	token  json.RawMessage // of progress notifications; nil: none are wanted
+	ctx    context.Context
 	cancel context.CancelCauseFunc
+
+	message incoming // until it is run
+	reader  *leader  // on whose goroutine it runs, in its turn; nil: on its own
+	turn    int64
 
 	state atomic.Int32
 	mu    sync.Mutex   // held while a notification is written, so that the answer comes after it
@@ -83,6 +88,7 @@ type request struct {
 // taken says that the handler has used what it needs of the arguments, which may
 // be megabytes, and is going to wait.
 func (r *request) taken() {
+	r.waits()
 	n := len(r.args)
 	r.args = nil
 	r.held.Add(int64(-n))

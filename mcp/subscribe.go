@@ -197,6 +197,7 @@ func (s *Server) subscribe(ctx context.Context, r *request, p params) (any, erro
 		fault.Data = map[string]any{"uri": uri}
 		return nil, fault
 	}
+	r.waits()
 	if bad := r.conn.subscriptions().add(ctx, []string{uri}); bad != nil {
 		return nil, bad
 	}
@@ -221,6 +222,7 @@ func (s *Server) listen(ctx context.Context, r *request, p params) (any, error) 
 	var f listenFilter
 	_ = json.Unmarshal(p["notifications"], &f) // checkParams has looked
 	meta := tag{ID: r.id}
+	r.waits()
 	tasks, bad := r.knownTasks(ctx, f.TaskIDs)
 	if bad != nil {
 		return nil, bad

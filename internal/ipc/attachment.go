@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
+	"time"
 )
 
 // attachment is one owner as the client found it. Each of its connections names
@@ -17,6 +19,8 @@ type attachment struct {
 
 	mu     sync.Mutex
 	idle   []*conn // the one that was used last is at the end
+	direct *conn   // idle, or nil
+	busy   bool    // the direct connection is in use
 	closed bool
 }
 
@@ -25,9 +29,15 @@ const maxIdle = 8
 
 // conn is a connection with one question at a time; whoever asks reads the answer.
 type conn struct {
-	net.Conn
+	link
 	r     *bufio.Reader
 	first string // goes before the first frame
+}
+
+// link is a connection as the system gives it: a net.Conn, or a direct.
+type link interface {
+	io.ReadWriteCloser
+	SetDeadline(time.Time) error
 }
 
 func newAttachment(l Lock) *attachment { return &attachment{lock: l} }
@@ -40,48 +50,101 @@ func (a *attachment) close() {
 		_ = c.Close()
 	}
 	a.idle = nil
+	if a.direct != nil {
+		_ = a.direct.Close()
+	}
+	a.direct = nil
 }
 
-// take gives a connection that nobody uses.
+// take gives a connection that nobody uses. Of those questions that are asked at the
+// same time one has the direct connection: more would each hold a thread.
 func (a *attachment) take(ctx context.Context) (*conn, error) {
 	a.mu.Lock()
-	if n := len(a.idle); n > 0 {
-		c := a.idle[n-1]
+	first, c := !a.busy, a.direct
+	if first {
+		a.busy, a.direct = true, nil
+	} else if n := len(a.idle); n > 0 {
+		c = a.idle[n-1]
 		a.idle = a.idle[:n-1]
-		a.mu.Unlock()
-		return c, nil
 	}
 	a.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	u, err := a.dial(ctx)
+	if err == nil && first {
+		var d *direct
+		if d, err = newDirect(u); err == nil {
+			return a.connection(d), nil
+		}
+	}
+	if err != nil {
+		if first {
+			a.mu.Lock()
+			a.busy = false
+			a.mu.Unlock()
+		}
+		return nil, &dialError{err}
+	}
+	return a.connection(u), nil
+}
+
+func (a *attachment) connection(l link) *conn {
+	return &conn{link: l, r: bufio.NewReader(l), first: greet(a.lock)}
+}
+
+// dial makes a connection to the owner, which is to be a process of this user.
+func (a *attachment) dial(ctx context.Context) (*net.UnixConn, error) {
 	c, err := (&net.Dialer{}).DialContext(ctx, "unix", a.lock.Socket)
 	if err != nil {
-		return nil, &dialError{err}
+		return nil, err
 	}
-	if u, ok := c.(*net.UnixConn); ok {
-		err = checkPeer(u)
+	u := c.(*net.UnixConn)
+	if err := checkPeer(u); err != nil {
+		_ = u.Close()
+		return nil, err
 	}
-	if err != nil {
-		_ = c.Close()
-		return nil, &dialError{err}
+	return u, nil
+}
+
+// drop ends a connection that was taken.
+func (a *attachment) drop(c *conn) {
+	_ = c.Close()
+	if _, first := c.link.(*direct); first {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.busy = false
 	}
-	return &conn{Conn: c, r: bufio.NewReader(c), first: greet(a.lock)}, nil
 }
 
 // give keeps a connection for the next question.
 func (a *attachment) give(c *conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed || len(a.idle) >= maxIdle {
-		_ = c.Close()
-		return
+	d, first := c.link.(*direct)
+	if first {
+		a.busy = false
 	}
-	a.idle = append(a.idle, c)
+	switch {
+	case a.closed, first && d.late != nil, len(a.idle) >= maxIdle:
+		_ = c.Close()
+	case first:
+		a.direct = c
+	default:
+		a.idle = append(a.idle, c)
+	}
 }
 
 // roundTrip asks one question. Its connection goes with the end of ctx, because
 // the answer may still come.
 func (a *attachment) roundTrip(ctx context.Context, verb string, in, out any) error {
-	c, body, err := a.question(ctx, verb, in)
+	c, err := a.take(ctx)
 	if err != nil {
+		return err
+	}
+	body, err := c.question(ctx, verb, in)
+	if err != nil {
+		a.drop(c)
 		return err
 	}
 	a.give(c)
@@ -95,16 +158,12 @@ func (a *attachment) roundTrip(ctx context.Context, verb string, in, out any) er
 	return nil
 }
 
-// question returns the connection, which is the caller's then, and the body of the
-// first answer.
-func (a *attachment) question(ctx context.Context, verb string, in any) (*conn, []byte, error) {
+// question returns the body of the first answer. After an error the connection is of
+// no use: the owner may have closed it, and the answer may still come.
+func (c *conn) question(ctx context.Context, verb string, in any) ([]byte, error) {
 	sent, err := encode(in)
 	if err != nil {
-		return nil, nil, err
-	}
-	c, err := a.take(ctx)
-	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(past) })
 	err = writeFrame(c, c.first, verb, sent)
@@ -117,14 +176,11 @@ func (a *attachment) question(ctx context.Context, verb string, in any) (*conn, 
 	}
 	switch {
 	case err != nil:
-		_ = c.Close()
-		return nil, nil, &lostError{err}
+		return nil, &lostError{err}
 	case head == headRefusal:
-		// The owner may have closed it: a refusal costs a connection.
-		_ = c.Close()
-		return nil, nil, decodeError(body)
+		return nil, decodeError(body)
 	}
-	return c, body, nil
+	return body, nil
 }
 
 // readAfter reads an answer, also where the question could not be written whole.

@@ -41,7 +41,7 @@ const (
 var errTooLarge = errors.New("the frame is too large")
 
 // writeFrame sends a frame with one system call; first goes before it.
-func writeFrame(w net.Conn, first, head string, body []byte) error {
+func writeFrame(w io.Writer, first, head string, body []byte) error {
 	b := make([]byte, 0, len(first)+5+len(head)+min(len(body), 64<<10))
 	b = append(b, first...)
 	b = binary.BigEndian.AppendUint32(b, uint32(1+len(head)+len(body)))

@@ -38,11 +38,11 @@ func (a *attachment) stopOld(ctx context.Context, cancel bool) error {
 	r.Header.Set("Cctask-Protocol", strconv.Itoa(httpProtocol))
 	r.Header.Set("Cctask-Owner", a.lock.identity())
 	old := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		c, err := a.take(ctx)
+		c, err := a.dial(ctx)
 		if err != nil {
-			return nil, err
+			return nil, &dialError{err}
 		}
-		return c.Conn, nil
+		return c, nil
 	}}
 	resp, err := old.RoundTrip(r)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -205,7 +206,14 @@ func (c *Client) follow(ctx context.Context, st *stream) {
 		guarded, stop := c.guard(ctx, a)
 		defer stop()
 		defer context.AfterFunc(guarded, lose(a))()
-		from, _, err = a.question(ctx, eventsVerb, none{})
+		var u *net.UnixConn
+		if u, err = a.dial(ctx); err != nil {
+			return &dialError{err}
+		}
+		from = a.connection(u)
+		if _, err = from.question(ctx, eventsVerb, none{}); err != nil {
+			_ = from.Close()
+		}
 		return err
 	})
 	switch {

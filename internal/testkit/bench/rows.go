@@ -148,8 +148,13 @@ func statusCPURound(b *bench) (o, t float64, err error) {
 }
 
 // waitsRound blocks a thousand calls on a task that goes on, and measures a status
-// call before and behind them.
+// call before and behind them, once all of them do wait: neither process has anything to
+// do then.
 func waitsRound(b *bench) (loaded, alone float64, err error) {
+	owner, err := b.owner()
+	if err != nil {
+		return 0, 0, err
+	}
 	long, err := b.output(b.cctask, "start", "--claude", b.sleeper(), "A long task.")
 	if err != nil {
 		return 0, 0, err
@@ -164,13 +169,32 @@ func waitsRound(b *bench) (loaded, alone float64, err error) {
 				return err
 			}
 		}
-		if _, err := ours.each(20, status(id)); err != nil {
+		if err := quiet(ours.cmd.Process.Pid, owner); err != nil {
 			return err
 		}
 		loaded, err = ours.each(calls, status(id))
 		return err
 	})
 	return loaded, alone, err
+}
+
+// quiet returns when processes have done next to nothing for half a second.
+func quiet(pids ...int) error {
+	const most = 10 // ms of CPU
+	for before := -1.0; ; time.Sleep(500 * time.Millisecond) {
+		now := 0.0
+		for _, pid := range pids {
+			ms, err := cpu(pid)
+			if err != nil {
+				return err
+			}
+			now += ms
+		}
+		if before >= 0 && now-before <= most {
+			return nil
+		}
+		before = now
+	}
 }
 
 // sleeper is a claude that says that it began, and waits for its end.
