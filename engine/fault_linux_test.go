@@ -68,6 +68,10 @@ func TestFullDiskIsTold(t *testing.T) {
 	if got := says(next); got != want {
 		t.Errorf("the one that waits says %q", got)
 	}
+	w.until("what cannot be recorded is safe from a power loss", func() bool {
+		rec, err := w.run(id).Record()
+		return err == nil && rec.State == runner.StateEnded && rec.Boot == ""
+	})
 	close(full)
 	if got := w.end(id, task.Completed); got.Message != "" {
 		t.Errorf("in the end it says %q", got.Message)

@@ -25,7 +25,12 @@ func (a *attempt) conclude(f *follower, s runner.Sight, chunks []task.Blob) erro
 	if end.NoRecord && rec.State != runner.StateSpawnFailed {
 		end.RunnerSignal = s.Killed
 	}
+	failed := false
 	_, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
+		if failed { // it may take hours until the disk has room
+			_ = a.e.site.Keep(a.e.ctx, f.name)
+		}
+		failed = true
 		n, err := a.e.store.Attempt(t.ID, a.n)
 		if err != nil {
 			return err

@@ -36,6 +36,8 @@ type Site interface {
 	// Stop asks the runner to end its tree, and why (runner.StopCancel), without
 	// waiting for it. hard: it returns when nothing of the run's tree is left.
 	Stop(ctx context.Context, name, why string, hard bool) error
+	// Keep makes the end of a run outlast a power loss, since it cannot be recorded now.
+	Keep(ctx context.Context, name string) error
 	// Clear removes a run in which nothing lives; keep: to where a person finds it.
 	// No other attempt follows before it has succeeded.
 	Clear(ctx context.Context, name string, keep bool) error

@@ -62,12 +62,8 @@ func (a *attempt) open() error {
 // start writes the intent and execs claude. A crash between the two reads as
 // "may have run".
 func (a *attempt) start(env []string) error {
-	a.rec = Record{State: StateIntent, RunnerPID: a.self.PID, RunnerStart: a.self.Start}
-	err := a.status.put(a.rec)
-	if err == nil {
-		err = a.status.sync()
-	}
-	if err != nil {
+	a.rec = Record{State: StateIntent, RunnerPID: a.self.PID, RunnerStart: a.self.Start, Boot: bootID()}
+	if err := a.status.put(a.rec); err != nil {
 		return fmt.Errorf("claude is not started without a record of it: %w", err)
 	}
 	a.rec.StartedAt = time.Now().UTC()
@@ -150,8 +146,7 @@ func diagnose(l Launch, err error) (op, path, text string) {
 	return "exec", l.Argv[0], err.Error()
 }
 
-// finish makes the end durable. The record is written first, so that it stands
-// if we are killed while a gigabyte of output is synced, and is synced last.
+// finish records the end.
 func (a *attempt) finish() {
 	a.rec.State = StateEnded
 	a.measure() // what was left behind may have written too
@@ -164,7 +159,6 @@ func (a *attempt) finish() {
 		return
 	}
 	a.put()
-	_ = a.run.Sync()
 }
 
 // spare is the hook for this run.

@@ -36,18 +36,13 @@ func lockHeld(path string) (bool, error) {
 	return !got, nil
 }
 
-// writeNew writes a file that must not exist yet and makes it durable.
+// writeNew writes a file that must not exist yet.
 func writeNew(path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if len(data) == 0 {
-		return nil // the sync of the directory makes the name durable
-	}
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	return f.Sync()
+	_, err = f.Write(data)
+	return err
 }

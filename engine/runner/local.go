@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -99,12 +98,6 @@ func (l *Local) Where() Place {
 
 var hostname = sync.OnceValue(func() string { name, _ := os.Hostname(); return name })
 
-// bootID is "" where the system does not tell.
-var bootID = sync.OnceValue(func() string {
-	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(b))
-})
-
 // Start is that of engine.Site. Not the end of ctx: a launch that has begun is finished
 // even when the owner leaves.
 func (l *Local) Start(_ context.Context, name string, o Order) (Sight, error) {
@@ -117,7 +110,9 @@ func (l *Local) Start(_ context.Context, name string, o Order) (Sight, error) {
 	if errors.Is(err, fs.ErrExist) {
 		// Of a launch before, which failed without descriptors to clean up after itself.
 		s, lookErr := l.look(name)
-		if lookErr != nil || s.Life == Up || s.Rec.begun() {
+		// What is of another boot came back over a power loss, since removals are not
+		// synced either: the claim of this one is the proof that nothing ran.
+		if lookErr != nil || s.Life == Up || s.Rec.begun() && !s.Rec.stale() {
 			return s, lookErr
 		}
 		if err = l.Clear(context.Background(), name, false); err == nil {
@@ -256,6 +251,9 @@ func (l *Local) Stop(ctx context.Context, name, why string, hard bool) error {
 	_, err := r.Sweep(ctx, l.Spare)
 	return err
 }
+
+// Keep is that of engine.Site.
+func (l *Local) Keep(_ context.Context, name string) error { return (&Run{dir: l.dir(name)}).Keep() }
 
 // Clear is that of engine.Site. What is kept goes to Dir/lost.
 func (l *Local) Clear(_ context.Context, name string, keep bool) error {

@@ -220,7 +220,7 @@ func (r *runner) report() {
 	if r.last == nil || r.last.sealed() {
 		return
 	}
-	_ = r.last.run.Sync()
+	_ = r.last.run.Keep()
 	if r.hooks.Report == nil {
 		return
 	}

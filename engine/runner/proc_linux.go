@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -50,7 +51,20 @@ func ArgLimits() (all, one int) {
 	return max(all, one), one
 }
 
-func datasync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
+// bootID changes when the host starts anew; "" as long as it cannot be read.
+func bootID() string {
+	if id := knownBoot.Load(); id != nil {
+		return *id
+	}
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	id := strings.TrimSpace(string(b))
+	if err == nil {
+		knownBoot.Store(&id)
+	}
+	return id
+}
+
+var knownBoot atomic.Pointer[string] // not a OnceValue: a lack of descriptors passes
 
 func becomeSubreaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
 

@@ -28,9 +28,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // statusFile is the status record, open for writing. One process at a time
 // writes: the owner until the fork, the runner from then on.
 type statusFile struct {
-	f     *os.File
-	seq   uint64
-	dirty bool
+	f   *os.File
+	seq uint64
 }
 
 // createStatus preallocates the record by writing it whole, so that later
@@ -45,10 +44,7 @@ func createStatus(path string) error {
 		return err
 	}
 	s := statusFile{f: f}
-	if err := s.put(Record{State: StatePrepared}); err != nil {
-		return err
-	}
-	return s.sync()
+	return s.put(Record{State: StatePrepared, Boot: bootID()})
 }
 
 func openStatus(path string) (*statusFile, error) {
@@ -67,33 +63,17 @@ func openStatus(path string) (*statusFile, error) {
 	return &statusFile{f: f, seq: seq}, nil
 }
 
-// put writes a record. It survives the death of this process at once, and a
-// power loss after sync. The record before it is made durable first: else a
-// power loss could tear this slot and lose the other.
+// put writes a record. It survives the death of this process; what a power loss
+// makes of it is not believed (Record.Boot).
 func (s *statusFile) put(r Record) error {
-	if err := s.sync(); err != nil {
-		return err
-	}
 	slot, err := encodeSlot(r, s.seq+1)
 	if err != nil {
 		return err
 	}
-	s.dirty = true
 	if _, err := s.f.WriteAt(slot, int64((s.seq+1)%2)*slotSize); err != nil {
 		return fmt.Errorf("write the status record: %w", err)
 	}
 	s.seq++
-	return nil
-}
-
-func (s *statusFile) sync() error {
-	if !s.dirty {
-		return nil
-	}
-	if err := datasync(s.f); err != nil {
-		return fmt.Errorf("sync the status record: %w", err)
-	}
-	s.dirty = false
 	return nil
 }
 

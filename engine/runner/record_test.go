@@ -36,7 +36,7 @@ func wantRecord(t *testing.T, name string, want Record) {
 func TestRecordGoesRound(t *testing.T) {
 	t.Parallel()
 	name, s := newStatus(t)
-	wantRecord(t, name, Record{State: StatePrepared})
+	wantRecord(t, name, Record{State: StatePrepared, Boot: bootID()})
 	info, err := os.Stat(name)
 	if err != nil || info.Size() != 2*slotSize {
 		t.Fatalf("preallocated %v, %v", info.Size(), err)
@@ -45,7 +45,7 @@ func TestRecordGoesRound(t *testing.T) {
 	for i, want := range []Record{
 		{State: StateIntent, RunnerPID: 7, RunnerStart: 1 << 60},
 		{State: StateRunning, ClaudePID: 8, StartedAt: now},
-		{State: StateEnded, EndedAt: now, Exited: true, ExitCode: 137, Signal: "SIGKILL", Stopped: StopDeadline, Leftovers: 3, StdoutBytes: 1 << 40},
+		{State: StateEnded, Boot: "x", EndedAt: now, Exited: true, ExitCode: 137, Signal: "SIGKILL", Stopped: StopDeadline, Leftovers: 3, StdoutBytes: 1 << 40},
 	} {
 		if err := s.put(want); err != nil {
 			t.Fatalf("put %d: %v", i, err)
@@ -147,4 +147,51 @@ func TestLongSpawnErrorFits(t *testing.T) {
 	if err != nil || !strings.HasPrefix(r.SpawnPath, got.SpawnPath) || !strings.HasPrefix(r.SpawnError, got.SpawnError) || len(got.SpawnError) < 200 {
 		t.Errorf("read %+v, %v", got, err)
 	}
+}
+
+// What was written before the host started anew may be torn or stale, and proves
+// only that claude may have run; but for an end that was kept.
+func TestRecordOfAnotherBoot(t *testing.T) {
+	t.Parallel()
+	ended := Record{State: StateEnded, Exited: true, StdoutBytes: 7, Boot: "another"}
+	for _, rec := range []Record{{State: StatePrepared, Boot: "another"}, {State: StateRunning, RunnerPID: 1, ClaudePID: 2, Boot: "another"}, ended} {
+		r := runWith(t, rec)
+		if got, err := r.Record(); err != nil || got != (Record{State: StateIntent, Boot: "another"}) {
+			t.Errorf("of %+v is read %+v, %v", rec, got, err)
+		}
+		if err := r.Keep(); err != nil { // what is not believed must not become safe
+			t.Error(err)
+		}
+		wantRecord(t, r.path(statusName), rec)
+	}
+	kept := ended
+	kept.Boot = bootID()
+	r := runWith(t, kept)
+	if err := r.Keep(); err != nil {
+		t.Fatal(err)
+	}
+	kept.Boot = ""
+	wantRecord(t, r.path(statusName), kept)
+	if got, err := r.Record(); err != nil || got != kept {
+		t.Errorf("of a kept end is read %+v, %v", got, err)
+	}
+}
+
+// runWith is a run directory with a record.
+func runWith(t *testing.T, rec Record) *Run {
+	t.Helper()
+	r, err := (&Launcher{}).Prepare(filepath.Join(t.TempDir(), "01ARZ3NDEKTSV4RRFFQ69G5FAV.1"), Launch{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.dropLock()
+	s, err := openStatus(r.path(statusName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.f.Close()
+	if err := s.put(rec); err != nil {
+		t.Fatal(err)
+	}
+	return r
 }

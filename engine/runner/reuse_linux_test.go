@@ -416,9 +416,14 @@ func TestUnheardEndIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	runner := startWith(t, l, r)
-	ended(t, r)
+	if rec := ended(t, r); rec.Boot != bootID() {
+		t.Errorf("record %+v", rec)
+	}
 	l.Close()
 	until(t, "the runner leaves", func() bool { return gone(runner.RunnerPID, runner.RunnerStart) })
+	if rec, err := readRecord(r.path(statusName)); err != nil || rec.Boot != "" {
+		t.Errorf("the end that was perhaps not heard was not kept: %+v, %v", rec, err)
+	}
 	if got := strings.Count(read(t, name), "held=false"); got != 3 {
 		t.Errorf("%d reports", got)
 	}

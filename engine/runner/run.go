@@ -38,8 +38,8 @@ type Run struct {
 	err  error         // of the wait, set before gone is closed
 }
 
-// Prepare makes a new run directory and takes its lock. Everything in it is
-// durable when it returns. If dir exists, the error is fs.ErrExist.
+// Prepare makes a new run directory and takes its lock. If dir exists, the error is
+// fs.ErrExist. Nothing of it is synced: the caller has recorded the boot before.
 func (l *Launcher) Prepare(dir string, spec Launch, prompt []byte) (*Run, error) {
 	r, err := newRun(dir)
 	if err != nil {
@@ -76,12 +76,7 @@ func (r *Run) fill(prompt []byte) error {
 			return err
 		}
 	}
-	if err := sys.SyncDir(r.dir); err != nil {
-		return err
-	}
-	// Without the parent a power loss could take the directory, and with it the
-	// runner's intent: the task would run a second time.
-	return sys.SyncDir(filepath.Dir(r.dir))
+	return nil
 }
 
 // makeDir makes a directory that only we may enter, also under a umask that takes
@@ -135,7 +130,8 @@ func (r *Run) Prompt() string { return r.path(promptName) }
 // by the process that prepared the run and has not started it.
 func (r *Run) Alive() (bool, error) { return lockHeld(r.path(lockName)) }
 
-// Record returns the newest valid status record; State none if there is none.
+// Record returns the newest valid status record; State none if there is none. One that
+// was written before the host started anew says no more than that claude may have run.
 func (r *Run) Record() (Record, error) {
 	if j := r.ours(); j != nil {
 		select {
@@ -146,7 +142,11 @@ func (r *Run) Record() (Record, error) {
 		default:
 		}
 	}
-	return readRecord(r.path(statusName))
+	rec, err := readRecord(r.path(statusName))
+	if rec.stale() {
+		return Record{State: StateIntent, Boot: rec.Boot}, nil
+	}
+	return rec, err
 }
 
 // Wait returns when the lock is free: the record is final then, or the runner
@@ -203,19 +203,26 @@ func (r *Run) watch() (<-chan struct{}, error) {
 	return gone, nil
 }
 
-// Sync makes what the run has written durable, the record last.
-func (r *Run) Sync() error {
-	var all error
-	for _, name := range []string{stdoutName, stderrName, statusName} {
-		f, err := os.OpenFile(r.path(name), os.O_RDONLY, 0)
-		if err != nil {
-			all = errors.Join(all, err)
-			continue
-		}
-		all = errors.Join(all, f.Sync(), f.Close())
+// Keep makes the end of a run outlast a power loss, for an owner that comes later:
+// its output, the names, and last the record that says so.
+func (r *Run) Keep() error {
+	status, err := openStatus(r.path(statusName))
+	if err != nil {
+		return fmt.Errorf("keep a run: %w", err)
 	}
-	if all != nil {
-		return fmt.Errorf("sync a run: %w", all)
+	defer status.f.Close()
+	rec, err := r.Record()
+	if err != nil || rec.State != StateEnded || rec.Boot == "" {
+		return err
+	}
+	for _, name := range []string{r.Stdout(), r.Stderr(), r.dir, filepath.Dir(r.dir)} {
+		if err := sys.Sync(name); err != nil {
+			return fmt.Errorf("keep a run: %w", err)
+		}
+	}
+	rec.Boot = ""
+	if err := errors.Join(status.put(rec), status.f.Sync()); err != nil {
+		return fmt.Errorf("keep a run: %w", err)
 	}
 	return nil
 }
@@ -224,25 +231,19 @@ func (r *Run) Sync() error {
 // what a crash leaves of it holds no record that promises output.
 func (r *Run) Remove() error {
 	r.dropLock()
-	if err := os.Remove(r.path(statusName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove a run: %w", err)
-	}
-	entries, err := os.ReadDir(r.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove a run: %w", err)
-	}
-	for _, e := range entries {
-		if e.Name() == lockName {
-			continue
-		}
-		if err := os.RemoveAll(r.path(e.Name())); err != nil {
+	for _, name := range []string{statusName, stopName, promptName, stdoutName, stderrName, lockName} {
+		if err := os.RemoveAll(r.path(name)); err != nil {
 			return fmt.Errorf("remove a run: %w", err)
 		}
+	}
+	// What claude put there too, or a stop that was cut short.
+	if unix.Rmdir(r.dir) == nil {
+		return nil
 	}
 	if err := os.RemoveAll(r.dir); err != nil {
 		return fmt.Errorf("remove a run: %w", err)
 	}
-	return sys.SyncDir(filepath.Dir(r.dir))
+	return nil
 }
 
 // dropLock closes our own copy of the lock. An flock lives as long as any copy.

@@ -93,7 +93,17 @@ type Record struct {
 	StdoutBytes int64 // of an ended run
 	StderrBytes int64
 	DiskFull    bool // at the end there was no room left for more of its output
+
+	// Boot is the host's while this was written. Nothing of a run is synced as long as
+	// its owner lives, whose commits alone must outlast a power loss: the claim, which
+	// names the boot too, and the outcome. After one the files of a run may be torn or
+	// stale, so a record of another boot says no more than that claude may have run.
+	// "": it is safe, with the output that it tells of (Run.Keep).
+	Boot string
 }
+
+// stale tells whether a power loss may have come since it was written.
+func (r Record) stale() bool { return r.Boot != "" && bootID() != "" && r.Boot != bootID() }
 
 // begun tells whether claude may have run.
 func (r Record) begun() bool { return r.State != StateNone && r.State != StatePrepared }

@@ -245,6 +245,9 @@ func TestReport(t *testing.T) {
 	runner := orphaned(t, r)
 	ended(t, r)
 	until(t, "the runner leaves", func() bool { return gone(runner.RunnerPID, runner.RunnerStart) })
+	if rec, err := readRecord(r.path(statusName)); err != nil || rec.Boot != "" {
+		t.Errorf("the end that nobody heard was not kept: %+v, %v", rec, err)
+	}
 	line := filepath.Base(r.Dir()) + ` held=false owner={"jobs":4}` + "\n"
 	if got := read(t, name); got != strings.Repeat(line, 3) {
 		t.Errorf("reports:\n%s", got)

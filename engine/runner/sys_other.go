@@ -23,7 +23,10 @@ func claudeAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: tr
 // string with its end and its pointer, and of one string of it.
 func ArgLimits() (all, one int) { return 1 << 20, 1 << 20 }
 
-func datasync(f *os.File) error { return f.Sync() }
+func bootID() string {
+	id, _ := unix.Sysctl("kern.bootsessionuuid")
+	return id
+}
 
 func becomeSubreaper() error { return nil }
 

@@ -151,5 +151,5 @@ func makeToken(file string) error {
 	if err := os.Link(f.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return sys.SyncDir(filepath.Dir(file))
+	return sys.Sync(filepath.Dir(file))
 }

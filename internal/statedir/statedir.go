@@ -110,7 +110,7 @@ func mkdirs(dir string) error {
 		err = os.Chmod(dir, 0o700)
 	}
 	if err == nil {
-		err = sys.SyncDir(parent)
+		err = sys.Sync(parent)
 	}
 	return err
 }

@@ -33,19 +33,19 @@ func WriteFile(path string, mode fs.FileMode, write func(io.Writer) error) error
 		return err
 	}
 	// A directory that may be written to, but not read, cannot be synced.
-	if err := SyncDir(dir); !errors.Is(err, fs.ErrPermission) {
+	if err := Sync(dir); !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
 	return nil
 }
 
-// SyncDir makes the names in a directory durable.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir)
+// Sync makes the content of a file, or the names in a directory, durable.
+func Sync(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // Free is how many bytes the user may still write on the disk of a path; 0 if
