@@ -229,7 +229,11 @@ func (e *Engine) again(a Again, next func(*task.Task, []task.Attempt) (task.Atte
 		if a.Claude != "" {
 			t.Spec.Claude = a.Claude
 		}
-		return requeue(t, w, rec, string(rec.Kind))
+		if err := requeue(t, w, rec, string(rec.Kind)); err != nil || !a.Options.Has("start_at") {
+			return err
+		}
+		t.NotBefore, err = task.ParseStart(t.Spec.StartAt, w.At)
+		return err
 	})
 	if errors.Is(err, errNothingToDo) {
 		return e.get(id)
@@ -265,7 +269,7 @@ func requeue(t *task.Task, w *task.Write, rec task.Attempt, why string) error {
 	rec.N, rec.Status, rec.CreatedAt = t.Attempt, task.Queued, w.At
 	w.Attempts = append(w.Attempts, rec)
 	t.SessionID, t.ExitCode, t.Reason, t.Message, t.CancelRequested = rec.SessionID, nil, "", "", false
-	t.ResultBytes, t.StdoutBytes, t.StderrBytes, t.RetryAt = 0, 0, 0, time.Time{}
+	t.ResultBytes, t.StdoutBytes, t.StderrBytes, t.RetryAt, t.NotBefore = 0, 0, 0, time.Time{}, time.Time{}
 	return t.Become(task.Queued, w.At, why)
 }
 

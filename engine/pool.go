@@ -53,7 +53,10 @@ func (e *Engine) choose() (chosen []*attempt, at time.Time) {
 func (e *Engine) sleep(until time.Time) bool {
 	var alarm <-chan time.Time
 	if !until.IsZero() {
-		t := time.NewTimer(time.Until(until))
+		// A timer knows nothing of a clock that is set, and stands still while the
+		// machine sleeps.
+		const most = time.Minute
+		t := time.NewTimer(min(time.Until(until), most))
 		defer t.Stop()
 		alarm = t.C
 	}

@@ -132,6 +132,7 @@ func (e *Engine) fill(t task.Task) task.Task {
 		t.Message = cmp.Or(e.heldBy(t.Spec.Claude), t.Message)
 	}
 	e.mu.Unlock()
+	t.Waiting.Names = e.named(t.Waiting.On)
 	if full := e.full.Load(); full != nil && !t.Status.Ended() {
 		t.Message = *full
 	}
@@ -142,6 +143,21 @@ func (e *Engine) fill(t task.Task) task.Task {
 		a.fill(&t)
 	}
 	return t
+}
+
+// named are tasks as people call them: by their names, else by the ends of their ids.
+func (e *Engine) named(refs []string) (names []string) {
+	for _, ref := range refs {
+		id, err := task.ParseID(ref)
+		if err == nil {
+			ref = ref[len(ref)-8:]
+			if t, err := e.store.Task(id); err == nil {
+				ref = cmp.Or(t.Spec.Name, ref)
+			}
+		}
+		names = append(names, ref)
+	}
+	return names
 }
 
 // List returns a page of tasks.

@@ -52,10 +52,14 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 		return task.Task{}, err
 	}
 	now := time.Now()
+	at, err := task.ParseStart(spec.StartAt, now)
+	if err != nil {
+		return task.Task{}, err
+	}
 	id := task.NewID(now)
 	t := task.Task{
 		ID: id, Spec: spec, RealDir: realDir(e.site, spec.WorkingDir), Policy: s.Policy, PromptBytes: len(s.Prompt), PromptHead: task.Head(s.Prompt),
-		Seq: seq, Attempt: 1, Limits: s.Limits, CreatedAt: now, SessionID: cmp.Or(first.SessionID, id.UUID()),
+		NotBefore: at, Seq: seq, Attempt: 1, Limits: s.Limits, CreatedAt: now, SessionID: cmp.Or(first.SessionID, id.UUID()),
 	}
 	first.SessionID, first.CreatedAt = t.SessionID, now
 	if err := t.Become(task.Queued, now, "submitted"); err != nil {

@@ -37,6 +37,7 @@ func (v *taskResult) lean() {
 	v.View = task.View{
 		TaskID: all.TaskID, Name: all.Name, Status: all.Status, FailureReason: all.FailureReason, CancelRequested: all.CancelRequested,
 		ElapsedSeconds: all.ElapsedSeconds, QueuePosition: all.QueuePosition, ExitCode: all.ExitCode,
+		WaitingFor: all.WaitingFor, WaitingUntil: all.WaitingUntil, WaitingOn: all.WaitingOn,
 		Result: all.Result, ResultBytes: all.ResultBytes, Error: all.Error,
 		CostUSD: all.CostUSD, CostUncertain: all.CostUncertain, NumTurns: all.NumTurns,
 		Progress: all.Progress, Note: all.Note, PollAfterMS: all.PollAfterMS, Next: all.Next,

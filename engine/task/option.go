@@ -212,6 +212,30 @@ var Options = []Option{
 		Rare: true, Says: "object of variables",
 		at: func(s *Spec) any { return &s.Env },
 	},
+	{
+		Name: "priority", Kind: KindInteger, Least: -100, Most: 100, Resume: true,
+		Arg: "NUMBER", Help: "the higher one of the queue starts first: -100 to 100, 0 by default",
+		Rare: true, Says: "-100 to 100, the higher starts first",
+		at: func(s *Spec) any { return &s.Priority },
+	},
+	{
+		Name: "group", Chars: MaxName, BlankIsNone: true, Resume: true,
+		Arg: "NAME", Help: "group whose tasks share a number of slots and can be paused together (default: default)",
+		Rare: true,
+		at:   func(s *Spec) any { return &s.Group },
+	},
+	{
+		Name: "hold", Kind: KindToggle, Resume: true,
+		Help: "do not start it before 'cctask release'",
+		Rare: true, Says: "until a person releases it",
+		at: func(s *Spec) any { return &s.Hold },
+	},
+	{
+		Name: "start_at", Chars: 40, BlankIsNone: true, Resume: true,
+		Arg: "TIME", Help: "not before this time: 2h (from now), 23:30 (the next one), '2026-11-01 06:00' or RFC 3339",
+		Rare: true, Says: "2h, 23:30 or RFC 3339",
+		at: func(s *Spec) any { return &s.StartAt },
+	},
 }
 
 // KeyOption is the idempotency key of a submission, which is no part of its Spec.

@@ -224,6 +224,8 @@ func (s Spec) Check() error {
 		{s.Agent != "" && !isWord(s.Agent), "agent", "is too long, has control characters, or begins or ends with a space", wordHint},
 		{slices.Contains(s.Tools, NoneOfThem) && len(s.Tools) > 1, "tools", "none stands beside others", "Name tools, or none alone."},
 		{slices.Contains(s.SettingSources, NoneOfThem) && len(s.SettingSources) > 1, "setting_sources", "none stands beside others", "Name sources, or none alone."},
+		{s.Group != "" && !isWord(s.Group), "group", "is too long, has control characters, or begins or ends with a space", wordHint},
+		{!isStart(s.StartAt), "start_at", fmt.Sprintf("%q is not a time", s.StartAt), "Write how far ahead it is (90m, 2h, 1d12h), 23:30, a date with a time ('2026-11-01 15:04') or RFC 3339."},
 		{s.Fork && s.ResumeTaskID == "", "fork", "true needs resume_task_id", "Name the task whose session is to be forked."},
 	}
 	for _, c := range checks {

@@ -124,6 +124,48 @@ func (Age) Type() string     { return "time" }
 func (Seconds) Type() string { return "time" }
 func (Bytes) Type() string   { return "size" }
 
+// ParseMoment reads a date, a time or both as of this place; or a day, which is its
+// first moment.
+func ParseMoment(text string, now time.Time) (_ time.Time, day bool, _ error) {
+	midnight := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
+	if ahead, named := map[string]int{"today": 0, "yesterday": -1}[text]; named {
+		return midnight.AddDate(0, 0, ahead), true, nil
+	}
+	if t, err := time.ParseInLocation(time.DateOnly, text, now.Location()); err == nil {
+		return t, true, nil
+	}
+	if t, err := time.Parse("15:04", text); err == nil {
+		return time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), 0, 0, now.Location()), false, nil
+	}
+	for _, layout := range []string{"2006-01-02 15:04", time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05", time.RFC3339} {
+		if t, err := time.ParseInLocation(layout, text, now.Location()); err == nil {
+			return t, false, nil
+		}
+	}
+	return time.Time{}, false, errors.New("not a time")
+}
+
+// ParseStart reads a start time: how far it is ahead, or a moment; of a time of day
+// the next one. "" is none.
+func ParseStart(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if ahead := Age(0); ahead.Set(text) == nil {
+		return now.Add(time.Duration(ahead)), nil
+	}
+	at, _, err := ParseMoment(text, now)
+	if err == nil && len(text) == len("15:04") && at.Before(now) {
+		at = at.AddDate(0, 0, 1)
+	}
+	return at, err
+}
+
+func isStart(text string) bool {
+	_, err := ParseStart(text, time.Now())
+	return err == nil
+}
+
 // SpanText writes a time as settings and flags take it: 30d and 2h, where
 // Duration's own String has 720h0m0s and 2h0m0s.
 func SpanText(d time.Duration) string {

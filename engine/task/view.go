@@ -93,7 +93,7 @@ type StreamView struct {
 func NewView(t Task, now time.Time) View {
 	v := View{
 		TaskID: t.ID, Name: t.Spec.Name, Labels: t.Spec.Labels,
-		Status: t.Status.Public(), StatusMessage: t.Message, FailureReason: t.Reason,
+		Status: t.Status.Public(), StatusMessage: cmp.Or(t.Message, t.Waiting.Words(now)), FailureReason: t.Reason,
 		CancelRequested: t.CancelRequested,
 		CreatedAt:       t.CreatedAt, StartedAt: t.StartedAt, FinishedAt: t.FinishedAt, RetryAt: t.RetryAt,
 		QueuePosition: t.QueuePosition, WaitingFor: t.Waiting.For, WaitingUntil: t.Waiting.Until, WaitingOn: t.Waiting.On, Attempt: t.Attempt,

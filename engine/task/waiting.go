@@ -1,6 +1,9 @@
 package task
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // WaitingFor is why a queued task does not run yet.
 type WaitingFor string
@@ -34,4 +37,58 @@ type Waiting struct {
 	For   WaitingFor `json:"for,omitempty"`
 	Until time.Time  `json:"until,omitzero"` // zero: nobody knows
 	On    []string   `json:"on,omitempty"`   // ids of tasks, or names of what For speaks of
+	// Names are what people call the tasks in On.
+	Names []string `json:"names,omitempty"`
+}
+
+// Words say it to people, in this place's time; "" for a task that only waits for its turn.
+func (w Waiting) Words(now time.Time) string {
+	on := strings.Join(w.Names, ", ")
+	if on == "" {
+		on = strings.Join(w.On, ", ")
+	}
+	until := ""
+	if !w.Until.IsZero() {
+		until = " until " + clockTime(w.Until, now)
+	}
+	switch w.For {
+	case WaitHeld:
+		return "held"
+	case WaitStartAt:
+		return "starts at " + clockTime(w.Until, now)
+	case WaitRetryAt:
+		return "tries again at " + clockTime(w.Until, now)
+	case WaitDependency:
+		return "waits for " + on
+	case WaitUsageLimit:
+		return "usage limit" + until
+	case WaitBudget:
+		return "budget " + on + " is spent" + until
+	case WaitGroupPaused:
+		if on == "" {
+			return "the queue is paused"
+		}
+		return "group " + on + " is paused"
+	case WaitPolicy:
+		return "the settings file cannot be read"
+	case WaitDirectory:
+		return "directory in use by " + on
+	case WaitClaudeMissing:
+		return "claude is not there: " + on
+	case WaitSite:
+		return strings.TrimSpace("no room "+on) + until
+	case WaitGroupSlot:
+		return "group " + on + " is full"
+	case WaitSlot, WaitStartingUp:
+	}
+	return ""
+}
+
+// clockTime is a moment as of this place, without its date if that is today's.
+func clockTime(at, now time.Time) string {
+	at, now = at.Local(), now.Local()
+	if at.Format(time.DateOnly) == now.Format(time.DateOnly) {
+		return at.Format("15:04")
+	}
+	return at.Format("2006-01-02 15:04")
 }

@@ -75,6 +75,10 @@ setting_sources = ["user"]
 plugin_dirs = ["~/plugin"]
 betas = ["x"]
 env = {KEY = "hush"}
+priority = -7
+group = "night"
+hold = true
+start_at = "2h"
 
 [policy]
 allowed_dirs = ["~/", "/srv"]
@@ -114,6 +118,7 @@ func TestSettingsFile(t *testing.T) {
 		AddDirs: []string{home + "/lib"}, Literal: true, MCPConfig: []string{"/m.json", `{"mcpServers":{}}`}, StrictMCPConfig: &no, MaxOutput: 1 << 20, OnInterrupt: "resume",
 		Effort: "low", FallbackModel: "haiku,sonnet", SystemPrompt: "You are terse.", Agent: "reviewer", Agents: []byte(`{"reviewer":{"description":"reviews","prompt":"Review."}}`),
 		Tools: []string{"Read"}, Settings: home + "/s.json", SettingSources: []string{"user"}, PluginDirs: []string{home + "/plugin"}, Betas: []string{"x"}, Env: map[string]string{"KEY": "hush"},
+		Priority: -7, Group: "night", Hold: true, StartAt: "2h",
 	}
 	if !reflect.DeepEqual(spec, want) {
 		t.Errorf("\n got %+v\nwant %+v", spec, want)
@@ -128,7 +133,7 @@ func TestSettingsFile(t *testing.T) {
 		{"idle", "2h", "--idle"},
 		{"keep-age", "7d", file + ":8:1: keep_age"},
 		{"defaults.model", "haiku", file + ":14:1"},
-		{"policy.max_timeout", "3600", file + ":48:1"},
+		{"policy.max_timeout", "3600", file + ":52:1"},
 		{"defaults.env", "[KEY]", file + ":41:1"},
 	} {
 		if rows[want.Name] != want {

@@ -156,6 +156,8 @@ func edges(o task.Option) (good, bad []any) {
 		switch o.Name {
 		case "working_dir":
 			longest = "/" // it has to be there
+		case "start_at":
+			longest = "2099-01-01T06:00:00Z"
 		case "settings":
 			longest = "{}"
 		case "fallback_model":

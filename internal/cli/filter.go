@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -87,20 +86,5 @@ func parseTime(text string, now time.Time) (_ time.Time, day bool, _ error) {
 	if age := task.Age(0); age.Set(text) == nil {
 		return now.Add(-time.Duration(age)), false, nil
 	}
-	midnight := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
-	switch text {
-	case "today":
-		return midnight, true, nil
-	case "yesterday":
-		return midnight.AddDate(0, 0, -1), true, nil
-	}
-	if t, err := time.ParseInLocation(time.DateOnly, text, now.Location()); err == nil {
-		return t, true, nil
-	}
-	for _, layout := range []string{"2006-01-02 15:04", time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05", time.RFC3339} {
-		if t, err := time.ParseInLocation(layout, text, now.Location()); err == nil {
-			return t, false, nil
-		}
-	}
-	return time.Time{}, false, errors.New("not a time")
+	return task.ParseMoment(text, now)
 }

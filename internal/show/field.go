@@ -203,15 +203,8 @@ func (r Row) Why() string {
 	switch {
 	case Says(r.Task):
 		return r.Message
-	case r.Waiting.For != "" && r.Waiting.For != task.WaitSlot && r.Waiting.For != task.WaitStartingUp:
-		text := strings.ReplaceAll(string(r.Waiting.For), "_", " ")
-		if len(r.Waiting.On) > 0 {
-			text += " " + strings.Join(r.Waiting.On, ", ")
-		}
-		if !r.Waiting.Until.IsZero() {
-			text += " until " + r.Waiting.Until.Local().Format(time.DateTime)
-		}
-		return text
+	case r.Waiting.Words(r.Now) != "":
+		return r.Waiting.Words(r.Now)
 	case string(r.Reason) == string(r.Status):
 		return ""
 	}
