@@ -45,6 +45,11 @@ func (e *Error) Error() string {
 	return s
 }
 
+// Invalid is a refusal of what a caller gave, with what to give instead.
+func Invalid(message, hint string) error {
+	return &Error{Code: CodeInvalid, Message: message, Hint: hint}
+}
+
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 

@@ -330,3 +330,13 @@ func (r Row[T]) Shown(v any) any {
 	}
 	return slices.Sorted(maps.Keys(vars))
 }
+
+// Names are the names of rows: of all, or of those that a settings file may have.
+func Names[T any](rows []Row[T], lasting bool) (names []string) {
+	for _, r := range rows {
+		if !lasting || !r.One {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}

@@ -19,6 +19,7 @@ import (
 
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/internal/cli/settings"
 )
 
 // Env is what a front takes from its process.
@@ -37,8 +38,14 @@ func System() Env {
 // app is one call of the command line.
 type app struct {
 	Env
-	flags flagTexts
+	flags settings.Flags
 }
+
+func (a *app) source() settings.Source { return settings.Source{Getenv: a.Getenv, Flags: a.flags} }
+
+func (a *app) settings() (settings.Settings, error) { return a.source().Load() }
+
+func (a *app) homed(path string) string { return a.source().Homed(path) }
 
 // within are the tasks that this command was started in.
 func (a *app) within() task.Within { return claude.Lineage(a.Environ()) }
@@ -141,7 +148,8 @@ func newRoot(a *app, verb string) *cobra.Command {
 	root.SetUsageFunc(usage)
 	root.SetHelpCommand(newHelp())
 	root.SetFlagErrorFunc(flagError)
-	a.registerSettings(root)
+	a.flags = settings.Flags{}
+	a.flags.Register(root.PersistentFlags(), false)
 	for _, g := range verbGroups {
 		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
 		for _, v := range g.verbs {
@@ -234,5 +242,5 @@ func arguments(least, most int, what string) cobra.PositionalArgs {
 }
 
 func badInput(message, hint string) error {
-	return &task.Error{Code: task.CodeInvalid, Message: message, Hint: hint}
+	return task.Invalid(message, hint)
 }

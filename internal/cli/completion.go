@@ -126,7 +126,7 @@ func (a *app) completeTasks(one bool) cobra.CompletionFunc {
 			return nil, none
 		}
 		s, err := a.settings()
-		if err != nil || !recorded(s.dir) {
+		if err != nil || !recorded(s.Dir) {
 			return nil, none
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)

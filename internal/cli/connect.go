@@ -14,6 +14,7 @@ import (
 	"cctask/engine/claude"
 	"cctask/engine/runner"
 	"cctask/engine/task"
+	"cctask/internal/cli/settings"
 	"cctask/internal/ipc"
 	"cctask/internal/statedir"
 	"cctask/storage"
@@ -33,10 +34,10 @@ func (a *app) connect(ctx context.Context) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	if why := readOnly(s.dir); why != nil {
+	if why := readOnly(s.Dir); why != nil {
 		return a.readFile(s, why)
 	}
-	if s.embedded {
+	if s.Embedded {
 		return a.embed(ctx, s)
 	}
 	client := a.client(s, true)
@@ -57,12 +58,12 @@ func readOnly(dir string) error {
 }
 
 // readFile answers from the database file, without an owner.
-func (a *app) readFile(s settings, why error) (*service, error) {
-	db, err := storage.OpenReadOnly(filepath.Join(s.dir, storage.FileName), storage.DefaultTimeout)
+func (a *app) readFile(s settings.Settings, why error) (*service, error) {
+	db, err := storage.OpenReadOnly(filepath.Join(s.Dir, storage.FileName), storage.DefaultTimeout)
 	if err != nil {
 		return nil, err
 	}
-	e, err := engine.New(engine.Config{Dir: s.dir, ReadOnly: why}, db, &runner.Local{Dir: s.dir})
+	e, err := engine.New(engine.Config{Dir: s.Dir, ReadOnly: why}, db, &runner.Local{Dir: s.Dir})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -77,24 +78,24 @@ func (a *app) tellReadOnly(why error) {
 	fmt.Fprintf(a.Stderr, "cctask: %s; reading its file, without an owner\n", claude.Visible(why.Error()))
 }
 
-func (a *app) client(s settings, autoStart bool) *ipc.Client {
+func (a *app) client(s settings.Settings, autoStart bool) *ipc.Client {
 	// Without a path ipc starts the file of this very process.
 	exe, err := os.Executable()
 	if err != nil {
 		exe = ""
 	}
 	return ipc.New(ipc.Config{
-		Dir: s.dir, Settings: s.owner, Explicit: s.explicit, Exe: exe, AutoStart: autoStart, Version: version(),
+		Dir: s.Dir, Settings: s.Owner, Explicit: s.Explicit, Exe: exe, AutoStart: autoStart, Version: version(),
 		Warn: func(line string) { fmt.Fprintf(a.Stderr, "cctask: %s\n", claude.Visible(line)) },
 	})
 }
 
-func (a *app) embed(ctx context.Context, s settings) (*service, error) {
-	if err := vacant(s.dir, "--embedded"); err != nil {
+func (a *app) embed(ctx context.Context, s settings.Settings) (*service, error) {
+	if err := vacant(s.Dir, "--embedded"); err != nil {
 		return nil, err
 	}
-	level := s.owner.LogLevel
-	if !slices.Contains(s.explicit, "log-level") {
+	level := s.Owner.LogLevel
+	if !slices.Contains(s.Explicit, "log-level") {
 		level = zerolog.LevelWarnValue // stderr is a person's here
 	}
 	o, err := a.open(ctx, s, ipc.PhaseEmbedded, a.stderrLog(s, level))
@@ -119,4 +120,15 @@ func vacant(dir, who string) error {
 		Code: task.CodeLocked, Message: fmt.Sprintf("%s: %s holds the state directory %s", who, lock, dir),
 		Hint: fmt.Sprintf("Every command uses that owner without %s; `cctask daemon stop` ends it, and running tasks go on.", who),
 	}
+}
+
+// ofThisFront is what a resumed or retried task gets of this front: its claude
+// only where the person named one.
+func (a *app) ofThisFront() (engine.Again, error) {
+	s, err := a.settings()
+	again := engine.Again{Env: a.Environ(), Limits: callerLimits(), Policy: s.File.Policy}
+	if err == nil && s.Claude.From != "" {
+		again.Claude, err = a.source().FindClaude(s.Claude)
+	}
+	return again, err
 }

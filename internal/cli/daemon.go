@@ -12,10 +12,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"cctask/engine/runner"
 	"cctask/engine/task"
+	"cctask/internal/cli/settings"
 	"cctask/internal/ipc"
 	"cctask/internal/show"
 	"cctask/storage"
@@ -42,13 +44,13 @@ When an owner leaves running tasks go on; the next owner adopts them.`,
 				return err
 			}
 			// Its stderr is the owner's log, which has JSON lines only.
-			log := logger(a.Stderr, defaultLogLevel)
+			log := logger(a.Stderr, zerolog.LevelInfoValue)
 			log.Error().Err(err).Msg("owner fails")
 			return &stop{code: exitCode(err)}
 		},
 	}
 	f := cmd.Flags()
-	a.flags.register(f, true)
+	a.flags.Register(f, true)
 	f.BoolVar(&detached, "detach", false, "")
 	f.BoolVar(&detached, "detached", false, "")
 	f.Int("ready-fd", -1, "")
@@ -68,33 +70,33 @@ func (a *app) daemon(ctx context.Context, detached bool) error {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := notify().until(ctx)
 	defer cancel()
-	c, broken := a.config()
+	c, broken := a.source().File()
 	if broken != nil && !detached {
 		return broken
 	}
 	// What runs must find its owner also while the settings file is broken: all
 	// settings of one that a front or a runner starts are flags.
-	s, err := a.resolve(c)
+	s, err := a.source().Resolve(c)
 	if err != nil {
 		return err
 	}
 	if !detached {
-		if err := vacant(s.dir, "daemon"); err != nil {
+		if err := vacant(s.Dir, "daemon"); err != nil {
 			return err
 		}
 	}
-	log := a.stderrLog(s, s.owner.LogLevel)
+	log := a.stderrLog(s, s.Owner.LogLevel)
 	if detached {
-		log = logger(newOwnerLog(s.dir), s.owner.LogLevel)
+		log = logger(newOwnerLog(s.Dir), s.Owner.LogLevel)
 	}
-	log.Info().Int("pid", os.Getpid()).Str("dir", s.dir).Str("version", version()).Msg("owner starts")
+	log.Info().Int("pid", os.Getpid()).Str("dir", s.Dir).Str("version", version()).Msg("owner starts")
 	o, err := a.open(ctx, s, ipc.PhaseStarting, log)
 	if err != nil {
 		return err
 	}
 	o.lock.Log = func(line string) { log.Warn().Msg(line) }
-	if o.lock.Idle = 0; detached || slices.Contains(s.explicit, "idle") {
-		o.lock.Idle = s.idle
+	if o.lock.Idle = 0; detached || slices.Contains(s.Explicit, "idle") {
+		o.lock.Idle = s.Idle
 	}
 	err = errors.Join(o.lock.Serve(ctx, o), o.close())
 	log.Info().Int("pid", os.Getpid()).Msg("owner leaves")
@@ -137,7 +139,7 @@ so and exits with 0 ("running": false in JSON).`,
 				return a.printJSON(o)
 			}
 			if !o.Running {
-				_, err = fmt.Fprintf(a.Stdout, "no owner is running for %s; the next command that needs one starts it\n", s.dir)
+				_, err = fmt.Fprintf(a.Stdout, "no owner is running for %s; the next command that needs one starts it\n", s.Dir)
 				return err
 			}
 			text := fmt.Sprintf("pid      %d\nversion  %s\nphase    %s\ndb       %s\njobs     %d\n", o.PID, o.Version, o.Phase, o.DB, o.Jobs)
@@ -155,12 +157,12 @@ so and exits with 0 ("running": false in JSON).`,
 
 // ownerStatus asks the owner itself; one that does not answer on a socket
 // (it starts, it is embedded) is told from its lock.
-func (a *app) ownerStatus(ctx context.Context, s settings) (ownerJSON, error) {
-	lock, held, err := ipc.Inspect(s.dir)
+func (a *app) ownerStatus(ctx context.Context, s settings.Settings) (ownerJSON, error) {
+	lock, held, err := ipc.Inspect(s.Dir)
 	if err != nil {
 		return ownerJSON{}, err
 	}
-	db := filepath.Join(s.dir, storage.FileName)
+	db := filepath.Join(s.Dir, storage.FileName)
 	if !held {
 		return ownerJSON{DB: db}, nil
 	}
@@ -194,7 +196,7 @@ without an owner.`,
 			if err != nil {
 				return err
 			}
-			s.explicit = nil // an owner that is to leave needs no other settings
+			s.Explicit = nil // an owner that is to leave needs no other settings
 			return a.stopOwner(ctx, s, cancel)
 		}),
 	}
@@ -204,7 +206,7 @@ without an owner.`,
 
 // stopOwner looks again when the owner that it saw was gone before it could be
 // asked: with --cancel its tasks are then another owner's to end.
-func (a *app) stopOwner(ctx context.Context, s settings, cancel bool) error {
+func (a *app) stopOwner(ctx context.Context, s settings.Settings, cancel bool) error {
 	for try := 1; ; try++ {
 		err := a.stopOnce(ctx, s, cancel)
 		if try == stopTries || !errors.Is(err, task.ErrOwnerGone) {
@@ -215,20 +217,20 @@ func (a *app) stopOwner(ctx context.Context, s settings, cancel bool) error {
 
 const stopTries = 5
 
-func (a *app) stopOnce(ctx context.Context, s settings, cancel bool) error {
+func (a *app) stopOnce(ctx context.Context, s settings.Settings, cancel bool) error {
 	// An owner that does not answer is Stop's to deal with.
 	before, err := a.ownerStatus(ctx, s)
 	absent := err == nil && !before.Running
 	client := a.client(s, absent && cancel)
 	defer client.Close()
 	switch {
-	case absent && cancel && recorded(s.dir):
+	case absent && cancel && recorded(s.Dir):
 		// Tasks may run on without an owner: only an owner can end them.
 		if _, err := client.Hello(ctx); err != nil {
 			return err
 		}
 	case absent:
-		_, err = fmt.Fprintf(a.Stdout, "no owner is running for %s\n", s.dir)
+		_, err = fmt.Fprintf(a.Stdout, "no owner is running for %s\n", s.Dir)
 		return err
 	}
 	if err := client.Stop(ctx, cancel); err != nil {

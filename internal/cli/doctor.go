@@ -14,6 +14,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/internal/cli/settings"
 	"cctask/internal/ipc"
 	"cctask/internal/show"
 	"cctask/storage"
@@ -101,7 +102,7 @@ type doctor struct {
 	fix, quiet bool
 	findings   []finding
 
-	s    settings
+	s    settings.Settings
 	lock ipc.Lock
 	held bool // somebody has the state directory
 	// copied: it can only be read. No owner can be there, and modes are not to mend.
@@ -141,7 +142,7 @@ func (d *doctor) examine(ctx context.Context) {
 		d.step("retention", func() finding { return d.checkRetention(ctx) })
 		d.step("runs", func() finding { return d.checkRuns(ctx) })
 		d.step("processes", func() finding { return d.checkProcesses() })
-		d.step("disk", func() finding { return checkDisk(d.s.dir) })
+		d.step("disk", func() finding { return checkDisk(d.s.Dir) })
 		d.step("clock", func() finding { return d.checkClock(ctx) })
 	}
 	d.step("claude", func() finding { return d.checkClaude(ctx) })
@@ -162,15 +163,15 @@ func (d *doctor) directory() bool {
 	there := false
 	d.step("directory", func() finding {
 		var f finding
-		f, there = checkDirectory(d.s.dir)
+		f, there = checkDirectory(d.s.Dir)
 		return f
 	})
 	closed := d.findings[len(d.findings)-1].State != stateProblem
-	if d.copied = readOnly(d.s.dir) != nil; d.copied {
+	if d.copied = readOnly(d.s.Dir) != nil; d.copied {
 		return true
 	}
 	if there {
-		d.step("modes", func() finding { return checkModes(d.s.dir) })
+		d.step("modes", func() finding { return checkModes(d.s.Dir) })
 	}
 	return there && closed
 }
@@ -262,17 +263,17 @@ func (a *app) showSettings(ctx context.Context, asJSON bool) error {
 
 // inForce shows the settings as they hold now: with the paths that were found,
 // and those of an owner, which it got when it started, as it has them.
-func (a *app) inForce(ctx context.Context, s settings) []Row {
-	claude, err := a.findClaude(s.claude)
+func (a *app) inForce(ctx context.Context, s settings.Settings) []settings.Row {
+	claude, err := a.source().FindClaude(s.Claude)
 	if err != nil {
 		claude = "not found"
 	}
-	if s.owner.Jobs == 0 {
-		s.owner.Jobs = engine.DefaultJobs()
+	if s.Owner.Jobs == 0 {
+		s.Owner.Jobs = engine.DefaultJobs()
 	}
-	asked := s.owner.Values()
-	found := map[string]string{"config": s.config.path, "dir": s.dir, "claude": claude, "jobs": asked["jobs"]}
-	lock, held, err := ipc.Inspect(s.dir)
+	asked := s.Owner.Values()
+	found := map[string]string{"config": s.File.Path, "dir": s.Dir, "claude": claude, "jobs": asked["jobs"]}
+	lock, held, err := ipc.Inspect(s.Dir)
 	running := lock.Settings.Values()
 	rows := s.Explain()
 	for i, r := range rows {
@@ -290,21 +291,21 @@ func (a *app) inForce(ctx context.Context, s settings) []Row {
 	return rows
 }
 
-func checkSettings(s settings, err error) finding {
+func checkSettings(s settings.Settings, err error) finding {
 	if err != nil {
 		return failed(err)
 	}
-	fi, err := os.Stat(s.config.path)
+	fi, err := os.Stat(s.File.Path)
 	if err != nil {
 		return ok("no settings file, which is fine; `cctask doctor --settings` shows all values")
 	}
 	// Who can write it chooses what is run as claude, and lifts the policy.
 	if found := fi.Mode().Perm(); fi.Mode().IsRegular() && found&0o022 != 0 {
-		f := problem(fmt.Sprintf("Close it: chmod go-w %q", s.config.path), "%s: mode %04o, want %04o", s.config.path, found, found&^0o022)
-		f.fix = func() error { return os.Chmod(s.config.path, found&^0o022) }
+		f := problem(fmt.Sprintf("Close it: chmod go-w %q", s.File.Path), "%s: mode %04o, want %04o", s.File.Path, found, found&^0o022)
+		f.fix = func() error { return os.Chmod(s.File.Path, found&^0o022) }
 		return f
 	}
-	return ok("%s; `cctask doctor --settings` shows all values", s.config.path)
+	return ok("%s; `cctask doctor --settings` shows all values", s.File.Path)
 }
 
 // checkFile checks a database apart from any state directory.
@@ -319,4 +320,4 @@ func checkFile(path string) finding {
 }
 
 // file is a file of the state directory.
-func (d *doctor) file(name string) string { return filepath.Join(d.s.dir, name) }
+func (d *doctor) file(name string) string { return filepath.Join(d.s.Dir, name) }

@@ -21,7 +21,7 @@ import (
 const versionTime = 30 * time.Second
 
 func (d *doctor) checkClaude(ctx context.Context) finding {
-	path, err := d.a.findClaude(d.s.claude)
+	path, err := d.a.source().FindClaude(d.s.Claude)
 	if err != nil {
 		return failed(err)
 	}
@@ -58,9 +58,9 @@ func (a *app) claudeCommand(ctx context.Context, path string, args ...string) *e
 // checkRoot: claude refuses to skip permissions for root, which is what a task
 // does that says nothing else.
 func (d *doctor) checkRoot() finding {
-	denies := d.s.config.policy.AllowSkipPermissions
+	denies := d.s.File.Policy.AllowSkipPermissions
 	switch {
-	case denies != nil && !*denies || !d.s.config.defaults.Spec.SkipsPermissions():
+	case denies != nil && !*denies || !d.s.File.Defaults.Spec.SkipsPermissions():
 		return ok("a task does not skip permissions by default")
 	case os.Geteuid() != 0:
 		return ok("a task skips permissions by default, which claude allows here")
@@ -110,7 +110,7 @@ func (d *doctor) checkRegistration() finding {
 		if len(words) == 0 {
 			continue
 		}
-		if _, err := d.a.lookPath(words[0]); err != nil {
+		if _, err := d.a.source().LookPath(words[0]); err != nil {
 			return problem("Register it again with `cctask setup --scope "+scope+"`.", "the command that is registered for the scope %s cannot be run: %v", scope, err)
 		}
 		in = append(in, fmt.Sprintf("%s: %s", scope, task.ShellWords(words)))

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"cctask/engine/task"
+	"cctask/internal/cli/settings"
 	"cctask/internal/ipc"
 )
 
@@ -42,7 +43,7 @@ func rulesText(p task.Policy) string {
 // checkPolicy says what bounds a task that is submitted from here: the policy of
 // this front, and that of the owner, which may read another file.
 func (d *doctor) checkPolicy(ctx context.Context) finding {
-	ours := d.s.config.policy
+	ours := d.s.File.Policy
 	owner, serves := d.tasks.(ownersTasks)
 	theirs := ours
 	if serves {
@@ -57,7 +58,7 @@ func (d *doctor) checkPolicy(ctx context.Context) finding {
 		return ok("%s", rulesText(ours))
 	}
 	return note("A task must fit both. `cctask daemon stop` lets the next owner take that of the command which starts it; running tasks go on.",
-		"two hold together\nof this command (%s): %s\nof the owner (%s): %s", d.s.config.path, rulesText(ours), d.lock.Settings.Config, rulesText(theirs))
+		"two hold together\nof this command (%s): %s\nof the owner (%s): %s", d.s.File.Path, rulesText(ours), d.lock.Settings.Config, rulesText(theirs))
 }
 
 // checkRetention says whether a pass waits that would delete suspiciously much.
@@ -76,17 +77,17 @@ func (d *doctor) checkRetention(ctx context.Context) finding {
 }
 
 // ownersRules are the rules of a running owner that this front does not have.
-func (a *app) ownersRules(ctx context.Context, s settings, lock ipc.Lock) (rows []Row) {
+func (a *app) ownersRules(ctx context.Context, s settings.Settings, lock ipc.Lock) (rows []settings.Row) {
 	client := a.client(s, false)
 	defer client.Close()
 	p, err := client.Policy(ctx)
 	if err != nil {
-		return []Row{{"policy", "not known", fmt.Sprintf("the owner that runs (process %d): %v", lock.PID, err)}}
+		return []settings.Row{{Name: "policy", Value: "not known", Source: fmt.Sprintf("the owner that runs (process %d): %v", lock.PID, err)}}
 	}
-	ours := rules(s.config.policy)
+	ours := rules(s.File.Policy)
 	for _, r := range rules(p) {
 		if !slices.Contains(ours, r) {
-			rows = append(rows, Row{"policy." + r.name, r.value, fmt.Sprintf("the owner that runs (process %d, %s); holds too", lock.PID, lock.Settings.Config)})
+			rows = append(rows, settings.Row{Name: "policy." + r.name, Value: r.value, Source: fmt.Sprintf("the owner that runs (process %d, %s); holds too", lock.PID, lock.Settings.Config)})
 		}
 	}
 	return rows

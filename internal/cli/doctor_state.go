@@ -111,7 +111,7 @@ func checkModes(dir string) finding {
 // checkOwner says who holds the state directory, and whether it answers.
 func (d *doctor) checkOwner(ctx context.Context) finding {
 	var err error
-	if d.lock, d.held, err = ipc.Holder(d.s.dir); err != nil {
+	if d.lock, d.held, err = ipc.Holder(d.s.Dir); err != nil {
 		return failed(err)
 	}
 	switch {
@@ -168,10 +168,10 @@ func (d *doctor) checkCopy(path string, bytes int64) finding {
 	if bytes > copiedAtMost {
 		return note(stop, "not checked: an owner has it open, and it is too large to copy (%s)", show.Bytes(bytes))
 	}
-	if left := sys.Free(d.s.dir); left < uint64(bytes)+leastSpace {
+	if left := sys.Free(d.s.Dir); left < uint64(bytes)+leastSpace {
 		return note(stop, "not checked: an owner has it open, and the disk is too full for a copy of %s (%s free)", show.Bytes(bytes), show.Bytes(int64(left)))
 	}
-	temp, err := os.MkdirTemp(d.s.dir, copyPrefix)
+	temp, err := os.MkdirTemp(d.s.Dir, copyPrefix)
 	if err != nil {
 		return failed(fmt.Errorf("make room for a copy of the database: %w", err))
 	}
@@ -208,7 +208,7 @@ func (d *doctor) checkRuns(ctx context.Context) finding {
 		dead++
 	}
 	lost, _ := filepath.Glob(d.file("lost/*"))
-	old := leftovers(d.s.dir)
+	old := leftovers(d.s.Dir)
 	switch {
 	case dead > 0 && !d.held:
 		f := problem("The next owner seals what they hold: run any command, or `cctask doctor --fix`.", "%s without a process, and no owner to look after them", show.Plural(dead, "run"))

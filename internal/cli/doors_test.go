@@ -93,7 +93,7 @@ var doors = map[string]func(t *testing.T, o task.Option, v any) (task.Spec, erro
 		if err != nil {
 			return task.Spec{}, err
 		}
-		return made(maker{options: s.config.defaults})
+		return made(maker{options: s.File.Defaults})
 	},
 	"--each": func(t *testing.T, o task.Option, v any) (task.Spec, error) {
 		e := &each{maker: maker{dir: "/", claude: "/bin/sh", homed: func(p string) string { return p }}, file: "f", keys: map[string]int{}}

@@ -150,11 +150,11 @@ func (a *app) dumpSource(ctx context.Context, db string) (*dumpSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !recorded(s.dir) {
-		return nil, badInput(fmt.Sprintf("nothing was ever recorded in %s", s.dir), "Give the state directory with --dir or CCTASK_DIR.")
+	if !recorded(s.Dir) {
+		return nil, badInput(fmt.Sprintf("nothing was ever recorded in %s", s.Dir), "Give the state directory with --dir or CCTASK_DIR.")
 	}
-	src := &dumpSource{ctx: ctx, a: a, s: s, path: filepath.Join(s.dir, storage.FileName)}
-	if why := readOnly(s.dir); why != nil {
+	src := &dumpSource{ctx: ctx, a: a, s: s, path: filepath.Join(s.Dir, storage.FileName)}
+	if why := readOnly(s.Dir); why != nil {
 		a.tellReadOnly(why)
 		src.lone = true
 	}

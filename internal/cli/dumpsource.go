@@ -11,6 +11,7 @@ import (
 
 	"cctask/engine/runner"
 	"cctask/engine/task"
+	"cctask/internal/cli/settings"
 	"cctask/internal/ipc"
 	"cctask/storage"
 )
@@ -31,7 +32,7 @@ type source interface {
 type dumpSource struct {
 	ctx    context.Context
 	a      *app
-	s      settings
+	s      settings.Settings
 	path   string // of the database
 	lone   bool   // the file is to be read, whoever serves it
 	now    source // nil: to be found
@@ -74,14 +75,14 @@ func (d *dumpSource) find() (source, error) {
 		}
 		return file, err
 	}
-	lock, held, err := ipc.Inspect(d.s.dir)
+	lock, held, err := ipc.Inspect(d.s.Dir)
 	switch {
 	case err != nil:
 		return nil, err
 	case !held:
 		return storage.OpenOffline(d.path)
 	case lock.Phase == ipc.PhaseEmbedded:
-		return d.copy(d.s.dir)
+		return d.copy(d.s.Dir)
 	}
 	if d.client == nil {
 		d.client = d.a.client(d.s, false)
@@ -93,8 +94,8 @@ func (d *dumpSource) find() (source, error) {
 	if d.ctx.Err() != nil {
 		return nil, d.ctx.Err()
 	}
-	if _, held, lookErr := ipc.Inspect(d.s.dir); lookErr == nil && held {
-		return d.copy(d.s.dir)
+	if _, held, lookErr := ipc.Inspect(d.s.Dir); lookErr == nil && held {
+		return d.copy(d.s.Dir)
 	}
 	return nil, err
 }
@@ -156,7 +157,7 @@ func (d *dumpSource) spool(id task.ID, n int, st task.Stream) (string, bool) {
 	if d.lone {
 		return "", false
 	}
-	run, err := runner.Open(filepath.Join(d.s.dir, "run", fmt.Sprintf("%s.%d", id, n)))
+	run, err := runner.Open(filepath.Join(d.s.Dir, "run", fmt.Sprintf("%s.%d", id, n)))
 	switch {
 	case err != nil:
 	case st == task.Stdout:

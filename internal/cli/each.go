@@ -166,7 +166,7 @@ func (e *each) specification(n int, line string) error {
 		}
 	}
 	for name := range given {
-		return badInput(fmt.Sprintf("%s%q is no option of a task", e.at(n), name), "There are prompt, idempotency_key, "+strings.Join(optionNames(task.Options, false), ", ")+".")
+		return badInput(fmt.Sprintf("%s%q is no option of a task", e.at(n), name), "There are prompt, idempotency_key, "+strings.Join(task.Names(task.Options, false), ", ")+".")
 	}
 	return e.add(n, texts["prompt"], texts["idempotency_key"], own)
 }

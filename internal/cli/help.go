@@ -44,9 +44,6 @@ func fill(text string) string {
 	return strings.Join(paragraphs, "\n\n")
 }
 
-// groupAnnotation puts a flag under a heading of its own in the help.
-const groupAnnotation = "group"
-
 // usage writes how a verb is called, with its flags in groups.
 func usage(cmd *cobra.Command) error {
 	var b strings.Builder
@@ -75,8 +72,8 @@ func usage(cmd *cobra.Command) error {
 		group := pflag.NewFlagSet(title, pflag.ContinueOnError)
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			of := "Flags"
-			if named := f.Annotations[groupAnnotation]; len(named) > 0 {
-				of = named[0]
+			if named, is := f.Value.(interface{ Group() string }); is {
+				of = named.Group()
 			}
 			if of == title {
 				group.AddFlag(f)

@@ -36,7 +36,7 @@ func (a *app) serveHTTP(ctx context.Context, server *mcp.Server, f httpFlags) er
 	if err != nil {
 		return err
 	}
-	token, file, err := httpToken(s.dir)
+	token, file, err := httpToken(s.Dir)
 	if err != nil {
 		return err
 	}

@@ -69,8 +69,8 @@ func (a *app) mcp(ctx context.Context, f httpFlags) error {
 	}
 	defer svc.close()
 	c := mcp.Config{
-		Service: svc, Version: version(), Defaults: a.defaults, Log: a.stderrLog(s, s.owner.LogLevel),
-		KeepAge: s.owner.KeepAge, Within: a.within(),
+		Service: svc, Version: version(), Defaults: a.defaults, Log: a.stderrLog(s, s.Owner.LogLevel),
+		KeepAge: s.Owner.KeepAge, Within: a.within(),
 	}
 	if f.addr == "" {
 		if show.IsTerminal(a.Stdin) {
@@ -94,8 +94,8 @@ func (a *app) remoteDefaults() (mcp.Client, error) {
 	if err != nil {
 		return mcp.Client{}, err
 	}
-	claude, err := a.findClaude(s.claude)
-	return mcp.Client{Homed: a.homed, Env: a.Environ(), Limits: callerLimits(), Claude: claude, Defaults: s.config.defaults, Policy: s.config.policy, Nowhere: "over HTTP this server does not know your directory"}, err
+	claude, err := a.source().FindClaude(s.Claude)
+	return mcp.Client{Homed: a.homed, Env: a.Environ(), Limits: callerLimits(), Claude: claude, Defaults: s.File.Defaults, Policy: s.File.Policy, Nowhere: "over HTTP this server does not know your directory"}, err
 }
 
 // defaults is what this front knows about its client.

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"os"
-	"slices"
 
 	"github.com/spf13/pflag"
 
@@ -19,12 +18,14 @@ type optionFlag struct {
 func registerOptions(fl *pflag.FlagSet, options []task.Option, to *task.Draft) {
 	for _, o := range options {
 		fl.VarP(optionFlag{o, to}, o.FlagName(), map[string]string{"working_dir": "C"}[o.Name], o.Help)
-		fl.Lookup(o.FlagName()).Annotations = map[string][]string{groupAnnotation: {"Task options"}}
 		if o.Kind == task.KindToggle {
 			fl.Lookup(o.FlagName()).NoOptDefVal = "true"
 		}
 	}
 }
+
+// Group is the heading of the flag in a help.
+func (f optionFlag) Group() string { return "Task options" }
 
 func (f optionFlag) String() string { return "" }
 
@@ -44,14 +45,4 @@ func (f optionFlag) Set(s string) error {
 		s = string(b)
 	}
 	return f.to.TakeText(f.Option, s)
-}
-
-// optionNames are those of a table.
-func optionNames[T any](rows []task.Row[T], defaults bool) (names []string) {
-	for _, r := range rows {
-		if !defaults || !r.One {
-			names = append(names, r.Name)
-		}
-	}
-	return slices.Clip(names)
 }

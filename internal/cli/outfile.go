@@ -103,7 +103,7 @@ func linked(path string) (string, error) {
 func (a *app) reads(source string, target fs.FileInfo) bool {
 	read := []string{source}
 	if s, err := a.settings(); err == nil {
-		read = append(read, filepath.Join(s.dir, storage.FileName), s.config.path)
+		read = append(read, filepath.Join(s.Dir, storage.FileName), s.File.Path)
 	}
 	for _, path := range read {
 		if info, err := os.Stat(path); err == nil && os.SameFile(info, target) {
@@ -118,12 +118,12 @@ func (a *app) reads(source string, target fs.FileInfo) bool {
 func (a *app) inStateDir(path string) bool {
 	own, err := a.settings()
 	if err == nil {
-		own.dir, err = filepath.EvalSymlinks(own.dir)
+		own.Dir, err = filepath.EvalSymlinks(own.Dir)
 	}
 	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
 		_, lockErr := os.Lstat(filepath.Join(dir, ipc.LockName))
 		// A backup of one has no lock, but a key and a database.
-		if lockErr == nil || err == nil && dir == own.dir || storage.IsDatabase(filepath.Join(dir, storage.FileName)) {
+		if lockErr == nil || err == nil && dir == own.Dir || storage.IsDatabase(filepath.Join(dir, storage.FileName)) {
 			return true
 		}
 		if dir == filepath.Dir(dir) {

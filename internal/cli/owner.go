@@ -14,6 +14,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/runner"
 	"cctask/engine/task"
+	"cctask/internal/cli/settings"
 	"cctask/internal/ipc"
 	"cctask/internal/sys"
 	"cctask/storage"
@@ -44,21 +45,21 @@ type relaunch struct {
 }
 
 // open takes the lock before it touches anything that the lock guards.
-func (a *app) open(ctx context.Context, s settings, phase string, log zerolog.Logger) (*owner, error) {
-	if s.owner.Jobs == 0 {
-		s.owner.Jobs = engine.DefaultJobs()
+func (a *app) open(ctx context.Context, s settings.Settings, phase string, log zerolog.Logger) (*owner, error) {
+	if s.Owner.Jobs == 0 {
+		s.Owner.Jobs = engine.DefaultJobs()
 	}
 	// Orphans of a killed runner fall to us and are swept.
 	if err := runner.Become(); err != nil {
 		return nil, fmt.Errorf("become a subreaper: %w", err)
 	}
-	lock, err := ipc.Acquire(ctx, s.dir, ipc.Lock{
-		Phase: phase, Version: version(), Settings: s.owner, DB: filepath.Join(s.dir, storage.FileName),
+	lock, err := ipc.Acquire(ctx, s.Dir, ipc.Lock{
+		Phase: phase, Version: version(), Settings: s.Owner, DB: filepath.Join(s.Dir, storage.FileName),
 	})
 	if err != nil {
 		return nil, err
 	}
-	o := &owner{dir: s.dir, lock: lock, policy: ownerPolicy{read: a.config}}
+	o := &owner{dir: s.Dir, lock: lock, policy: ownerPolicy{read: a.source().File}}
 	lock.Notice = o.policy.notice
 	if err := o.start(s, phase, log); err != nil {
 		return nil, errors.Join(err, o.close())
@@ -66,21 +67,21 @@ func (a *app) open(ctx context.Context, s settings, phase string, log zerolog.Lo
 	return o, nil
 }
 
-func (o *owner) start(s settings, phase string, log zerolog.Logger) error {
+func (o *owner) start(s settings.Settings, phase string, log zerolog.Logger) error {
 	_, err := o.policy.now()
 	if err != nil {
 		log.Error().Err(err).Msg("new tasks are refused")
 	}
-	o.db, err = storage.Open(s.dir, storage.Options{App: version()})
+	o.db, err = storage.Open(s.Dir, storage.Options{App: version()})
 	if err != nil {
 		return err
 	}
 	cfg := engine.Config{
-		Dir: s.dir, Jobs: s.owner.Jobs, Log: log,
-		Keep:   keepPolicy(s.owner),
+		Dir: s.Dir, Jobs: s.Owner.Jobs, Log: log,
+		Keep:   keepPolicy(s.Owner),
 		Policy: o.policy.now,
 	}
-	site := &runner.Local{Dir: s.dir, Spare: spareOwner(s.dir)}
+	site := &runner.Local{Dir: s.Dir, Spare: spareOwner(s.Dir)}
 	if phase != ipc.PhaseEmbedded {
 		exe, err := os.Executable()
 		if err != nil {
@@ -89,7 +90,7 @@ func (o *owner) start(s settings, phase string, log zerolog.Logger) error {
 		if !utf8.ValidString(exe) {
 			exe = "" // JSON would name another file; a runner's own is the same
 		}
-		if site.Owner, err = json.Marshal(relaunch{exe, s.dir, s.owner}); err != nil {
+		if site.Owner, err = json.Marshal(relaunch{exe, s.Dir, s.Owner}); err != nil {
 			return fmt.Errorf("write down how to start an owner again: %w", err)
 		}
 	}

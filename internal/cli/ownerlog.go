@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 	"gopkg.in/natefinch/lumberjack.v2"
 
+	"cctask/internal/cli/settings"
 	"cctask/internal/ipc"
 )
 
@@ -52,8 +53,8 @@ func (l *ownerLog) catchCrashes() {
 }
 
 // stderrLog is a log on stderr in the format that the person chose.
-func (a *app) stderrLog(s settings, level string) zerolog.Logger {
-	if !s.console {
+func (a *app) stderrLog(s settings.Settings, level string) zerolog.Logger {
+	if !s.Console {
 		return logger(a.Stderr, level)
 	}
 	return logger(zerolog.ConsoleWriter{Out: a.Stderr, NoColor: !a.coloured(a.Stderr), TimeFormat: time.TimeOnly}, level)

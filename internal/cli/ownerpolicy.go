@@ -6,17 +6,18 @@ import (
 	"sync"
 
 	"cctask/engine/task"
+	"cctask/internal/cli/settings"
 )
 
 // ownerPolicy is the policy of an owner: what its settings file says now, so that
 // an edit counts at once. The file is that of the command which started the owner,
 // and everybody's tasks go through it: once it is gone, what was read last holds.
 type ownerPolicy struct {
-	read func() (config, error)
+	read func() (settings.File, error)
 
 	mu   sync.Mutex
-	last config // the last that could be read; its path is "" before
-	gone bool   // it cannot be read any more
+	last settings.File // the last that could be read; its path is "" before
+	gone bool          // it cannot be read any more
 }
 
 func (p *ownerPolicy) now() (task.Policy, error) {
@@ -24,17 +25,17 @@ func (p *ownerPolicy) now() (task.Policy, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	// A missing file at the usual place is no error, and lifts no policy either.
-	if p.gone = p.last.there && !c.there; p.gone {
-		return p.last.policy, nil
+	if p.gone = p.last.There && !c.There; p.gone {
+		return p.last.Policy, nil
 	}
 	if err != nil {
 		return task.Policy{}, &task.Error{
 			Code: task.CodeInvalid, Message: "the owner has no policy", Err: err,
-			Hint: p.cure(c.path),
+			Hint: p.cure(c.Path),
 		}
 	}
 	p.last = c
-	return c.policy, nil
+	return c.Policy, nil
 }
 
 // notice is what fronts are told while the file is of no use.
@@ -46,7 +47,7 @@ func (p *ownerPolicy) notice() string {
 	case err != nil:
 		return fmt.Sprintf("new tasks are refused: %v. %s", err, task.HintOf(err))
 	case p.gone:
-		return fmt.Sprintf("the settings file %s cannot be read any more: its policy holds as it was read last. %s", p.last.path, p.cure(p.last.path))
+		return fmt.Sprintf("the settings file %s cannot be read any more: its policy holds as it was read last. %s", p.last.Path, p.cure(p.last.Path))
 	}
 	return ""
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cctask/engine/task"
+	"cctask/internal/cli/settings"
 	"cctask/internal/dump"
 	"cctask/internal/ipc"
 	"cctask/internal/show"
@@ -48,7 +49,7 @@ and under which setting, and asks.`,
 			case !f.activate && len(args) == 0:
 				return badInput("restore needs a dump", "Give the file, or - for stdin.")
 			}
-			s := settings{}
+			s := settings.Settings{}
 			path := f.db
 			if path == "" || f.activate {
 				var err error
@@ -57,10 +58,10 @@ and under which setting, and asks.`,
 				}
 			}
 			if path == "" {
-				path = filepath.Join(s.dir, storage.FileName)
+				path = filepath.Join(s.Dir, storage.FileName)
 			}
 			if f.activate {
-				return a.activate(ctx, path, s.owner, f.yes)
+				return a.activate(ctx, path, s.Owner, f.yes)
 			}
 			debug.SetGCPercent(dumpGarbage)
 			return a.restore(ctx, args[0], path, f.partial)
@@ -118,7 +119,7 @@ func (a *app) activate(ctx context.Context, path string, owner ipc.Settings, yes
 	agree := func(db *storage.DB) error { return a.agreedToLose(db, owner, yes) }
 	n, err := storage.Activate(path, o, a.Environ(), agree)
 	if errors.Is(err, task.ErrLocked) && filepath.Base(path) == storage.FileName {
-		client := a.client(settings{dir: filepath.Dir(path)}, false)
+		client := a.client(settings.Settings{Dir: filepath.Dir(path)}, false)
 		defer client.Close()
 		if p, askErr := client.Page(ctx, task.DumpQuery{IDs: []task.ID{}}); askErr == nil && p.Restored {
 			if stopErr := client.Stop(ctx, false); stopErr != nil {

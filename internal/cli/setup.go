@@ -12,6 +12,7 @@ import (
 
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/internal/cli/settings"
 	"cctask/internal/show"
 )
 
@@ -62,19 +63,19 @@ For another client --client prints what has to stand in its settings.`,
 
 // command is how a client starts this program, with the state directory if the
 // person named one.
-func command(s settings, verb string) ([]string, error) {
+func command(s settings.Settings, verb string) ([]string, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
 	words := []string{exe, verb}
-	if slices.Contains(s.explicit, "dir") {
-		words = append(words, "--dir", s.dir)
+	if slices.Contains(s.Explicit, "dir") {
+		words = append(words, "--dir", s.Dir)
 	}
 	return words, nil
 }
 
-func (a *app) showClient(s settings, name string) error {
+func (a *app) showClient(s settings.Settings, name string) error {
 	c, err := findMCPClient(name)
 	if err != nil {
 		return err
@@ -94,7 +95,7 @@ type change struct {
 	do   func(ctx context.Context) error
 }
 
-func (a *app) setup(ctx context.Context, s settings, f setupFlags) error {
+func (a *app) setup(ctx context.Context, s settings.Settings, f setupFlags) error {
 	if !slices.Contains(setupScopes, f.scope) {
 		return badInput(fmt.Sprintf("--scope: %q is unknown", f.scope), "Use one of "+strings.Join(setupScopes, ", ")+".")
 	}
@@ -143,7 +144,7 @@ func (a *app) agreed(yes bool, who, hint string) error {
 	return badInput("nothing was changed", "Answer y to go on, or give --yes.")
 }
 
-func (a *app) changes(s settings, f setupFlags, places claudeFiles) ([]change, error) {
+func (a *app) changes(s settings.Settings, f setupFlags, places claudeFiles) ([]change, error) {
 	server, err := command(s, "mcp")
 	if err != nil {
 		return nil, err
@@ -185,8 +186,8 @@ func (a *app) changes(s settings, f setupFlags, places claudeFiles) ([]change, e
 }
 
 // runClaude lets Claude Code change its own files.
-func (a *app) runClaude(ctx context.Context, s settings, args []string) error {
-	path, err := a.findClaude(s.claude)
+func (a *app) runClaude(ctx context.Context, s settings.Settings, args []string) error {
+	path, err := a.source().FindClaude(s.Claude)
 	if err != nil {
 		return err
 	}

@@ -58,9 +58,9 @@ func (a *app) maker(f *taskFlags) (maker, error) {
 	if err != nil {
 		return maker{}, err
 	}
-	m := maker{options: f.options.Over(s.config.defaults), policy: s.config.policy, env: a.Environ(), homed: a.homed}
+	m := maker{options: f.options.Over(s.File.Defaults), policy: s.File.Policy, env: a.Environ(), homed: a.homed}
 	m.dir, m.nowhere = currentDir()
-	m.claude, err = a.findClaude(s.claude)
+	m.claude, err = a.source().FindClaude(s.Claude)
 	return m, err
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cctask/engine/task"
+	"cctask/internal/cli/settings"
 )
 
 func TestPromptFromStdin(t *testing.T) {
@@ -28,7 +29,7 @@ func TestPromptFromStdin(t *testing.T) {
 		"empty, no args": {stdin: "", bad: "is blank"},
 	} {
 		a := &app{Env: envOf(map[string]string{"PATH": "/nowhere", "HOME": "/home/u"})}
-		a.flags = flagTexts{"claude": "/bin/sh"}
+		a.flags = settings.Flags{"claude": "/bin/sh"}
 		a.Stdin = strings.NewReader(test.stdin)
 		sub, err := a.submission(&taskFlags{}, nil)
 		switch {

@@ -1,19 +1,9 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 )
-
-// count reads a number from 0 to most.
-func count(text string, most int) (int, error) {
-	n, err := strconv.Atoi(text)
-	if err == nil && (n < 0 || n > most) {
-		err = errors.New("out of range")
-	}
-	return n, err
-}
 
 // wholeFlag is a flag's number in decimal: pflag's own takes 010 for eight.
 type wholeFlag struct {

@@ -1,4 +1,4 @@
-package cli
+package settings
 
 import (
 	"bytes"
@@ -18,47 +18,47 @@ import (
 	"cctask/engine/task"
 )
 
-// config is the settings file: settings by the names of their flags, defaults
+// File is the settings file: settings by the names of their flags, defaults
 // of task options in [defaults], and the bounds of [policy]. A file with a fault
 // anywhere is refused as a whole.
-type config struct {
-	path     string // "": there is no place for one
-	there    bool   // the file could be read
+type File struct {
+	Path     string // "": there is no place for one
+	There    bool   // the file could be read
 	homed    func(path string) string
-	settings map[string]value
-	defaults task.Draft
-	policy   task.Policy
+	settings map[string]Value
+	Defaults task.Draft
+	Policy   task.Policy
 	rows     []Row // of defaults and policy
 }
 
-// config reads the settings file; only one that nobody named may be missing.
-func (a *app) config() (config, error) {
-	named := a.given(settingTable[0], config{})
-	base, err := a.base("XDG_CONFIG_HOME", ".config")
+// File reads the settings file; only one that nobody named may be missing.
+func (src Source) File() (File, error) {
+	named := src.given(settingTable[0], File{})
+	base, err := src.base("XDG_CONFIG_HOME", ".config")
 	usual := ""
 	if err == nil {
 		usual = filepath.Join(base, "cctask", "config.toml")
 	}
-	c := config{path: usual, homed: a.homed, settings: map[string]value{}}
-	if named.text != "" {
-		if c.path, err = filepath.Abs(a.homed(named.text)); err != nil {
+	c := File{Path: usual, homed: src.Homed, settings: map[string]Value{}}
+	if named.Text != "" {
+		if c.Path, err = filepath.Abs(src.Homed(named.Text)); err != nil {
 			return c, named.refused("a file that can be found from here")
 		}
 	}
-	if c.path == "" {
+	if c.Path == "" {
 		return c, nil
 	}
-	data, err := readPlain(c.path)
-	if err == nil && !utf8.ValidString(c.path) {
+	data, err := readPlain(c.Path)
+	if err == nil && !utf8.ValidString(c.Path) {
 		// A runner that starts an owner would tell it of another file.
 		err = errors.New("its name is not valid UTF-8")
 	}
-	if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) && c.path == usual && !dangles(usual) {
+	if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) && c.Path == usual && !dangles(usual) {
 		return c, nil
 	}
-	if c.there = err == nil; !c.there {
+	if c.There = err == nil; !c.There {
 		return c, &task.Error{
-			Code: task.CodeInvalid, Message: fmt.Sprintf("the settings file %s (%s)", c.path, cmp.Or(named.from, "its usual place")), Err: err,
+			Code: task.CodeInvalid, Message: fmt.Sprintf("the settings file %s (%s)", c.Path, cmp.Or(named.From, "its usual place")), Err: err,
 			Hint: "Name a plain file that can be read with --config or CCTASK_CONFIG, or leave both out.",
 		}
 	}
@@ -110,7 +110,7 @@ type place struct {
 
 // places are the keys below a shape of the file that the shape does not know, in
 // the order of the file.
-func (c *config) places(data []byte, shape any) (list []place, _ error) {
+func (c *File) places(data []byte, shape any) (list []place, _ error) {
 	err := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(shape)
 	var unknown *toml.StrictMissingError
 	var bad *toml.DecodeError
@@ -118,13 +118,13 @@ func (c *config) places(data []byte, shape any) (list []place, _ error) {
 	case errors.As(err, &unknown):
 		for _, e := range unknown.Errors {
 			row, column := e.Position()
-			list = append(list, place{e.Key(), fmt.Sprintf("%s:%d:%d", c.path, row, column)})
+			list = append(list, place{e.Key(), fmt.Sprintf("%s:%d:%d", c.Path, row, column)})
 		}
 	case errors.As(err, &bad):
 		row, column := bad.Position()
-		return nil, c.fault(fmt.Sprintf("%s:%d:%d", c.path, row, column), strings.TrimPrefix(bad.Error(), "toml: "))
+		return nil, c.fault(fmt.Sprintf("%s:%d:%d", c.Path, row, column), strings.TrimPrefix(bad.Error(), "toml: "))
 	case err != nil:
-		return nil, c.fault(c.path, err.Error())
+		return nil, c.fault(c.Path, err.Error())
 	}
 	return list, nil
 }
@@ -132,7 +132,7 @@ func (c *config) places(data []byte, shape any) (list []place, _ error) {
 // read takes each key of the file to where it belongs. The parser says where a
 // key stands only of one that it does not know: so it is given shapes that know
 // none.
-func (c *config) read(data []byte) error {
+func (c *File) read(data []byte) error {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	tree := map[string]any{}
 	if _, err := c.places(data, &tree); err != nil {
@@ -194,7 +194,7 @@ var sections = []string{"defaults", "policy"}
 
 func isSection(name string) bool { return slices.Contains(sections, name) }
 
-func (c *config) takeSetting(key, at string, v any) error {
+func (c *File) takeSetting(key, at string, v any) error {
 	var keys []string
 	for _, o := range settingTable {
 		if o.notInFile {
@@ -204,19 +204,19 @@ func (c *config) takeSetting(key, at string, v any) error {
 		if o.key() != key {
 			continue
 		}
-		given := value{fmt.Sprint(v), at + ": " + key}
-		if _, isList := v.([]any); isList || given.text == "" {
+		given := Value{fmt.Sprint(v), at + ": " + key}
+		if _, isList := v.([]any); isList || given.Text == "" {
 			return given.refused(cmp.Or(o.want, "a path"))
 		}
 		if o.paths {
 			s, isText := v.(string)
-			given.text = c.homed(given.text)
+			given.Text = c.homed(given.Text)
 			// claude alone may be a bare name, to be found on the PATH.
-			if bare := o.name == "claude" && filepath.Base(s) == s; !isText || !filepath.IsAbs(given.text) && !bare {
+			if bare := o.name == "claude" && filepath.Base(s) == s; !isText || !filepath.IsAbs(given.Text) && !bare {
 				return given.refused("an absolute path, or one that begins with ~/")
 			}
 		}
-		if err := o.set(&settings{}, given.text); err != nil {
+		if err := o.set(&Settings{}, given.Text); err != nil {
 			return given.refused(o.want)
 		}
 		c.settings[o.name] = given
@@ -227,11 +227,11 @@ func (c *config) takeSetting(key, at string, v any) error {
 
 // takeRows takes the keys of a section, each judged alone, so that a fault has its
 // place.
-func takeRows[T any](c *config, section string, rows []task.Row[T], keys []place, table map[string]any, take func(task.Row[T], any) error) error {
+func takeRows[T any](c *File, section string, rows []task.Row[T], keys []place, table map[string]any, take func(task.Row[T], any) error) error {
 	for _, k := range keys {
 		i := slices.IndexFunc(rows, func(r task.Row[T]) bool { return r.Name == k.key[0] && !r.One })
 		if i < 0 {
-			return c.unknown(k.at, "key", section+"."+k.key[0], optionNames(rows, true))
+			return c.unknown(k.at, "key", section+"."+k.key[0], task.Names(rows, true))
 		}
 		r := rows[i]
 		given := table[r.Name]
@@ -254,7 +254,7 @@ func takeRows[T any](c *config, section string, rows []task.Row[T], keys []place
 
 // absolute writes out the home directory in the paths of a row; false: one is
 // relative.
-func (c *config) absolute(v any, kind task.Kind) (any, bool) {
+func (c *File) absolute(v any, kind task.Kind) (any, bool) {
 	var paths []string
 	text, isText := v.(string)
 	switch {
@@ -277,7 +277,7 @@ func (c *config) absolute(v any, kind task.Kind) (any, bool) {
 	return paths, true
 }
 
-func (c *config) takeDefault(o task.Option, v any) error {
+func (c *File) takeDefault(o task.Option, v any) error {
 	var one task.Draft
 	if err := one.Set(o, v); err != nil {
 		return err
@@ -287,13 +287,13 @@ func (c *config) takeDefault(o task.Option, v any) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
-	return c.defaults.Set(o, v)
+	return c.Defaults.Set(o, v)
 }
 
-func (c *config) takeRule(r task.Rule, v any) error {
+func (c *File) takeRule(r task.Rule, v any) error {
 	// It would allow everything, and looks as if it allowed nothing.
 	if items, isList := v.([]string); v == "" || v == 0.0 || isList && len(items) == 0 {
-		return badInput(r.Name+" is empty and would bound nothing", "Leave it out, or say what is allowed.")
+		return task.Invalid(r.Name+" is empty and would bound nothing", "Leave it out, or say what is allowed.")
 	}
 	if !r.Allows(v) {
 		return r.Refuse(v)
@@ -302,14 +302,14 @@ func (c *config) takeRule(r task.Rule, v any) error {
 	if r.Put(&one, v); one.Check() != nil {
 		return one.Check()
 	}
-	r.Put(&c.policy, v)
+	r.Put(&c.Policy, v)
 	return nil
 }
 
-func (c *config) unknown(at, what, name string, known []string) error {
+func (c *File) unknown(at, what, name string, known []string) error {
 	return c.fault(at, fmt.Sprintf("%q is no %s here; there are %s", name, what, strings.Join(known, ", ")))
 }
 
-func (c *config) fault(at, what string) error {
-	return badInput(at+": "+what, "Correct the settings file "+c.path+".")
+func (c *File) fault(at, what string) error {
+	return task.Invalid(at+": "+what, "Correct the settings file "+c.Path+".")
 }

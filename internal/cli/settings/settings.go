@@ -1,4 +1,8 @@
-package cli
+// Package settings is what a person has chosen of this installation: one table of
+// settings, each a flag, a variable and a key of the settings file, and that file
+// with the defaults of task options and the policy. It may import the owner's settings
+// of internal/ipc, engine and engine/task; it must never know a verb.
+package settings
 
 import (
 	"cmp"
@@ -12,7 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"cctask/engine"
@@ -29,17 +32,17 @@ const (
 	defaultLogLevel = "info"
 )
 
-// settings are the resolved settings of a front.
-type settings struct {
-	dir      string
-	claude   value // what the person named; found by findClaude
-	embedded bool
-	console  bool // the format of a log on stderr
-	idle     time.Duration
-	owner    ipc.Settings
-	explicit []string // the names of the settings that the person gave
+// Settings are the resolved settings of a front.
+type Settings struct {
+	Dir      string
+	Claude   Value // what the person named; found by FindClaude
+	Embedded bool
+	Console  bool // the format of a log on stderr
+	Idle     time.Duration
+	Owner    ipc.Settings
+	Explicit []string // the names of the settings that the person gave
 	rows     []Row
-	config   config
+	File     File
 }
 
 // setting is a row of the one table of settings: its flag, its variable, its
@@ -50,33 +53,33 @@ type setting struct {
 	want             string // what is allowed, for a refusal
 	daemon           bool   // a flag of daemon alone
 	notInFile, paths bool
-	set              func(s *settings, text string) error
+	set              func(s *Settings, text string) error
 }
 
 var settingTable = []setting{
 	{
 		name: "config", variable: "CCTASK_CONFIG", arg: "FILE", usage: "settings file", notInFile: true,
 		def: "$XDG_CONFIG_HOME/cctask/config.toml or ~/.config/cctask/config.toml",
-		set: func(*settings, string) error { return nil },
+		set: func(*Settings, string) error { return nil },
 	},
 	{
 		name: "dir", variable: "CCTASK_DIR", arg: "DIR", usage: "state directory", paths: true,
 		def: "$XDG_STATE_HOME/cctask or ~/.local/state/cctask", want: "a directory that can be found from here",
-		set: func(s *settings, text string) (err error) {
-			s.dir, err = filepath.Abs(text) // an owner and a runner have another working directory
+		set: func(s *Settings, text string) (err error) {
+			s.Dir, err = filepath.Abs(text) // an owner and a runner have another working directory
 			return err
 		},
 	},
 	{
 		name: "claude", variable: "CCTASK_CLAUDE", arg: "FILE", usage: "the claude binary", def: "claude on your PATH", paths: true,
-		set: func(*settings, string) error { return nil },
+		set: func(*Settings, string) error { return nil },
 	},
 	{
 		name: "jobs", variable: "CCTASK_JOBS", arg: "NUMBER", usage: "most tasks running at once", def: "by cores and memory",
 		want: fmt.Sprintf("a number from 1 to %d, or 0 for the default", maxJobs),
-		set: func(s *settings, text string) (err error) {
-			if s.owner.Jobs, err = count(text, maxJobs); s.owner.Jobs == 0 {
-				s.owner.Jobs = engine.DefaultJobs() // the number that an owner by default has
+		set: func(s *Settings, text string) (err error) {
+			if s.Owner.Jobs, err = count(text, maxJobs); s.Owner.Jobs == 0 {
+				s.Owner.Jobs = engine.DefaultJobs() // the number that an owner by default has
 			}
 			return err
 		},
@@ -84,8 +87,8 @@ var settingTable = []setting{
 	{
 		name: "log-level", variable: "CCTASK_LOG", arg: "LEVEL", usage: "detail of the owner's log: debug, info, warn or error",
 		def: defaultLogLevel, want: "debug, info, warn or error",
-		set: func(s *settings, text string) error {
-			s.owner.LogLevel = text
+		set: func(s *Settings, text string) error {
+			s.Owner.LogLevel = text
 			if !slices.Contains([]string{"debug", "info", "warn", "error"}, text) {
 				return errors.New("unknown")
 			}
@@ -95,9 +98,9 @@ var settingTable = []setting{
 	{
 		name: "log-format", variable: "CCTASK_LOG_FORMAT", arg: "FORMAT", usage: "how a log on stderr looks: json, or console for people",
 		def: "json", want: "json or console",
-		set: func(s *settings, text string) error {
-			s.console = text == "console"
-			if !s.console && text != "json" {
+		set: func(s *Settings, text string) error {
+			s.Console = text == "console"
+			if !s.Console && text != "json" {
 				return errors.New("unknown")
 			}
 			return nil
@@ -106,39 +109,39 @@ var settingTable = []setting{
 	{
 		name: "embedded", variable: "CCTASK_EMBEDDED", usage: "run the engine inside this process instead of a background owner",
 		def: "false", want: "true or false",
-		set: func(s *settings, text string) (err error) {
-			s.embedded, err = strconv.ParseBool(text)
+		set: func(s *Settings, text string) (err error) {
+			s.Embedded, err = strconv.ParseBool(text)
 			return err
 		},
 	},
 	{
 		name: "keep-age", variable: "CCTASK_KEEP_AGE", arg: "TIME", usage: "delete tasks that ended longer ago, 0 never",
 		def: "30d", want: "a time like 30d, 2w or 12h, or 0 for ever", daemon: true,
-		set: func(s *settings, text string) error {
-			return (*task.Age)(&s.owner.KeepAge).Set(text)
+		set: func(s *Settings, text string) error {
+			return (*task.Age)(&s.Owner.KeepAge).Set(text)
 		},
 	},
 	{
 		name: "keep-count", variable: "CCTASK_KEEP_COUNT", arg: "NUMBER", usage: "keep so many ended tasks, 0 any number",
 		def: "0", want: "a number of tasks, or 0 for all", daemon: true,
-		set: func(s *settings, text string) (err error) {
-			s.owner.KeepCount, err = count(text, math.MaxInt32)
+		set: func(s *Settings, text string) (err error) {
+			s.Owner.KeepCount, err = count(text, math.MaxInt32)
 			return err
 		},
 	},
 	{
 		name: "keep-size", variable: "CCTASK_KEEP_SIZE", arg: "SIZE", usage: "keep ended tasks up to a size like 10GiB, 0 any size",
 		def: "0", want: "a size like 500MB or 10GiB, or 0 for no limit", daemon: true,
-		set: func(s *settings, text string) error {
-			return (*task.Bytes)(&s.owner.KeepSize).Set(text)
+		set: func(s *Settings, text string) error {
+			return (*task.Bytes)(&s.Owner.KeepSize).Set(text)
 		},
 	},
 	{
 		name: "idle", variable: "CCTASK_IDLE", arg: "TIME", usage: "leave after so long without work, 0 never",
 		def: "5m", want: "a time like 5m, 1h or 1d, or 0 for never", daemon: true,
-		set: func(s *settings, text string) error {
-			err := (*task.Age)(&s.idle).Set(text)
-			s.owner.Idle = s.idle.String()
+		set: func(s *Settings, text string) error {
+			err := (*task.Age)(&s.Idle).Set(text)
+			s.Owner.Idle = s.Idle.String()
 			return err
 		},
 	},
@@ -147,18 +150,17 @@ var settingTable = []setting{
 // key is the setting's name in the settings file.
 func (o setting) key() string { return strings.ReplaceAll(o.name, "-", "_") }
 
-// flagTexts are the settings that were given as flags. They are judged when
+// Flags are the settings that were given as flags. They are judged when
 // they are needed, with those from elsewhere.
-type flagTexts map[string]string
+type Flags map[string]string
 
-// register adds the flags of the table: those of daemon alone, or all others.
-func (f flagTexts) register(fs *pflag.FlagSet, daemon bool) {
+// Register adds the flags of the table: those of daemon alone, or all others.
+func (f Flags) Register(fs *pflag.FlagSet, daemon bool) {
 	for _, o := range settingTable {
 		if o.daemon != daemon {
 			continue
 		}
 		fs.Var(flagText{f, o}, o.name, fmt.Sprintf("%s (%s; default %s)", o.usage, o.variable, o.def))
-		fs.Lookup(o.name).Annotations = map[string][]string{groupAnnotation: {"Settings"}}
 		if o.arg == "" {
 			fs.Lookup(o.name).NoOptDefVal = "true"
 		}
@@ -166,10 +168,12 @@ func (f flagTexts) register(fs *pflag.FlagSet, daemon bool) {
 }
 
 type flagText struct {
-	to flagTexts
+	to Flags
 	o  setting
 }
 
+// Group is the heading of the flag in a help.
+func (f flagText) Group() string  { return "Settings" }
 func (f flagText) String() string { return "" }
 func (f flagText) Type() string   { return cmp.Or(f.o.arg, "bool") }
 
@@ -182,8 +186,8 @@ func (f flagText) Set(text string) error {
 	return nil
 }
 
-// value is a setting's text and where it was given; the zero value was not.
-type value struct{ text, from string }
+// Value is a setting's text and where it was given; the zero value was not.
+type Value struct{ Text, From string }
 
 // Row is what doctor shows of a setting.
 type Row struct {
@@ -192,70 +196,77 @@ type Row struct {
 	Source string `json:"source"` // "default", a flag, a variable, or file:line:column
 }
 
+// Source is where a person's settings come from, besides the file.
+type Source struct {
+	Getenv func(string) string
+	Flags  Flags
+}
+
 // given is the setting's flag, else its variable, else its line in the file.
-func (a *app) given(o setting, c config) value {
-	if text := a.flags[o.name]; text != "" {
-		return value{text, "--" + o.name}
+func (src Source) given(o setting, c File) Value {
+	if text := src.Flags[o.name]; text != "" {
+		return Value{text, "--" + o.name}
 	}
-	if text := a.Getenv(o.variable); text != "" {
-		return value{text, o.variable}
+	if text := src.Getenv(o.variable); text != "" {
+		return Value{text, o.variable}
 	}
 	return c.settings[o.name]
 }
 
-// settings resolves what an owner or a front needs to know: flag, then
+// Load resolves what an owner or a front needs to know: flag, then
 // environment, then settings file, then default.
-func (a *app) settings() (settings, error) {
-	c, err := a.config()
+func (src Source) Load() (Settings, error) {
+	c, err := src.File()
 	if err != nil {
-		return settings{}, err
+		return Settings{}, err
 	}
-	return a.resolve(c)
+	return src.Resolve(c)
 }
 
-func (a *app) resolve(c config) (settings, error) {
-	s := settings{config: c, idle: defaultIdle, owner: ipc.Settings{
-		LogLevel: defaultLogLevel, KeepAge: defaultKeepAge, Idle: defaultIdle.String(), Config: c.path,
+// Resolve is Load with a file that was read before.
+func (src Source) Resolve(c File) (Settings, error) {
+	s := Settings{File: c, Idle: defaultIdle, Owner: ipc.Settings{
+		LogLevel: defaultLogLevel, KeepAge: defaultKeepAge, Idle: defaultIdle.String(), Config: c.Path,
 	}}
 	for _, o := range settingTable {
-		v := a.given(o, c)
-		if v.from == "" {
+		v := src.given(o, c)
+		if v.From == "" {
 			s.rows = append(s.rows, Row{o.name, o.def, "default"})
 			continue
 		}
 		if o.paths {
-			v.text = a.homed(v.text)
+			v.Text = src.Homed(v.Text)
 		}
-		if err := o.set(&s, v.text); err != nil || o.paths && strings.HasPrefix(v.text, "~") {
+		if err := o.set(&s, v.Text); err != nil || o.paths && strings.HasPrefix(v.Text, "~") {
 			return s, v.refused(cmp.Or(o.want, "a path that can be found from here"))
 		}
 		if o.name == "claude" {
-			s.claude = v
+			s.Claude = v
 		}
-		s.rows = append(s.rows, Row{o.name, v.text, v.from})
-		s.explicit = append(s.explicit, o.name)
+		s.rows = append(s.rows, Row{o.name, v.Text, v.From})
+		s.Explicit = append(s.Explicit, o.name)
 	}
-	if s.dir == "" {
-		base, err := a.base("XDG_STATE_HOME", ".local/state")
+	if s.Dir == "" {
+		base, err := src.base("XDG_STATE_HOME", ".local/state")
 		if err != nil {
-			return s, badInput("the state directory is unknown: HOME is not set", "Set HOME, or give --dir or CCTASK_DIR.")
+			return s, task.Invalid("the state directory is unknown: HOME is not set", "Set HOME, or give --dir or CCTASK_DIR.")
 		}
-		s.dir = filepath.Join(base, "cctask")
+		s.Dir = filepath.Join(base, "cctask")
 	}
 	return s, nil
 }
 
 // Explain shows every setting, task default and rule with where it came from.
-func (s settings) Explain() []Row { return append(slices.Clone(s.rows), s.config.rows...) }
+func (s Settings) Explain() []Row { return append(slices.Clone(s.rows), s.File.rows...) }
 
-func (v value) refused(want string) error {
-	return badInput(fmt.Sprintf("%s: %q is not %s", v.from, v.text, want), fmt.Sprintf("Correct %s, or leave it out.", v.from))
+func (v Value) refused(want string) error {
+	return task.Invalid(fmt.Sprintf("%s: %q is not %s", v.From, v.Text, want), fmt.Sprintf("Correct %s, or leave it out.", v.From))
 }
 
-// homed writes out the home directory of a path that no shell has: to a shell
+// Homed writes out the home directory of a path that no shell has: to a shell
 // ~ is a letter in quotes and behind an =.
-func (a *app) homed(path string) string {
-	if home := a.Getenv("HOME"); filepath.IsAbs(home) && (path == "~" || strings.HasPrefix(path, "~/")) {
+func (src Source) Homed(path string) string {
+	if home := src.Getenv("HOME"); filepath.IsAbs(home) && (path == "~" || strings.HasPrefix(path, "~/")) {
 		return filepath.Join(home, path[1:])
 	}
 	return path
@@ -263,46 +274,35 @@ func (a *app) homed(path string) string {
 
 // base is a directory of the XDG specification, which tells to ignore a
 // relative path.
-func (a *app) base(variable, below string) (string, error) {
-	if dir := a.Getenv(variable); filepath.IsAbs(dir) {
+func (src Source) base(variable, below string) (string, error) {
+	if dir := src.Getenv(variable); filepath.IsAbs(dir) {
 		return dir, nil
 	}
-	home := a.Getenv("HOME")
+	home := src.Getenv("HOME")
 	if !filepath.IsAbs(home) {
 		return "", errors.New("HOME is not set")
 	}
 	return filepath.Join(home, below), nil
 }
 
-// findClaude finds the claude binary of this client: the owner has another PATH.
-func (a *app) findClaude(v value) (string, error) {
-	path, err := a.lookPath(cmp.Or(v.text, "claude"))
+// FindClaude finds the claude binary of this client: the owner has another PATH.
+func (src Source) FindClaude(v Value) (string, error) {
+	path, err := src.LookPath(cmp.Or(v.Text, "claude"))
 	switch {
 	case err == nil:
 		return path, nil
-	case v.from == "":
-		return "", badInput("claude was not found on your PATH",
+	case v.From == "":
+		return "", task.Invalid("claude was not found on your PATH",
 			"Install Claude Code (npm install -g @anthropic-ai/claude-code), or set CCTASK_CLAUDE or --claude to its path.")
 	}
 	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
 		err = inner // what the system says, without the steps that led to it
 	}
-	return "", badInput(fmt.Sprintf("%s: %q: %v", v.from, v.text, err), "Give the path of an executable file, or leave it out to take claude from your PATH.")
+	return "", task.Invalid(fmt.Sprintf("%s: %q: %v", v.From, v.Text, err), "Give the path of an executable file, or leave it out to take claude from your PATH.")
 }
 
-// ofThisFront is what a resumed or retried task gets of this front: its claude
-// only where the person named one.
-func (a *app) ofThisFront() (engine.Again, error) {
-	s, err := a.settings()
-	again := engine.Again{Env: a.Environ(), Limits: callerLimits(), Policy: s.config.policy}
-	if err == nil && s.claude.from != "" {
-		again.Claude, err = a.findClaude(s.claude)
-	}
-	return again, err
-}
-
-// lookPath is exec.LookPath for this Env, with an absolute answer.
-func (a *app) lookPath(name string) (string, error) {
+// LookPath is exec.LookPath for this source, with an absolute answer.
+func (src Source) LookPath(name string) (string, error) {
 	if strings.ContainsRune(name, filepath.Separator) {
 		path, err := filepath.Abs(name)
 		if err == nil {
@@ -310,7 +310,7 @@ func (a *app) lookPath(name string) (string, error) {
 		}
 		return path, err
 	}
-	for _, dir := range filepath.SplitList(a.Getenv("PATH")) {
+	for _, dir := range filepath.SplitList(src.Getenv("PATH")) {
 		// An empty or relative entry would run what lies in a project's directory.
 		if !filepath.IsAbs(dir) {
 			continue
@@ -322,10 +322,11 @@ func (a *app) lookPath(name string) (string, error) {
 	return "", &exec.Error{Name: name, Err: exec.ErrNotFound}
 }
 
-// registerSettings adds the flags that every verb takes.
-func (a *app) registerSettings(root *cobra.Command) {
-	if a.flags == nil {
-		a.flags = flagTexts{}
+// count reads a number from 0 to most.
+func count(text string, most int) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err == nil && (n < 0 || n > most) {
+		err = errors.New("out of range")
 	}
-	a.flags.register(root.PersistentFlags(), false)
+	return n, err
 }

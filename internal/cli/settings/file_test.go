@@ -1,7 +1,6 @@
-package cli
+package settings
 
 import (
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -10,13 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"cctask/engine/task"
 )
 
 // withConfig is a front whose settings file, at the usual place, holds text.
-func withConfig(t *testing.T, text string, vars map[string]string) (a *app, file string) {
+func withConfig(t *testing.T, text string, vars map[string]string) (a Source, file string) {
 	t.Helper()
 	home := t.TempDir()
 	file = filepath.Join(home, ".config", "cctask", "config.toml")
@@ -30,7 +29,7 @@ func withConfig(t *testing.T, text string, vars map[string]string) (a *app, file
 	for k, v := range vars {
 		all[k] = v
 	}
-	return &app{Env: envOf(all)}, file
+	return from(all), file
 }
 
 // everything sets each key that a settings file may have.
@@ -93,14 +92,14 @@ extra_args = ["--settings=/s.json"]
 func TestSettingsFile(t *testing.T) {
 	t.Parallel()
 	a, file := withConfig(t, everything, map[string]string{"CCTASK_JOBS": "4"})
-	a.flags = flagTexts{"idle": "2h"}
+	a.Flags = Flags{"idle": "2h"}
 	home := a.Getenv("HOME")
-	s, err := a.settings()
+	s, err := a.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.dir != home+"/state" || s.claude.text != "/bin/sh" || !s.embedded || s.owner.Jobs != 4 || s.owner.LogLevel != "debug" ||
-		s.owner.KeepAge != 7*24*time.Hour || s.owner.KeepCount != 10 || s.owner.KeepSize != 10<<30 || s.owner.Idle != "2h0m0s" || s.owner.Config != file {
+	if s.Dir != home+"/state" || s.Claude.Text != "/bin/sh" || !s.Embedded || s.Owner.Jobs != 4 || s.Owner.LogLevel != "debug" ||
+		s.Owner.KeepAge != 7*24*time.Hour || s.Owner.KeepCount != 10 || s.Owner.KeepSize != 10<<30 || s.Owner.Idle != "2h0m0s" || s.Owner.Config != file {
 		t.Errorf("%+v", s)
 	}
 	no := false
@@ -108,10 +107,10 @@ func TestSettingsFile(t *testing.T) {
 		AllowedDirs: []string{home, "/srv"}, MaxPermissionMode: "acceptEdits", AllowSkipPermissions: &no, AllowedModels: []string{"haiku", "sonnet"},
 		MaxTimeoutSeconds: 3600, MaxBudgetUSD: 2, ExtraArgs: []string{"--settings=/s.json"},
 	}
-	if !reflect.DeepEqual(s.config.policy, p) {
-		t.Errorf("policy %+v", s.config.policy)
+	if !reflect.DeepEqual(s.File.Policy, p) {
+		t.Errorf("policy %+v", s.File.Policy)
 	}
-	spec := s.config.defaults.Spec
+	spec := s.File.Defaults.Spec
 	want := task.Spec{
 		Model: "haiku", Labels: []string{"a", "b"}, TimeoutSeconds: 1800, SkipPermissions: &no, PermissionMode: "plan", AllowedTools: []string{"Read"},
 		DisallowedTools: []string{"Bash"}, AppendSystemPrompt: "be brief", MaxTurns: 5, MaxBudgetUSD: 1.5, JSONSchema: []byte(`{"type":"object"}`),
@@ -146,30 +145,26 @@ func TestSettingsFile(t *testing.T) {
 // variable, its key, its line in README or its row in doctor.
 func TestEverySettingHasItsFaces(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	readme, err := os.ReadFile(filepath.Join("..", "..", "..", "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	a, _ := withConfig(t, everything, nil)
-	s, err := a.settings()
+	s, err := a.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defaults := optionNames(task.Options, true) // a new one needs its line in everything
+	defaults := task.Names(task.Options, true) // a new one needs its line in everything
 	if rows := s.Explain(); len(rows) != len(settingTable)+len(defaults)+len(task.Rules) || len(settingTable) != 11 || len(task.Options) < 32 || len(task.Rules) != 7 {
 		t.Errorf("%d rows, %d settings, %d options, %d rules", len(rows), len(settingTable), len(task.Options), len(task.Rules))
 	}
-	root := newRoot(&app{Env: envOf(nil)}, "")
-	daemon, _, _ := root.Find([]string{"daemon"})
 	for _, o := range settingTable {
-		flags := root.PersistentFlags()
-		if o.daemon {
-			flags = daemon.Flags()
-		}
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		Flags{}.Register(flags, o.daemon)
 		if f := flags.Lookup(o.name); f == nil || !strings.Contains(f.Usage, o.variable) || !strings.Contains(f.Usage, o.def) {
 			t.Errorf("--%s: %+v", o.name, f)
 		}
-		if _, in := s.config.settings[o.name]; in == o.notInFile {
+		if _, in := s.File.settings[o.name]; in == o.notInFile {
 			t.Errorf("%s: in the settings file is %v", o.key(), in)
 		}
 		for _, face := range []string{"`--" + o.name + "`", "`" + o.variable + "`"} {
@@ -183,8 +178,8 @@ func TestEverySettingHasItsFaces(t *testing.T) {
 			t.Errorf("README has no %s", o.Name)
 		}
 	}
-	a = &app{Env: envOf(map[string]string{"HOME": "/home/u"})}
-	if s, err = a.settings(); err != nil || len(s.Explain()) != len(settingTable) {
+	a = from(map[string]string{"HOME": "/home/u"})
+	if s, err = a.Load(); err != nil || len(s.Explain()) != len(settingTable) {
 		t.Errorf("without a file: %+v, %v", s.Explain(), err)
 	}
 }
@@ -233,8 +228,8 @@ func TestFaultsInSettingsFile(t *testing.T) {
 		"[policy]\na.b = 1":                     `:2:1: "policy.a" is no key here`,
 	} {
 		a, file := withConfig(t, text, nil)
-		_, err := a.settings()
-		if exitCode(err) != exitInput || !strings.Contains(err.Error(), file+":") || !strings.Contains(err.Error(), want) || !strings.Contains(task.HintOf(err), file) {
+		_, err := a.Load()
+		if !errors.Is(err, task.ErrInvalid) || !strings.Contains(err.Error(), file+":") || !strings.Contains(err.Error(), want) || !strings.Contains(task.HintOf(err), file) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -244,8 +239,8 @@ func TestFaultsInSettingsFile(t *testing.T) {
 func TestSettingsFileOfWindows(t *testing.T) {
 	t.Parallel()
 	a, _ := withConfig(t, "\ufeffjobs = 2\r\nlog_level = 'debug'\r\n", nil)
-	if s, err := a.settings(); err != nil || s.owner.Jobs != 2 || s.owner.LogLevel != "debug" {
-		t.Errorf("%+v, %v", s.owner, err)
+	if s, err := a.Load(); err != nil || s.Owner.Jobs != 2 || s.Owner.LogLevel != "debug" {
+		t.Errorf("%+v, %v", s.Owner, err)
 	}
 }
 
@@ -256,14 +251,14 @@ func TestWhichSettingsFile(t *testing.T) {
 	if err := os.WriteFile(other, []byte("jobs = 5"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	jobs := func(flags flagTexts, vars map[string]string) (int, error) {
+	jobs := func(flags Flags, vars map[string]string) (int, error) {
 		vars["HOME"] = a.Getenv("HOME")
-		s, err := (&app{Env: envOf(vars), flags: flags}).settings()
-		return s.owner.Jobs, err
+		s, err := Source{from(vars).Getenv, flags}.Load()
+		return s.Owner.Jobs, err
 	}
 	type vars = map[string]string
 	for _, c := range []struct {
-		flags flagTexts
+		flags Flags
 		vars  vars
 		want  int
 	}{
@@ -271,13 +266,13 @@ func TestWhichSettingsFile(t *testing.T) {
 		{nil, vars{"XDG_CONFIG_HOME": "relative"}, 2},
 		{nil, vars{"XDG_CONFIG_HOME": filepath.Dir(other)}, 0},
 		{nil, vars{"CCTASK_CONFIG": other}, 5},
-		{flagTexts{"config": file}, vars{"CCTASK_CONFIG": other}, 2},
+		{Flags{"config": file}, vars{"CCTASK_CONFIG": other}, 2},
 	} {
 		if got, err := jobs(c.flags, c.vars); err != nil || got != c.want {
 			t.Errorf("%v %v: %d, %v", c.flags, c.vars, got, err)
 		}
 	}
-	if _, err := jobs(flagTexts{"config": other + "x"}, vars{}); exitCode(err) != exitInput || task.HintOf(err) == "" {
+	if _, err := jobs(Flags{"config": other + "x"}, vars{}); !errors.Is(err, task.ErrInvalid) || task.HintOf(err) == "" {
 		t.Errorf("a named file that is not there: %v", err)
 	}
 	// A link that leads nowhere is no missing file: a policy may be at its end.
@@ -285,7 +280,7 @@ func TestWhichSettingsFile(t *testing.T) {
 		if err := errors.Join(os.RemoveAll(link), os.Symlink("/nowhere", link)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := jobs(nil, vars{}); exitCode(err) != exitInput || task.HintOf(err) == "" {
+		if _, err := jobs(nil, vars{}); !errors.Is(err, task.ErrInvalid) || task.HintOf(err) == "" {
 			t.Errorf("%s leads nowhere: %v", link, err)
 		}
 		if err := os.Remove(link); err != nil {
@@ -293,38 +288,6 @@ func TestWhichSettingsFile(t *testing.T) {
 		}
 		if _, err := jobs(nil, vars{}); err != nil {
 			t.Errorf("without %s: %v", link, err)
-		}
-	}
-}
-
-// An option that is given wins over a default, also over one that it contradicts.
-func TestDefaultsGiveWay(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct{ defaults, flags, want string }{
-		{`model = "haiku"`, "--model=opus", `{"model":"opus"}`},
-		{`timeout = 5`, "--timeout=0", `{}`},
-		{`permission_mode = "plan"` + "\n" + `allowed_tools = ["Read"]`, "--skip-permissions", `{"skip_permissions":true}`},
-		{`skip_permissions = true`, "--permission-mode=plan", `{"permission_mode":"plan"}`},
-		{`skip_permissions = false`, "--permission-mode=plan", `{"skip_permissions":false,"permission_mode":"plan"}`},
-		{`labels = ["a"]`, "--label=b", `{"labels":["b"]}`},
-	} {
-		a, _ := withConfig(t, "[defaults]\n"+c.defaults, nil)
-		s, err := a.settings()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var f taskFlags
-		cmd := &cobra.Command{}
-		f.register(cmd)
-		if err := cmd.ParseFlags([]string{c.flags}); err != nil {
-			t.Fatal(err)
-		}
-		got, want := f.options.Over(s.config.defaults).Spec, task.Spec{}
-		if err := json.Unmarshal([]byte(c.want), &want); err != nil {
-			t.Fatal(err)
-		}
-		if !reflect.DeepEqual(got, want) {
-			t.Errorf("%s, %s: %+v", c.defaults, c.flags, got)
 		}
 	}
 }
