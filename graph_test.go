@@ -29,6 +29,7 @@ var allowed = map[string][]string{
 	"internal/statedir":                 {"engine/task", "internal/sys"},
 	"internal/report":                   {"engine/task"},
 	"internal/testkit/fakeclaude":       {},
+	"internal/testkit/farsite":          {"engine/runner"},
 	"internal/testkit/fakeapi":          {},
 	"internal/testkit/fakeapi/fakeapid": {"internal/testkit/fakeapi"},
 	"internal/testkit/realclaude":       {},

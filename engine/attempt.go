@@ -152,7 +152,8 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Sight, error) {
 	}
 	// The same check as at submission: what vanished since is told apart from
 	// a fault of the launch.
-	if err := checkDir(e.site, "working_dir", t.Spec.WorkingDir); err != nil {
+	err = ifItAnswers(e.site, func(at Asker) error { return checkDir(at, "working_dir", t.Spec.WorkingDir) })
+	if err != nil {
 		return runner.Sight{}, &runner.SpawnError{Op: "look before the launch", Err: err.Error()}
 	}
 	p, err := e.Policy()
@@ -201,7 +202,7 @@ var errCancelled = errors.New("cancelled before the launch")
 
 // clear removes a run that is no longer needed.
 func (a *attempt) clear(name string) {
-	if _, err := retry(a.e.ctx, func() (struct{}, error) { return struct{}{}, a.e.site.Clear(a.e.ctx, name, false) }); err != nil {
+	if _, err := retry(a.e.ctx, func() (struct{}, error) { return struct{}{}, a.e.site.Clear(a.e.finishing, name, false) }); err != nil {
 		a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("clear a run")
 	}
 }

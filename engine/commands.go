@@ -280,8 +280,10 @@ func (e *Engine) mayRunAgain(t *task.Task, a Again) error {
 	case !t.Status.Ended():
 		return &task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("task %s is %s", t.ID, t.Status.Public()), Hint: "Wait for its end, or cancel it first."}
 	}
-	if err := checkDir(e.site, "working_dir", t.Spec.WorkingDir); err != nil {
-		return err
-	}
-	return CheckClaude(e.site, cmp.Or(a.Claude, t.Spec.Claude), a.Env)
+	return ifItAnswers(e.site, func(at Asker) error {
+		if err := checkDir(at, "working_dir", t.Spec.WorkingDir); err != nil {
+			return err
+		}
+		return CheckClaude(at, cmp.Or(a.Claude, t.Spec.Claude), a.Env)
+	})
 }

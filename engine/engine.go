@@ -48,8 +48,10 @@ type Engine struct {
 
 	ctx    context.Context // ends at Close: followers detach, nothing new starts
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	wake   chan struct{} // tells the dispatcher that something has changed
+	// finishing ends a while after ctx: a clearing that has begun is not left half done.
+	finishing context.Context
+	wg        sync.WaitGroup
+	wake      chan struct{} // tells the dispatcher that something has changed
 	// attached tells the watch that there is a run to be looked at.
 	attached chan struct{}
 	// still is why nothing may change: the database is a restored copy, or can
@@ -69,6 +71,9 @@ type Engine struct {
 
 var _ Service = (*Engine)(nil)
 
+// finishWithin bounds how long a site that does not answer keeps an engine from closing.
+const finishWithin = 3 * time.Second
+
 // New recovers what an earlier owner left and starts to run what is queued.
 func New(cfg Config, store Store, site Site) (*Engine, error) {
 	if cfg.Jobs <= 0 {
@@ -81,6 +86,9 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 		sched: newSchedule(limits{jobs: cfg.Jobs, startups: max(2, runtime.NumCPU())}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
+	finishing, finished := context.WithCancel(context.Background())
+	e.finishing = finishing
+	context.AfterFunc(e.ctx, func() { time.AfterFunc(finishWithin, finished) })
 	restored, err := store.Restored()
 	switch {
 	case cfg.ReadOnly != nil:

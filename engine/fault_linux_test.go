@@ -21,18 +21,20 @@ import (
 
 // A full disk at any step costs time, and nothing else.
 func TestFullDiskAtEachStep(t *testing.T) {
-	t.Parallel()
-	for name, fits := range map[string]func(task.Write) bool{
-		"claim": becomes(task.Starting), "running": becomes(task.Running), "chunk": seals, "outcome": ends,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, 1)
-			w.store.set(func() { w.store.before = wrote(2, task.ErrNoSpace, fits) })
-			id := w.submit("[[flood 600000]][[text answer]]")
-			w.recovered(id, w.end(id, task.Completed), 1)
-		})
-	}
+	onEachSite(t, func(t *testing.T, newWorld worlds) {
+		t.Parallel()
+		for name, fits := range map[string]func(task.Write) bool{
+			"claim": becomes(task.Starting), "running": becomes(task.Running), "chunk": seals, "outcome": ends,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, 1)
+				w.store.set(func() { w.store.before = wrote(2, task.ErrNoSpace, fits) })
+				id := w.submit("[[flood 600000]][[text answer]]")
+				w.recovered(id, w.end(id, task.Completed), 1)
+			})
+		}
+	})
 }
 
 // While nothing can be recorded, each task that has not ended says why it stands.
@@ -81,74 +83,84 @@ func TestFullDiskIsTold(t *testing.T) {
 
 // What fills the disk may be the task itself: it can be cancelled all the same.
 func TestCancelOnAFullDisk(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 1)
-	gate := fakeclaude.NewGate(t)
-	id := w.submit(gate.Directive())
-	defer w.reached(gate)()
-	w.store.set(func() {
-		w.store.before = wrote(3, task.ErrNoSpace, func(w task.Write) bool { return w.Task != nil && w.Task.Status == task.Running })
+	onEachSite(t, func(t *testing.T, newWorld worlds) {
+		t.Parallel()
+		w := newWorld(t, 1)
+		gate := fakeclaude.NewGate(t)
+		id := w.submit(gate.Directive())
+		defer w.reached(gate)()
+		w.store.set(func() {
+			w.store.before = wrote(3, task.ErrNoSpace, func(w task.Write) bool { return w.Task != nil && w.Task.Status == task.Running })
+		})
+		got, err := w.Cancel(w.ctx, string(id))
+		if err != nil || got.Status != task.Cancelled {
+			t.Errorf("cancel: %s, %v", got.Status, err)
+		}
 	})
-	got, err := w.Cancel(w.ctx, string(id))
-	if err != nil || got.Status != task.Cancelled {
-		t.Errorf("cancel: %s, %v", got.Status, err)
-	}
 }
 
 // The parent of all run directories comes back if somebody removed it.
 func TestRunDirectoriesVanish(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 1)
-	w.must(os.RemoveAll(w.dir + "/run"))
-	w.end(w.submit("[[text x]]"), task.Completed)
+	onEachSite(t, func(t *testing.T, newWorld worlds) {
+		t.Parallel()
+		w := newWorld(t, 1)
+		w.must(os.RemoveAll(w.root + "/run"))
+		w.end(w.submit("[[text x]]"), task.Completed)
+	})
 }
 
 // A launch that failed without descriptors cannot remove what it made.
 func TestLeftoverOfAFailedLaunch(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 1)
-	gate := fakeclaude.NewGate(t)
-	w.submit(gate.Directive())
-	open := w.reached(gate)
-	id := w.submit("[[text x]]")
-	w.must(os.Mkdir(w.runDir(id, "1"), 0o700))
-	open()
-	w.end(id, task.Completed)
+	onEachSite(t, func(t *testing.T, newWorld worlds) {
+		t.Parallel()
+		w := newWorld(t, 1)
+		gate := fakeclaude.NewGate(t)
+		w.submit(gate.Directive())
+		open := w.reached(gate)
+		id := w.submit("[[text x]]")
+		w.must(os.Mkdir(w.runDir(id, "1"), 0o700))
+		open()
+		w.end(id, task.Completed)
+	})
 }
 
 // The spool is gone from under a live task.
 func TestRunDirectoryVanishes(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 1)
-	gate := fakeclaude.NewGate(t)
-	// Without a result: the owner may have the files open, and read on.
-	id := w.submit(gate.Directive() + "[[text x]][[no-result]]")
-	open := w.reached(gate)
-	w.until("running", func() bool { t, err := w.Get(w.ctx, string(id)); return err == nil && t.Status == task.Running })
-	w.must(os.RemoveAll(w.runDir(id, "1")))
-	open()
-	got := w.end(id, task.Interrupted)
-	if !got.CostUncertain || got.FinishedAt.IsZero() {
-		t.Errorf("cost uncertain: %v, finished %v", got.CostUncertain, got.FinishedAt)
-	}
+	onEachSite(t, func(t *testing.T, newWorld worlds) {
+		t.Parallel()
+		w := newWorld(t, 1)
+		gate := fakeclaude.NewGate(t)
+		// Without a result: the owner may have the files open, and read on.
+		id := w.submit(gate.Directive() + "[[text x]][[no-result]]")
+		open := w.reached(gate)
+		w.until("running", func() bool { t, err := w.Get(w.ctx, string(id)); return err == nil && t.Status == task.Running })
+		w.must(os.RemoveAll(w.runDir(id, "1")))
+		open()
+		got := w.end(id, task.Interrupted)
+		if !got.CostUncertain || got.FinishedAt.IsZero() {
+			t.Errorf("cost uncertain: %v, finished %v", got.CostUncertain, got.FinishedAt)
+		}
+	})
 }
 
 // `echo x > /dev/stderr` in a child of claude's cuts the file.
 func TestSpoolIsCut(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 1)
-	gate := fakeclaude.NewGate(t)
-	id := w.submit("[[flood-stderr 600000]]" + gate.Directive() + "[[text x]]")
-	open := w.reached(gate)
-	w.until("two chunks are sealed", func() bool {
-		n, err := w.store.DB.Sealed(id, 1, task.Stderr)
-		return err == nil && n == 2*engine.ChunkSize
+	onEachSite(t, func(t *testing.T, newWorld worlds) {
+		t.Parallel()
+		w := newWorld(t, 1)
+		gate := fakeclaude.NewGate(t)
+		id := w.submit("[[flood-stderr 600000]]" + gate.Directive() + "[[text x]]")
+		open := w.reached(gate)
+		w.until("two chunks are sealed", func() bool {
+			n, err := w.store.DB.Sealed(id, 1, task.Stderr)
+			return err == nil && n == 2*engine.ChunkSize
+		})
+		w.must(os.Truncate(w.run(id).Stderr(), 0))
+		open()
+		if got := w.end(id, task.Completed); got.StderrBytes != 2*engine.ChunkSize {
+			t.Errorf("stderr has %d bytes", got.StderrBytes)
+		}
 	})
-	w.must(os.Truncate(w.run(id).Stderr(), 0))
-	open()
-	if got := w.end(id, task.Completed); got.StderrBytes != 2*engine.ChunkSize {
-		t.Errorf("stderr has %d bytes", got.StderrBytes)
-	}
 }
 
 // signalLog tells when a line with a text is logged.

@@ -115,7 +115,9 @@ const waitsForClaude = "waits for claude: "
 // mayClaim keeps a task in the queue while its claude is not there, and with it
 // its history free of starts that were none.
 func (a *attempt) mayClaim(t *task.Task) error {
-	why := findClaude(a.e.site, t.Spec.Claude, func() ([]string, error) { return a.e.store.Env(t.ID) })
+	why := ifItAnswers(a.e.site, func(at Asker) error {
+		return findClaude(at, t.Spec.Claude, func() ([]string, error) { return a.e.store.Env(t.ID) })
+	})
 	if why == nil {
 		return nil
 	}

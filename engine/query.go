@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"cctask/engine/runner"
 	"cctask/engine/task"
 )
 
@@ -88,7 +89,8 @@ func (e *Engine) show(id task.ID, l task.Look) (task.Shown, error) {
 		err = e.liveTails(&s, t, l)
 		// A spool that was closed meanwhile is in the store by now; for any other
 		// error the store would answer with less than was read before.
-		switch gone := errors.Is(err, os.ErrClosed) || errors.Is(err, os.ErrNotExist); {
+		// So does a site that is silent, but no more is to be had then.
+		switch gone := errors.Is(err, os.ErrClosed) || errors.Is(err, os.ErrNotExist) || errors.Is(err, runner.ErrSilent); {
 		case !gone:
 			return s, err
 		case again:
@@ -264,11 +266,25 @@ func (e *Engine) Output(ctx context.Context, q OutputQuery) (task.Output, error)
 		// A spool that was closed meanwhile is in the store; for any other
 		// error the store would answer with less than was read before.
 		out, err := a.output(ctx, n, q)
-		if !errors.Is(err, os.ErrClosed) && !errors.Is(err, os.ErrNotExist) {
+		switch {
+		case errors.Is(err, runner.ErrSilent):
+			return e.untilNow(id, n, q)
+		case !errors.Is(err, os.ErrClosed) && !errors.Is(err, os.ErrNotExist):
 			return out, err
 		}
 	}
 	return e.sealedOutput(id, n, q)
+}
+
+// untilNow is what is sealed of a live attempt whose site does not answer. A reader
+// that has had more is told of nothing new, and never thrown back.
+func (e *Engine) untilNow(id task.ID, n int, q OutputQuery) (task.Output, error) {
+	out, err := e.sealedOutput(id, n, q)
+	if q.Tail == 0 {
+		out.Offset = q.Offset
+	}
+	out.Size = max(out.Size, out.Offset)
+	return out, err
 }
 
 func (e *Engine) sealedOutput(id task.ID, n int, q OutputQuery) (task.Output, error) {

@@ -23,58 +23,62 @@ func (w *world) lose() task.ID {
 // A cancel that comes as claude finds its session gone is not forgotten by the
 // fresh start.
 func TestCancelOfALostSession(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 1)
-	id := w.lose()
-	followed, goOn := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	w.store.set(func() {
-		w.store.sealed = func(n int) {
-			if n == 2 {
-				once.Do(func() { close(followed); <-goOn })
+	onEachSite(t, func(t *testing.T, newWorld worlds) {
+		t.Parallel()
+		w := newWorld(t, 1)
+		id := w.lose()
+		followed, goOn := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		w.store.set(func() {
+			w.store.sealed = func(n int) {
+				if n == 2 {
+					once.Do(func() { close(followed); <-goOn })
+				}
 			}
+		})
+		_, err := w.Resume(w.ctx, engine.Again{Ref: string(id), Env: w.env()})
+		w.must(err)
+		<-followed
+		r, err := runner.Open(w.runDir(id, "2"))
+		w.must(err)
+		w.must(r.Wait(w.ctx))
+		cancelled := make(chan task.Task, 1)
+		go func() {
+			got, err := w.Cancel(w.ctx, string(id))
+			if err != nil {
+				t.Error(err)
+			}
+			cancelled <- got
+		}()
+		w.until("the wish is recorded", func() bool { t, err := w.Get(w.ctx, string(id)); return err == nil && t.CancelRequested })
+		close(goOn)
+		if got := <-cancelled; got.Attempt != 2 || !got.Status.Ended() {
+			t.Errorf("attempt %d is %s", got.Attempt, got.Status)
 		}
+		w.starts(2)
 	})
-	_, err := w.Resume(w.ctx, engine.Again{Ref: string(id), Env: w.env()})
-	w.must(err)
-	<-followed
-	r, err := runner.Open(w.runDir(id, "2"))
-	w.must(err)
-	w.must(r.Wait(w.ctx))
-	cancelled := make(chan task.Task, 1)
-	go func() {
-		got, err := w.Cancel(w.ctx, string(id))
-		if err != nil {
-			t.Error(err)
-		}
-		cancelled <- got
-	}()
-	w.until("the wish is recorded", func() bool { t, err := w.Get(w.ctx, string(id)); return err == nil && t.CancelRequested })
-	close(goOn)
-	if got := <-cancelled; got.Attempt != 2 || !got.Status.Ended() {
-		t.Errorf("attempt %d is %s", got.Attempt, got.Status)
-	}
-	w.starts(2)
 }
 
 // A resume whose answer was lost is repeated: it starts nothing, even if the
 // attempt that it made is no longer the last one.
 func TestRepeatedResumeAfterAFreshStart(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 1)
-	id := w.lose()
-	again := engine.Again{Ref: string(id), Env: w.env(), Key: "same"}
-	_, err := w.Resume(w.ctx, again)
-	w.must(err)
-	w.until("the fresh attempt has ended", func() bool {
-		t, err := w.Get(w.ctx, string(id))
-		return err == nil && t.Attempt == 3 && t.Status.Ended()
+	onEachSite(t, func(t *testing.T, newWorld worlds) {
+		t.Parallel()
+		w := newWorld(t, 1)
+		id := w.lose()
+		again := engine.Again{Ref: string(id), Env: w.env(), Key: "same"}
+		_, err := w.Resume(w.ctx, again)
+		w.must(err)
+		w.until("the fresh attempt has ended", func() bool {
+			t, err := w.Get(w.ctx, string(id))
+			return err == nil && t.Attempt == 3 && t.Status.Ended()
+		})
+		got, err := w.Resume(w.ctx, again)
+		if err != nil || got.Attempt != 3 || !got.Status.Ended() {
+			t.Errorf("attempt %d is %s, %v", got.Attempt, got.Status, err)
+		}
+		w.starts(3)
 	})
-	got, err := w.Resume(w.ctx, again)
-	if err != nil || got.Attempt != 3 || !got.Status.Ended() {
-		t.Errorf("attempt %d is %s, %v", got.Attempt, got.Status, err)
-	}
-	w.starts(3)
 }
 
 // A record is never older than the version that it is shown with.

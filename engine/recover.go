@@ -261,7 +261,7 @@ func (a *attempt) begins(t *task.Task) bool {
 			a.e.backToQueue(t)
 			return false
 		case doInterrupt:
-			return true
+			return !a.cameToNothing(t, s)
 		case doFollow, doStop:
 			if begun(s) {
 				return a.running(s) == nil
@@ -276,6 +276,28 @@ func (a *attempt) begins(t *task.Task) bool {
 	}
 	a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("look at an attempt that has not begun")
 	return false
+}
+
+// cameToNothing ends an attempt that waited for room and of which it is known that
+// its claude never ran, as one whose start failed at once.
+func (a *attempt) cameToNothing(t *task.Task, s runner.Sight) bool {
+	var why error
+	switch {
+	case s.Rec.State == runner.StateSpawnFailed:
+		why = &runner.SpawnError{Op: s.Rec.SpawnOp, Path: s.Rec.SpawnPath, Err: s.Rec.SpawnError}
+	case a.whyStopped() != "" && !begun(s):
+		why = errCancelled
+	default:
+		return false
+	}
+	if _, err := retry(a.e.ctx, func() (struct{}, error) { return struct{}{}, a.end(s) }); err != nil {
+		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("end what did not begin")
+		return true // the next owner does it
+	}
+	a.clear(runName(a.id, a.n))
+	a.spec = &t.Spec
+	a.notStarted(why)
+	return true
 }
 
 // backToQueue is for a claim whose claude cannot have run. No attempt follows before

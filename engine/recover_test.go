@@ -115,10 +115,10 @@ var deaths = []deathCase{
 // prepare makes a run in which no runner is.
 func (w *world) prepare(name string, o runner.Order) error {
 	l := &runner.Launcher{}
-	if err := os.MkdirAll(filepath.Join(w.dir, "run"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(w.root, "run"), 0o700); err != nil {
 		return err
 	}
-	r, err := l.Prepare(filepath.Join(w.dir, "run", name), o.Launch, o.Prompt)
+	r, err := l.Prepare(filepath.Join(w.root, "run", name), o.Launch, o.Prompt)
 	if err == nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -138,57 +138,59 @@ func (w *world) takeLock(id task.ID) *os.File {
 // An owner dies at each of the eight steps. The next one brings the task to
 // its end; claude never runs twice, and all of its output is there.
 func TestDeathAtEachStep(t *testing.T) {
-	t.Parallel()
-	for _, c := range deaths {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, 1)
-			gate := fakeclaude.NewGate(t)
-			d := &death{died: make(chan struct{})}
-			w.store.set(func() { d.at(w.store, c.fits, c.after) })
-			if c.start {
-				w.site.start = func(_ context.Context, name string, o runner.Order) (runner.Sight, error) {
-					w.must(w.prepare(name, o))
-					return runner.Sight{}, d.strike()
+	onEachSite(t, func(t *testing.T, newWorld worlds) {
+		t.Parallel()
+		for _, c := range deaths {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, 1)
+				gate := fakeclaude.NewGate(t)
+				d := &death{died: make(chan struct{})}
+				w.store.set(func() { d.at(w.store, c.fits, c.after) })
+				if c.start {
+					w.site.start = func(_ context.Context, name string, o runner.Order) (runner.Sight, error) {
+						w.must(w.prepare(name, o))
+						return runner.Sight{}, d.strike()
+					}
 				}
-			}
-			prompt := "[[flood 600000]]"
-			if c.gated {
-				prompt += gate.Directive()
-			}
-			id := w.submit(prompt + "[[text answer]]")
-			open := func() {}
-			if c.gated {
-				open = w.reached(gate)
-			}
-			if strings.Contains(c.name, "cancel") {
-				w.until("running", func() bool { t, err := w.Get(w.ctx, string(id)); return err == nil && t.Status == task.Running })
-				ctx, cancel := context.WithCancel(w.ctx)
-				cancel()
-				_, _ = w.Cancel(ctx, string(id))
-			}
-			<-d.died
-			w.Close()
-			if c.between != nil {
-				c.between(w, id)
-			}
-			w.store.set(func() { w.store.before, w.store.after = nil, nil })
-			w.site.start = nil
-			w.open()
-			if c.opened != nil {
-				c.opened(w, id)
-			}
-			if c.want == task.Completed {
-				open()
-			}
-			defer open() // what is not completed must be dead without it
-			got := w.end(id, c.want)
-			if c.reason != "" && got.Reason != c.reason {
-				t.Errorf("reason %q, want %q", got.Reason, c.reason)
-			}
-			w.recovered(id, got, c.starts)
-		})
-	}
+				prompt := "[[flood 600000]]"
+				if c.gated {
+					prompt += gate.Directive()
+				}
+				id := w.submit(prompt + "[[text answer]]")
+				open := func() {}
+				if c.gated {
+					open = w.reached(gate)
+				}
+				if strings.Contains(c.name, "cancel") {
+					w.until("running", func() bool { t, err := w.Get(w.ctx, string(id)); return err == nil && t.Status == task.Running })
+					ctx, cancel := context.WithCancel(w.ctx)
+					cancel()
+					_, _ = w.Cancel(ctx, string(id))
+				}
+				<-d.died
+				w.Close()
+				if c.between != nil {
+					c.between(w, id)
+				}
+				w.store.set(func() { w.store.before, w.store.after = nil, nil })
+				w.site.start = nil
+				w.open()
+				if c.opened != nil {
+					c.opened(w, id)
+				}
+				if c.want == task.Completed {
+					open()
+				}
+				defer open() // what is not completed must be dead without it
+				got := w.end(id, c.want)
+				if c.reason != "" && got.Reason != c.reason {
+					t.Errorf("reason %q, want %q", got.Reason, c.reason)
+				}
+				w.recovered(id, got, c.starts)
+			})
+		}
+	})
 }
 
 func (w *world) recovered(id task.ID, got task.Task, starts int) {
@@ -203,7 +205,7 @@ func (w *world) recovered(id task.ID, got task.Task, starts int) {
 		}
 	}
 	w.until("the run directory is gone", func() bool {
-		left, err := os.ReadDir(filepath.Join(w.dir, "run"))
+		left, err := os.ReadDir(filepath.Join(w.root, "run"))
 		return err == nil && len(left) == 0
 	})
 }
@@ -216,56 +218,62 @@ func zombie(pid int) bool {
 
 // A directory that no record knows is stopped and kept for a person.
 func TestUnknownRunIsSetAside(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 1)
-	gate := fakeclaude.NewGate(t)
-	id := w.submit(gate.Directive())
-	open := w.reached(gate)
-	defer open()
-	w.until("running", func() bool { t, err := w.Get(w.ctx, string(id)); return err == nil && t.Status == task.Running })
-	w.Close()
-	w.must(w.store.Remove(id, task.ByRequest, time.Now()))
-	w.open()
-	w.until("it is set aside", func() bool { l, err := os.ReadDir(filepath.Join(w.dir, "lost")); return err == nil && len(l) == 1 })
-	for _, e := range w.starts(1) {
-		w.until("claude is dead", func() bool { return zombie(e.PID) })
-	}
+	onEachSite(t, func(t *testing.T, newWorld worlds) {
+		t.Parallel()
+		w := newWorld(t, 1)
+		gate := fakeclaude.NewGate(t)
+		id := w.submit(gate.Directive())
+		open := w.reached(gate)
+		defer open()
+		w.until("running", func() bool { t, err := w.Get(w.ctx, string(id)); return err == nil && t.Status == task.Running })
+		w.Close()
+		w.must(w.store.Remove(id, task.ByRequest, time.Now()))
+		w.open()
+		w.until("it is set aside", func() bool { l, err := os.ReadDir(filepath.Join(w.root, "lost")); return err == nil && len(l) == 1 })
+		for _, e := range w.starts(1) {
+			w.until("claude is dead", func() bool { return zombie(e.PID) })
+		}
+	})
 }
 
 // An owner must come up on a full disk: only it can make room.
 func TestRecoveryOnAFullDisk(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 1)
-	d := &death{died: make(chan struct{})}
-	w.store.set(func() { d.at(w.store, becomes(task.Starting), true) })
-	id := w.submit("[[text answer]]")
-	<-d.died
-	w.Close()
-	w.store.set(func() {
-		w.store.after, w.store.before = nil, wrote(3, task.ErrNoSpace, func(task.Write) bool { return true })
+	onEachSite(t, func(t *testing.T, newWorld worlds) {
+		t.Parallel()
+		w := newWorld(t, 1)
+		d := &death{died: make(chan struct{})}
+		w.store.set(func() { d.at(w.store, becomes(task.Starting), true) })
+		id := w.submit("[[text answer]]")
+		<-d.died
+		w.Close()
+		w.store.set(func() {
+			w.store.after, w.store.before = nil, wrote(3, task.ErrNoSpace, func(task.Write) bool { return true })
+		})
+		w.open()
+		w.end(id, task.Completed)
+		w.starts(1)
 	})
-	w.open()
-	w.end(id, task.Completed)
-	w.starts(1)
 }
 
 // A task that ended while there was no owner ended then, and not when the next
 // owner came.
 func TestEndedWhileNobodyLooked(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 1)
-	d := &death{died: make(chan struct{})}
-	w.store.set(func() { d.at(w.store, becomes(task.Running), true) })
-	id := w.submit("[[text answer]]")
-	<-d.died
-	w.Close()
-	w.must(w.run(id).Wait(w.ctx))
-	restarted := time.Now()
-	w.store.set(func() { w.store.before, w.store.after = nil, nil })
-	w.open()
-	if got := w.end(id, task.Completed); !got.FinishedAt.Before(restarted) || got.FinishedAt.Before(got.StartedAt) {
-		t.Errorf("started %v, finished %v; the owner came back at %v", got.StartedAt, got.FinishedAt, restarted)
-	}
+	onEachSite(t, func(t *testing.T, newWorld worlds) {
+		t.Parallel()
+		w := newWorld(t, 1)
+		d := &death{died: make(chan struct{})}
+		w.store.set(func() { d.at(w.store, becomes(task.Running), true) })
+		id := w.submit("[[text answer]]")
+		<-d.died
+		w.Close()
+		w.must(w.run(id).Wait(w.ctx))
+		restarted := time.Now()
+		w.store.set(func() { w.store.before, w.store.after = nil, nil })
+		w.open()
+		if got := w.end(id, task.Completed); !got.FinishedAt.Before(restarted) || got.FinishedAt.Before(got.StartedAt) {
+			t.Errorf("started %v, finished %v; the owner came back at %v", got.StartedAt, got.FinishedAt, restarted)
+		}
+	})
 }
 
 // An owner that starts does not read what waits: of 100,000 that took seconds.

@@ -10,6 +10,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/runner"
 	"cctask/internal/testkit/fakeclaude"
+	"cctask/internal/testkit/farsite"
 	"cctask/internal/testkit/servicetest"
 	"cctask/storage"
 )
@@ -18,6 +19,9 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "_run" {
 		os.Exit(runner.Main(runner.Hooks{}))
+	}
+	if farsite.Called() {
+		os.Exit(farsite.Main())
 	}
 	if fakeclaude.Called() {
 		os.Exit(fakeclaude.Main())
@@ -30,46 +34,58 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// openEngine is an engine with its own database, checked at the end.
-func openEngine(t *testing.T, dir string, cfg engine.Config) (*engine.Engine, *storage.DB) {
-	t.Helper()
+func TestEngineIsAService(t *testing.T) {
+	servicetest.Run(t, func(t *testing.T, jobs int) engine.Service {
+		dir := t.TempDir()
+		return openService(t, jobs, dir, &runner.Local{Dir: dir})
+	})
+}
+
+// The same suite with runs that are reached over a pipe only.
+func TestEngineIsAServiceOnAFarSite(t *testing.T) {
+	servicetest.Run(t, func(t *testing.T, jobs int) engine.Service {
+		c := farConfig
+		c.Root = t.TempDir()
+		far, err := farsite.Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(far.Close)
+		return openService(t, jobs, c.Root, far)
+	})
+}
+
+// openService is an engine whose runs are in root when they are there.
+func openService(t *testing.T, jobs int, root string, at engine.Site) engine.Service {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	db, err := storage.Open(dir, storage.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Dir = dir
-	e, err := engine.New(cfg, db, &runner.Local{Dir: dir})
+	e, err := engine.New(engine.Config{Dir: dir, Jobs: jobs}, db, at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e, db
-}
-
-func TestEngineIsAService(t *testing.T) {
-	servicetest.Run(t, func(t *testing.T, jobs int) engine.Service {
-		dir := t.TempDir()
-		if err := os.Chmod(dir, 0o700); err != nil {
-			t.Fatal(err)
+	t.Cleanup(func() {
+		// The test's own context has ended by now.
+		ctx, cancel := context.WithTimeout(context.Background(), hang)
+		defer cancel()
+		if err := e.CancelAll(ctx); err != nil {
+			t.Error(err)
 		}
-		e, db := openEngine(t, dir, engine.Config{Jobs: jobs})
-		t.Cleanup(func() {
-			// The test's own context has ended by now.
-			ctx, cancel := context.WithTimeout(context.Background(), hang)
-			defer cancel()
-			if err := e.CancelAll(ctx); err != nil {
-				t.Error(err)
-			}
-			e.Close()
-			if left, _ := os.ReadDir(filepath.Join(dir, "run")); len(left) > 0 {
-				t.Errorf("%d run directories are left", len(left))
-			}
-			if err := db.Check(); err != nil {
-				t.Error(err)
-			}
-			if err := db.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		return e
+		e.Close()
+		if left, _ := os.ReadDir(filepath.Join(root, "run")); len(left) > 0 {
+			t.Errorf("%d run directories are left", len(left))
+		}
+		if err := db.Check(); err != nil {
+			t.Error(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
 	})
+	return e
 }

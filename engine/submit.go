@@ -15,6 +15,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"cctask/engine/claude"
+	"cctask/engine/runner"
 	"cctask/engine/task"
 )
 
@@ -135,6 +136,35 @@ func check(at Asker, s Submission) error {
 	if err := s.Spec.Check(); err != nil {
 		return err
 	}
+	if err := checkNames(s.Spec.EnvNames); err != nil {
+		return err
+	}
+	return ifItAnswers(at, func(at Asker) error { return checkFiles(at, s) })
+}
+
+// listener notes that a site does not answer.
+type listener struct {
+	Asker
+	silent bool
+}
+
+func (l *listener) Ask(ctx context.Context, path string, head int) (runner.File, error) {
+	f, err := l.Asker.Ask(ctx, path, head)
+	l.silent = l.silent || errors.Is(err, runner.ErrSilent)
+	return f, err
+}
+
+// ifItAnswers asks a site by check, and lets pass what it cannot tell now: the
+// start will.
+func ifItAnswers(at Asker, check func(Asker) error) error {
+	l := &listener{Asker: at}
+	if err := check(l); !l.silent {
+		return err
+	}
+	return nil
+}
+
+func checkFiles(at Asker, s Submission) error {
 	if err := checkDir(at, "working_dir", s.Spec.WorkingDir); err != nil {
 		return err
 	}
@@ -158,9 +188,6 @@ func check(at Asker, s Submission) error {
 		if _, err := at.Ask(context.Background(), p, 0); err != nil {
 			return &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("plugin_dirs: %v", err), Hint: "Name a directory or a .zip that exists."}
 		}
-	}
-	if err := checkNames(s.Spec.EnvNames); err != nil {
-		return err
 	}
 	return CheckClaude(at, s.Spec.Claude, s.Env)
 }

@@ -15,6 +15,7 @@ import (
 	"cctask/engine/runner"
 	"cctask/engine/task"
 	"cctask/internal/testkit/fakeclaude"
+	"cctask/internal/testkit/farsite"
 	"cctask/storage"
 )
 
@@ -107,6 +108,9 @@ type world struct {
 	*testing.T
 	ctx               context.Context
 	dir, home, claude string
+	root              string          // what the runs stand in; dir on this machine
+	farConfig         *farsite.Config // nil on this machine
+	far               *farsite.Site   // of this owner
 	store             *store
 	site              *site
 	cfg               engine.Config
@@ -114,11 +118,37 @@ type world struct {
 	*engine.Engine
 }
 
+type worlds func(t *testing.T, jobs int) *world
+
+// onEachSite runs a test with worlds whose runs are on this machine, and with ones
+// whose runs are on a far site.
+func onEachSite(t *testing.T, test func(t *testing.T, newWorld worlds)) {
+	t.Parallel()
+	t.Run("local", func(t *testing.T) { test(t, newWorld) })
+	t.Run("far", func(t *testing.T) {
+		test(t, func(t *testing.T, jobs int) *world { return newFarWorld(t, jobs, farConfig) })
+	})
+}
+
+// farConfig is a host that lets its starts wait, and does not always answer.
+var farConfig = farsite.Config{Room: time.Second, Blind: 7}
+
 func newWorld(t *testing.T, jobs int) *world {
 	t.Helper()
+	dir := t.TempDir()
+	return build(t, &world{dir: dir, root: dir, site: &site{Site: &runner.Local{Dir: dir}}}, jobs, nil)
+}
+
+func newFarWorld(t *testing.T, jobs int, c farsite.Config) *world {
+	t.Helper()
+	c.Root = t.TempDir()
+	return build(t, &world{dir: t.TempDir(), root: c.Root, site: &site{}}, jobs, &c)
+}
+
+func build(t *testing.T, w *world, jobs int, far *farsite.Config) *world {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), hang)
-	w := &world{T: t, ctx: ctx, dir: t.TempDir(), home: t.TempDir(), claude: fakeclaude.Binary(t)}
-	w.site = &site{Site: &runner.Local{Dir: w.dir}}
+	w.T, w.ctx, w.home, w.claude, w.farConfig = t, ctx, t.TempDir(), fakeclaude.Binary(t), far
 	w.must(os.Chmod(w.dir, 0o700))
 	db, err := storage.Open(w.dir, storage.Options{})
 	w.must(err)
@@ -132,7 +162,10 @@ func newWorld(t *testing.T, jobs int) *world {
 			t.Error(err)
 		}
 		w.Close()
-		if left, _ := os.ReadDir(filepath.Join(w.dir, "run")); len(left) > 0 {
+		if w.far != nil {
+			w.far.Close()
+		}
+		if left, _ := os.ReadDir(filepath.Join(w.root, "run")); len(left) > 0 {
 			t.Errorf("%d run directories are left, the first is %s", len(left), left[0].Name())
 		}
 		if err := db.Check(); err != nil {
@@ -143,8 +176,17 @@ func newWorld(t *testing.T, jobs int) *world {
 	return w
 }
 
+// open is the next owner. With an owner goes its pipe to a far site.
 func (w *world) open() {
 	w.Helper()
+	if w.farConfig != nil {
+		if w.far != nil {
+			w.far.Close()
+		}
+		far, err := farsite.Open(*w.farConfig)
+		w.must(err)
+		w.far, w.site.Site = far, far
+	}
 	e, err := engine.New(w.cfg, w.store, w.site)
 	w.must(err)
 	w.Engine = e
@@ -198,7 +240,7 @@ func (w *world) reached(g fakeclaude.Gate) (open func()) {
 }
 
 func (w *world) runDir(id task.ID, n string) string {
-	return filepath.Join(w.dir, "run", string(id)+"."+n)
+	return filepath.Join(w.root, "run", string(id)+"."+n)
 }
 
 // run attaches to the run of a task's first attempt.
