@@ -113,6 +113,8 @@ func (f *far) do(c *call) (a answer, err error) {
 			return a, nil
 		}
 		err = f.local.Stop(ctx, c.Name, c.Why, c.Hard)
+	case "keep":
+		err = f.local.Keep(ctx, c.Name)
 	case "clear":
 		f.takeOff(c.Name)
 		err = f.local.Clear(ctx, c.Name, c.Hard)

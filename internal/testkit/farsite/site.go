@@ -263,6 +263,12 @@ func (s *Site) Stop(ctx context.Context, name, why string, hard bool) error {
 	return err
 }
 
+// Keep is that of engine.Site.
+func (s *Site) Keep(ctx context.Context, name string) error {
+	_, err := s.ask(ctx, call{Verb: "keep", Name: name})
+	return err
+}
+
 // Clear is that of engine.Site.
 func (s *Site) Clear(ctx context.Context, name string, keep bool) error {
 	_, err := s.ask(ctx, call{Verb: "clear", Name: name, Hard: keep})
