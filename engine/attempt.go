@@ -31,10 +31,10 @@ type attempt struct {
 	started chan struct{}   // closed when this one has, or never will
 
 	mu         sync.Mutex
-	stopped    string        // why the runner is to stop; "": it is not
-	news       chan struct{} // sight has changed; nil until the site may have the run
-	sight      runner.Sight  // what was seen of the run last
-	closed     bool          // its output is in the store, all of it
+	stopped    task.StopReason // why the runner is to stop; "": it is not
+	news       chan struct{}   // sight has changed; nil until the site may have the run
+	sight      runner.Sight    // what was seen of the run last
+	closed     bool            // its output is in the store, all of it
 	progress   claude.Progress
 	progressAt time.Time
 	answer     *[]byte // of a claude that has answered and stays
@@ -261,7 +261,7 @@ func (a *attempt) running(s runner.Sight) error {
 
 // stop asks the runner to end its tree, now or as soon as there is one. Of several
 // reasons the first one counts.
-func (a *attempt) stop(why string) {
+func (a *attempt) stop(why task.StopReason) {
 	a.mu.Lock()
 	a.stopped = cmp.Or(a.stopped, why)
 	a.mu.Unlock()
@@ -282,8 +282,8 @@ func (a *attempt) stop(why string) {
 }
 
 // tellRunner does not tell a runner that has just ended.
-func (a *attempt) tellRunner(name, why string) error {
-	err := a.e.site.Stop(a.e.ctx, name, why, false)
+func (a *attempt) tellRunner(name string, why task.StopReason) error {
+	err := a.e.site.Stop(a.e.ctx, name, string(why), false)
 	if err == nil || a.followedName() == "" {
 		return nil
 	}
@@ -293,7 +293,7 @@ func (a *attempt) tellRunner(name, why string) error {
 	return err
 }
 
-func (a *attempt) whyStopped() string {
+func (a *attempt) whyStopped() task.StopReason {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.stopped

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"cctask/engine/runner"
 	"cctask/engine/task"
 )
 
@@ -52,7 +51,7 @@ func (e *Engine) Cancel(ctx context.Context, ref string) (task.Task, error) {
 	case t.Status.Ended():
 		return e.get(id)
 	case a != nil:
-		a.stop(runner.StopCancel)
+		a.stop(task.StopCancel)
 	}
 	return e.Wait(ctx, string(id), UntilEnd)
 }
@@ -268,7 +267,7 @@ func requeue(t *task.Task, w *task.Write, rec task.Attempt, why string) error {
 	t.Attempt++
 	rec.N, rec.Status, rec.CreatedAt = t.Attempt, task.Queued, w.At
 	w.Attempts = append(w.Attempts, rec)
-	t.SessionID, t.ExitCode, t.Reason, t.Message, t.CancelRequested = rec.SessionID, nil, "", "", false
+	t.SessionID, t.ExitCode, t.Reason, t.StopReason, t.Message, t.CancelRequested = rec.SessionID, nil, "", "", "", false
 	t.ResultBytes, t.StdoutBytes, t.StderrBytes, t.RetryAt, t.NotBefore = 0, 0, 0, time.Time{}, time.Time{}
 	return t.Become(task.Queued, w.At, why)
 }

@@ -81,7 +81,7 @@ func judge(p *claude.Parser, t *task.Task, rec runner.Record, end claude.End) cl
 		spawn := &runner.SpawnError{Op: "start claude", Path: rec.SpawnPath, Err: rec.SpawnError}
 		return claude.Outcome{Status: task.Failed, Reason: task.ReasonSpawnFailed, Message: spawn.Error()}
 	}
-	end.ExitCode, end.Signal, end.Stopped, end.DiskFull = rec.ExitCode, rec.Signal, rec.Stopped, rec.DiskFull
+	end.ExitCode, end.Signal, end.Stopped, end.DiskFull = rec.ExitCode, rec.Signal, task.StopReason(rec.Stopped), rec.DiskFull
 	end.WantStructured, end.Deadline = len(t.Spec.JSONSchema) > 0, t.Spec.Timeout()
 	end.MaxTurns, end.MaxBudgetUSD = t.Spec.MaxTurns, t.Spec.MaxBudgetUSD
 	return p.Judge(end)
@@ -90,7 +90,7 @@ func judge(p *claude.Parser, t *task.Task, rec runner.Record, end claude.End) cl
 // settle writes an outcome into the attempt's record.
 func (a *attempt) settle(n *task.Attempt, out *claude.Outcome, rec runner.Record, w *task.Write) {
 	n.Status, n.Reason, n.Message, n.Usage = out.Status, out.Reason, out.Message, out.Usage
-	n.FinishedAt, n.RetryAt, n.Signal = w.At, out.RetryAt, rec.Signal
+	n.FinishedAt, n.RetryAt, n.Signal, n.StopReason = w.At, out.RetryAt, rec.Signal, task.StopReason(rec.Stopped)
 	if rec.Exited {
 		n.ExitCode = &rec.ExitCode
 	}
@@ -138,7 +138,7 @@ func (a *attempt) price(n *task.Attempt, out *claude.Outcome, w *task.Write) {
 
 // take adds a finished attempt to the task: sums, and the last one's values.
 func take(t *task.Task, n task.Attempt) {
-	t.Reason, t.Message, t.RetryAt, t.ExitCode, t.Model = n.Reason, n.Message, n.RetryAt, n.ExitCode, n.Model
+	t.Reason, t.StopReason, t.Message, t.RetryAt, t.ExitCode, t.Model = n.Reason, n.StopReason, n.Message, n.RetryAt, n.ExitCode, n.Model
 	t.StdoutBytes, t.StderrBytes, t.ResultBytes = n.StdoutBytes, n.StderrBytes, n.ResultBytes
 	t.CostUSD = task.RoundUSD(t.CostUSD + n.CostUSD)
 	t.CostUncertain = t.CostUncertain || n.CostUncertain

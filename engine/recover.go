@@ -236,7 +236,7 @@ func (e *Engine) adopt(t *task.Task, s *runner.Sight, do action) {
 	e.wg.Go(func() {
 		defer e.release(a)
 		if do == doStop {
-			a.stop(runner.StopCancel)
+			a.stop(task.StopCancel)
 		}
 		if t.Status == task.Running || do == doInterrupt || a.begins(t) {
 			a.follow()
@@ -374,7 +374,7 @@ func (a *attempt) setAside(s runner.Sight) {
 func (a *attempt) end(s runner.Sight) error {
 	name := runName(a.id, a.n)
 	for wait := time.Millisecond; s.Life != runner.Gone; wait = min(2*wait, time.Second) {
-		if err := a.e.site.Stop(a.e.ctx, name, runner.StopCancel, false); err != nil {
+		if err := a.e.site.Stop(a.e.ctx, name, string(task.StopCancel), false); err != nil {
 			a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("tell a leftover runner to stop")
 		}
 		if !a.e.sleepFor(wait) {

@@ -33,7 +33,7 @@ type Site interface {
 	// Follow hands over what the site hears of a run by itself, such as an end,
 	// until the engine closes. It may be little, or nothing: Look tells the rest.
 	Follow(news func(name string, s runner.Sight))
-	// Stop asks the runner to end its tree, and why (runner.StopCancel), without
+	// Stop asks the runner to end its tree, and says why (a task.StopReason), without
 	// waiting for it. hard: it returns when nothing of the run's tree is left.
 	Stop(ctx context.Context, name, why string, hard bool) error
 	// Keep makes the end of a run outlast a power loss, since it cannot be recorded now.

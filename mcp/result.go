@@ -35,7 +35,7 @@ type streamText struct {
 func (v *taskResult) lean() {
 	all := v.View
 	v.View = task.View{
-		TaskID: all.TaskID, Name: all.Name, Status: all.Status, FailureReason: all.FailureReason, CancelRequested: all.CancelRequested,
+		TaskID: all.TaskID, Name: all.Name, Status: all.Status, FailureReason: all.FailureReason, StopReason: all.StopReason, CancelRequested: all.CancelRequested,
 		ElapsedSeconds: all.ElapsedSeconds, QueuePosition: all.QueuePosition, ExitCode: all.ExitCode,
 		WaitingFor: all.WaitingFor, WaitingUntil: all.WaitingUntil, WaitingOn: all.WaitingOn,
 		Result: all.Result, ResultBytes: all.ResultBytes, Error: all.Error,

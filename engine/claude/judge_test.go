@@ -40,6 +40,13 @@ func TestWitnesses(t *testing.T) {
 		{"deadline", initLine + retry, End{Stopped: "deadline", ExitCode: 143, Deadline: 90 * time.Second}, timeout, "deadline", "stopped at the deadline of 1m30s, while it retried the API (attempt 2 of 10: overloaded (529))", noAnswer},
 		{"deadline, exit 0", answered, End{Stopped: "deadline"}, timeout, "deadline", "stopped at the deadline; the answer that it had given is kept", "Yes."},
 		{"output limit", initLine, End{Stopped: "output_limit", ExitCode: 143}, failed, "output_limit", "it wrote more than max_output allows", noAnswer},
+		{"stalled", initLine, End{Stopped: "stall", ExitCode: 143, Stall: 10 * time.Minute}, failed, "stalled", "stopped because claude did nothing for 10m0s", noAnswer},
+		{"stalled after an answer", answered, End{Stopped: "stall"}, failed, "stalled", "stopped because claude did nothing; the answer that it had given is kept", "Yes."},
+		{"no start-up", "", End{Stopped: "startup", Signal: "SIGTERM"}, failed, "startup_timeout", "stopped because claude did not begin", noAnswer},
+		{"budget spent", initLine, End{Stopped: "budget", ExitCode: 143}, failed, "budget", "stopped because its budget is spent", noAnswer},
+		{"answered, and did not end", answered, End{Stopped: "answered", ExitCode: 143, Signal: "SIGKILL"}, completed, "", "", "Yes."},
+		{"failed, and did not end", initLine + failure("API Error: 529", `,"api_error_status":529`), End{Stopped: "answered", ExitCode: 143}, failed, "overloaded", "API Error: 529", noAnswer},
+		{"a reason of a later version", initLine, End{Stopped: "later", ExitCode: 143}, interrupted, "interrupted", "stopped because its runner was asked to end", noAnswer},
 		{"runner asked to end", initLine, End{Stopped: "terminated", ExitCode: 143}, interrupted, "interrupted", "stopped because its runner was asked to end", noAnswer},
 
 		{"no record", initLine, End{NoRecord: true}, interrupted, "interrupted", "the runner died, so how claude ended is unknown", noAnswer},

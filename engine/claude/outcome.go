@@ -10,22 +10,12 @@ import (
 	"cctask/engine/task"
 )
 
-// What the runner was about when it stopped claude, for End.Stopped.
-const (
-	stoppedCancel      = "cancel"
-	stoppedDeadline    = "deadline"
-	stoppedOutputLimit = "output_limit"
-)
-
 // End is what the runner knows about the end of claude.
 type End struct {
 	ExitCode int
-	Signal   string // "SIGKILL" when claude was ended by a signal
-	// Stopped is the runner's own intent, written before the exit: "" is none, else
-	// "cancel", "deadline", "output_limit" or "terminated" (the runner itself was
-	// asked to end).
-	Stopped  string
-	NoRecord bool // the runner died: the exit status is unknown
+	Signal   string          // "SIGKILL" when claude was ended by a signal
+	Stopped  task.StopReason // our own intent, written before the exit; "" is none
+	NoRecord bool            // the runner died: the exit status is unknown
 	// RunnerSignal is the signal that ended the runner, where somebody saw it.
 	RunnerSignal string
 	Stderr       []byte // the last 64 KiB
@@ -35,6 +25,7 @@ type End struct {
 	MaxTurns       int           // for the message; 0: none
 	MaxBudgetUSD   float64       // for the message; 0: none
 	Deadline       time.Duration // for the message; 0: none
+	Stall          time.Duration // for the message; 0: none
 	Root           bool          // claude ran as root
 }
 
@@ -81,6 +72,9 @@ func (p *Parser) Judge(e End) Outcome {
 		SessionID: p.progress.SessionID, Version: p.progress.Version, Model: p.progress.Model,
 	}
 	o.Result, o.HasResult = p.answer(e.WantStructured)
+	if e.Stopped == task.StopAnswered { // the answer counts, and not how its process ended
+		e.Stopped, e.ExitCode, e.Signal, e.NoRecord = "", 0, "", false
+	}
 	switch {
 	case e.Stopped != "":
 		p.judgeStopped(&o, e)
@@ -137,16 +131,27 @@ func (p *Parser) answer(wantStructured bool) ([]byte, bool) {
 
 func (p *Parser) judgeStopped(o *Outcome, e End) {
 	switch e.Stopped {
-	case stoppedCancel:
+	case task.StopCancel:
 		o.end(task.Cancelled, task.ReasonCancelled, "cancelled")
-	case stoppedDeadline:
+	case task.StopDeadline:
 		o.end(task.Timeout, task.ReasonDeadline, "stopped at the deadline")
 		if e.Deadline > 0 {
 			o.Message += " of " + e.Deadline.String()
 		}
-	case stoppedOutputLimit:
+	case task.StopOutputLimit:
 		o.end(task.Failed, task.ReasonOutputLimit, "it wrote more than max_output allows")
-	default:
+	case task.StopStall:
+		o.end(task.Failed, task.ReasonStalled, "stopped because claude did nothing")
+		if e.Stall > 0 {
+			o.Message += " for " + e.Stall.String()
+		}
+	case task.StopStartup:
+		o.end(task.Failed, task.ReasonStartupTimeout, "stopped because claude did not begin")
+	case task.StopBudget:
+		o.end(task.Failed, task.ReasonBudget, "stopped because its budget is spent")
+	case task.StopTerminated, task.StopAnswered:
+		fallthrough
+	default: // also a word of a later version
 		o.end(task.Interrupted, task.ReasonInterrupted, "stopped because its runner was asked to end")
 	}
 	o.Message += p.unfinished(*o)

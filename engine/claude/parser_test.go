@@ -243,6 +243,8 @@ func FuzzParser(f *testing.F) {
 			{Stopped: "deadline", Deadline: time.Hour},
 			{Stopped: "output_limit"},
 			{Stopped: "terminated"},
+			{Stopped: "stall", Stall: time.Hour},
+			{Stopped: "answered", ExitCode: 143},
 		} {
 			got := p.Judge(e)
 			if want := whole.Judge(e); !reflect.DeepEqual(got, want) {
@@ -266,7 +268,7 @@ func FuzzParser(f *testing.F) {
 // reasons is the closed list of the wire format, as far as a run can have them.
 var reasons = []task.FailureReason{
 	"invalid_request", "auth", "billing", "usage_limit", "rate_limited", "overloaded", "network", "model_not_found",
-	"context_overflow", "max_turns", "max_budget", "structured_output", "permission_denied_root", "deadline", "cancelled",
+	"context_overflow", "max_turns", "max_budget", "structured_output", "permission_denied_root", "deadline", "stalled", "startup_timeout", "budget", "cancelled",
 	"session_lost", "process_failed", "no_result", "output_limit", "disk_full", "interrupted", "unknown",
 }
 

@@ -60,7 +60,8 @@ const (
 	StateSpawnFailed State = "spawn_failed" // claude could not be started
 )
 
-// Why a runner signalled its tree, of its own accord or as Run.Stop said.
+// Why a runner signalled its tree, of its own accord or as Run.Stop said; that may
+// be any word.
 const (
 	StopCancel      = "cancel"
 	StopDeadline    = "deadline"

@@ -22,6 +22,9 @@ const (
 	ReasonSpawnFailed      FailureReason = "spawn_failed"
 	ReasonPolicy           FailureReason = "policy_denied"
 	ReasonDeadline         FailureReason = "deadline"
+	ReasonStalled          FailureReason = "stalled"
+	ReasonStartupTimeout   FailureReason = "startup_timeout"
+	ReasonBudget           FailureReason = "budget"
 	ReasonCancelled        FailureReason = "cancelled"
 	ReasonSessionLost      FailureReason = "session_lost"
 	ReasonProcessFailed    FailureReason = "process_failed"
@@ -36,7 +39,8 @@ const (
 var Reasons = []FailureReason{
 	ReasonInvalidRequest, ReasonAuth, ReasonBilling, ReasonUsageLimit, ReasonRateLimited, ReasonOverloaded,
 	ReasonNetwork, ReasonModelNotFound, ReasonContextOverflow, ReasonMaxTurns, ReasonMaxBudget,
-	ReasonStructuredOutput, ReasonPermissionRoot, ReasonSpawnFailed, ReasonPolicy, ReasonDeadline, ReasonCancelled,
+	ReasonStructuredOutput, ReasonPermissionRoot, ReasonSpawnFailed, ReasonPolicy, ReasonDeadline,
+	ReasonStalled, ReasonStartupTimeout, ReasonBudget, ReasonCancelled,
 	ReasonSessionLost, ReasonProcessFailed, ReasonNoResult, ReasonOutputLimit, ReasonDiskFull, ReasonInterrupted, ReasonUnknown,
 }
 
@@ -58,6 +62,9 @@ var hints = map[FailureReason]string{
 	ReasonSpawnFailed:      "claude could not be started: check that its path and the working directory still exist, then retry.",
 	ReasonPolicy:           "The policy of this machine forbids it by now: start a new task within the rule that the message names.",
 	ReasonDeadline:         "The deadline passed: resume to go on in the same session, or start a new task with a longer timeout.",
+	ReasonStalled:          "claude did nothing for too long: resume to go on in the same session; a longer stall_timeout (0: never) lets it think for longer.",
+	ReasonStartupTimeout:   "claude did not begin: read its stderr (in a shell: `cctask logs --stderr ID`), run fewer tasks at once (--jobs), then retry.",
+	ReasonBudget:           "A budget is spent: raise it, then resume to go on in the same session.",
 	ReasonCancelled:        "Resume to go on in the same session, or retry from the start.",
 	ReasonSessionLost:      "claude no longer has this session: retry from the start, or say in a new task's prompt what it needs to know.",
 	ReasonProcessFailed:    "claude ended with an error: read its stderr (in a shell: `cctask logs --stderr ID`).",

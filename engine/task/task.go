@@ -20,6 +20,8 @@ type Task struct {
 
 	Message string        `json:"message,omitempty"` // the outcome or wait, for people
 	Reason  FailureReason `json:"reason,omitempty"`  // set by every end but completed
+	// StopReason says why we stopped the last attempt; "" if we did not.
+	StopReason StopReason `json:"stop_reason,omitempty"`
 
 	Seq     uint64 `json:"seq"`     // the place in the queue, taken at each entry into queued
 	Attempt int    `json:"attempt"` // the number of the current or last attempt, from 1
@@ -127,6 +129,7 @@ type Attempt struct {
 
 	Status     Status        `json:"status"`
 	Reason     FailureReason `json:"reason,omitempty"`
+	StopReason StopReason    `json:"stop_reason,omitempty"`
 	Message    string        `json:"message,omitempty"`
 	CreatedAt  time.Time     `json:"created_at"`
 	StartedAt  time.Time     `json:"started_at,omitzero"`

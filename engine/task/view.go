@@ -19,6 +19,7 @@ type View struct {
 	Status          Status        `json:"status"` // Public
 	StatusMessage   string        `json:"status_message,omitempty"`
 	FailureReason   FailureReason `json:"failure_reason,omitempty"`
+	StopReason      StopReason    `json:"stop_reason,omitempty"` // why it was stopped; absent if it ended by itself
 	CancelRequested bool          `json:"cancel_requested,omitempty"`
 
 	CreatedAt  time.Time `json:"created_at,omitzero"`
@@ -93,7 +94,7 @@ type StreamView struct {
 func NewView(t Task, now time.Time) View {
 	v := View{
 		TaskID: t.ID, Name: t.Spec.Name, Labels: t.Spec.Labels,
-		Status: t.Status.Public(), StatusMessage: cmp.Or(t.Message, t.Waiting.Words(now)), FailureReason: t.Reason,
+		Status: t.Status.Public(), StatusMessage: cmp.Or(t.Message, t.Waiting.Words(now)), FailureReason: t.Reason, StopReason: t.StopReason,
 		CancelRequested: t.CancelRequested,
 		CreatedAt:       t.CreatedAt, StartedAt: t.StartedAt, FinishedAt: t.FinishedAt, RetryAt: t.RetryAt,
 		QueuePosition: t.QueuePosition, WaitingFor: t.Waiting.For, WaitingUntil: t.Waiting.Until, WaitingOn: t.Waiting.On, Attempt: t.Attempt,

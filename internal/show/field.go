@@ -39,6 +39,7 @@ var Fields = []Field{
 	{Name: "labels", Old: []string{"Labels"}, Head: "LABELS", Value: func(r Row) any { return r.Spec.Labels }, Text: func(r Row) string { return strings.Join(r.Spec.Labels, ", ") }, Least: 8, Yields: 6},
 	{Name: "status", Old: []string{"Status"}, Head: "STATUS", Value: func(r Row) any { return string(r.Status.Public()) }},
 	{Name: "failure_reason", Old: []string{"Reason"}, Head: "REASON", Value: func(r Row) any { return string(r.Reason) }, Yields: 5},
+	{Name: "stop_reason", Head: "STOPPED", Value: func(r Row) any { return string(r.StopReason) }, Yields: 5},
 	{Name: "status_message", Old: []string{"Message"}, Head: "MESSAGE", Value: func(r Row) any { return r.Message }, Text: Row.Why, Least: 16, Yields: 2},
 	{Name: "exit_code", Old: []string{"Exit"}, Head: "EXIT", Value: Row.exitCode, Right: true, Yields: 5},
 	{Name: "attempt", Old: []string{"Attempt"}, Head: "ATTEMPT", Value: func(r Row) any { return known(r.Attempt) }, Right: true, Yields: 5},

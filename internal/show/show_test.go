@@ -23,7 +23,7 @@ var now = time.Date(2026, 11, 5, 12, 0, 0, 0, time.UTC)
 func whole() task.Task {
 	code := 1
 	return task.Task{
-		ID: task.NewID(now), Status: task.Failed, Message: "no", Reason: task.ReasonAuth, Attempt: 2, PromptHead: "do",
+		ID: task.NewID(now), Status: task.Failed, Message: "no", Reason: task.ReasonAuth, StopReason: task.StopCancel, Attempt: 2, PromptHead: "do",
 		Spec:      task.Spec{Name: "n", Labels: []string{"a", "b"}, WorkingDir: "/w", Model: "opus", Group: "g", Priority: 1},
 		CreatedAt: now, StartedAt: now, FinishedAt: now, RetryAt: now, SessionID: "s", ExitCode: &code,
 		CostUSD: 1, CostUncertain: true, NumTurns: 3, DurationMS: 2000, QueuePosition: 1,
