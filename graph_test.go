@@ -14,7 +14,9 @@ var allowed = map[string][]string{
 	"internal/show":                     {"engine/task", "engine/claude"},
 	"internal/top":                      {"engine", "engine/task", "engine/claude", "internal/show"},
 	"internal/cli/settings":             {"engine", "engine/task", "internal/ipc"},
-	"internal/cli":                      {"internal/cli/settings", "internal/ipc", "internal/dump", "internal/report", "internal/show", "internal/statedir", "internal/sys", "internal/top", "mcp", "engine", "engine/task", "engine/runner", "engine/claude", "storage"},
+	"internal/cli/setup":                {"engine/task", "internal/cli/settings", "internal/show", "internal/sys"},
+	"internal/cli/doctor":               {"engine", "engine/claude", "engine/runner", "engine/task", "internal/cli/settings", "internal/cli/setup", "internal/ipc", "internal/show", "internal/statedir", "internal/sys", "storage"},
+	"internal/cli":                      {"internal/cli/doctor", "internal/cli/settings", "internal/cli/setup", "internal/ipc", "internal/dump", "internal/report", "internal/show", "internal/statedir", "internal/sys", "internal/top", "mcp", "engine", "engine/task", "engine/runner", "engine/claude", "storage"},
 	"internal/ipc":                      {"engine", "engine/task", "internal/statedir", "internal/sys"},
 	"mcp":                               {"engine", "engine/task", "engine/claude"},
 	"engine":                            {"engine/task", "engine/runner", "engine/claude"},
@@ -57,12 +59,12 @@ var foreign = map[string][]string{
 	"github.com/rs/zerolog":            {"engine", "internal/ipc", "internal/cli", "mcp"},
 	"github.com/google/jsonschema-go":  {"internal/testkit/mcpwire"},
 	"golang.org/x/sys":                 {"engine", "engine/runner", "engine/claude", "internal/ipc", "internal/cli", "internal/sys", "storage", "internal/testkit/fakeclaude"},
-	"github.com/tidwall":               {"internal/cli"},
+	"github.com/tidwall":               {"internal/cli/setup"},
 	"gopkg.in/natefinch/lumberjack.v2": {"internal/cli"},
 	"golang.org/x/term":                {"internal/show"},
 	"golang.org/x/text":                {"engine", "storage"},
 	"charm.land/bubbletea":             {"internal/top"},
-	"github.com/charmbracelet/x/ansi":  {"internal/show", "internal/top"},
+	"github.com/charmbracelet/x/ansi":  {"internal/cli/doctor", "internal/show", "internal/top"},
 }
 
 func TestImportGraph(t *testing.T) {

@@ -105,7 +105,7 @@ func run(db *bolt.DB, steps []Step) error {
 
 // backup copies the file to <path>.v<from>.bak, whole or not at all.
 func backup(db *bolt.DB, from uint32) error {
-	return sys.WriteFile(fmt.Sprintf("%s.v%d.bak", db.Path(), from), 0o600, func(w io.Writer) error {
+	return sys.WriteFile(fmt.Sprintf("%s.v%d.bak", db.Path(), from), func(w io.Writer) error {
 		return db.View(func(tx *bolt.Tx) error {
 			_, err := tx.WriteTo(w)
 			return err

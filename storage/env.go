@@ -128,7 +128,7 @@ func (k *keyring) load(create bool) (cipher.AEAD, error) {
 func (k *keyring) create() ([]byte, error) {
 	key := make([]byte, keySize)
 	_, _ = rand.Read(key) // never fails
-	return key, sys.WriteFile(k.path, 0o600, func(w io.Writer) error {
+	return key, sys.WriteFile(k.path, func(w io.Writer) error {
 		_, err := w.Write(key)
 		return err
 	})

@@ -20,6 +20,7 @@ import (
 	"cctask/engine/claude"
 	"cctask/engine/task"
 	"cctask/internal/cli/settings"
+	"cctask/internal/cli/setup"
 )
 
 // Env is what a front takes from its process.
@@ -89,7 +90,7 @@ var verbGroups = []struct {
 		{"mcp", newMCP},
 		{"completion", newCompletion},
 		{"version", newVersion},
-		{hookVerb, newHook},
+		{setup.HookVerb, newHook},
 	}},
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/internal/cli/setup"
 )
 
 func newCompletion(a *app) *cobra.Command {
@@ -47,8 +48,8 @@ var flagValues = map[string][]string{
 	"sort":       sortNames(),
 	"output":     {"full", "tail", "none"},
 	"columns":    fieldNames(),
-	"scope":      setupScopes,
-	"client":     mcpClientNames(),
+	"scope":      setup.Scopes,
+	"client":     setup.ClientNames(),
 	"log-level":  {"debug", "info", "warn", "error"},
 	"log-format": {"json", "console"},
 }

@@ -16,7 +16,6 @@ import (
 	"cctask/engine/task"
 	"cctask/internal/cli/settings"
 	"cctask/internal/ipc"
-	"cctask/internal/statedir"
 	"cctask/storage"
 )
 
@@ -34,7 +33,7 @@ func (a *app) connect(ctx context.Context) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	if why := readOnly(s.Dir); why != nil {
+	if why := ipc.ReadOnly(s.Dir, storage.FileName); why != nil {
 		return a.readFile(s, why)
 	}
 	if s.Embedded {
@@ -42,19 +41,6 @@ func (a *app) connect(ctx context.Context) (*service, error) {
 	}
 	client := a.client(s, true)
 	return &service{Service: client, close: func() { client.Close() }}, nil
-}
-
-// readOnly tells why the tasks of a state directory can only be read; nil: they
-// cannot be read either, or there is an owner who can write, as behind a mount.
-func readOnly(dir string) error {
-	why := statedir.ReadOnly(dir, storage.FileName)
-	if _, err := os.Stat(filepath.Join(dir, storage.FileName)); why == nil || err != nil {
-		return nil
-	}
-	if _, held, err := ipc.Inspect(dir); err == nil && held {
-		return nil
-	}
-	return why
 }
 
 // readFile answers from the database file, without an owner.

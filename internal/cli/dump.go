@@ -19,6 +19,7 @@ import (
 
 	"cctask/engine/task"
 	"cctask/internal/dump"
+	"cctask/internal/ipc"
 	"cctask/internal/show"
 	"cctask/storage"
 )
@@ -154,7 +155,7 @@ func (a *app) dumpSource(ctx context.Context, db string) (*dumpSource, error) {
 		return nil, badInput(fmt.Sprintf("nothing was ever recorded in %s", s.Dir), "Give the state directory with --dir or CCTASK_DIR.")
 	}
 	src := &dumpSource{ctx: ctx, a: a, s: s, path: filepath.Join(s.Dir, storage.FileName)}
-	if why := readOnly(s.Dir); why != nil {
+	if why := ipc.ReadOnly(s.Dir, storage.FileName); why != nil {
 		a.tellReadOnly(why)
 		src.lone = true
 	}

@@ -11,6 +11,7 @@ import (
 
 	"cctask/engine/runner"
 	"cctask/engine/task"
+	"cctask/internal/cli/doctor"
 	"cctask/internal/cli/settings"
 	"cctask/internal/ipc"
 	"cctask/storage"
@@ -102,7 +103,7 @@ func (d *dumpSource) find() (source, error) {
 
 // copy reads a copy of the file from now on, in a directory inside parent.
 func (d *dumpSource) copy(parent string) (source, error) {
-	temp, err := os.MkdirTemp(parent, copyPrefix)
+	temp, err := os.MkdirTemp(parent, doctor.CopyPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("make room for a copy of the database: %w", err)
 	}

@@ -11,12 +11,9 @@ import (
 	"cctask/engine"
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/internal/cli/setup"
 	"cctask/internal/show"
 )
-
-// hookVerb is what `setup --hook` lets Claude Code call after each
-// start_cc_task_async.
-const hookVerb = "_hook"
 
 // exitWake is the exit code at which Claude Code shows the session what an
 // asyncRewake hook wrote to stderr, also when the session waits for its person.
@@ -24,7 +21,7 @@ const exitWake = 2
 
 func newHook(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: hookVerb, Hidden: true,
+		Use: setup.HookVerb, Hidden: true,
 		Args: arguments(0, 0, ""),
 		RunE: a.connected(func(ctx context.Context, svc engine.Service, _ []string) error {
 			// Where nobody is attending (claude -p), Claude Code holds the tool's

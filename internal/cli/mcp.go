@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cctask/engine/runner"
+	"cctask/internal/cli/settings"
 	"cctask/internal/show"
 	"cctask/mcp"
 )
@@ -101,6 +102,6 @@ func (a *app) remoteDefaults() (mcp.Client, error) {
 // defaults is what this front knows about its client.
 func (a *app) defaults() (mcp.Client, error) {
 	c, err := a.remoteDefaults()
-	c.WorkingDir, c.Nowhere = currentDir()
+	c.WorkingDir, c.Nowhere = settings.WorkingDir()
 	return c, err
 }

@@ -28,7 +28,7 @@ func (a *app) writeOut(path, source string, write func(io.Writer) error) error {
 	if path == "" || path == "-" {
 		return a.toStdout(source, write)
 	}
-	target, err := linked(path)
+	target, err := sys.FollowLinks(path)
 	if err != nil {
 		return notWritten(path, err)
 	}
@@ -44,7 +44,7 @@ func (a *app) writeOut(path, source string, write func(io.Writer) error) error {
 		}
 		return notWritten(path, err)
 	}
-	return notWritten(path, replaceFile(target, write))
+	return notWritten(path, sys.WriteFile(target, write))
 }
 
 func (a *app) toStdout(source string, write func(io.Writer) error) error {
@@ -60,43 +60,6 @@ func (a *app) toStdout(source string, write func(io.Writer) error) error {
 		}
 		return n, err
 	}))
-}
-
-// replaceFile writes a file whole or not at all, and keeps the mode of one that
-// is there. The link that leads to it is the caller's to follow.
-func replaceFile(target string, write func(io.Writer) error) error {
-	mode := fs.FileMode(0o600)
-	if info, err := os.Stat(target); err == nil {
-		mode = info.Mode().Perm()
-	}
-	return sys.WriteFile(target, mode, write)
-}
-
-// linked follows the links at the end of a path, also to a file that is not
-// there yet, and gives the directory of that file as it is named for good.
-func linked(path string) (string, error) {
-	for range 40 {
-		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
-		if err == nil {
-			if dir, err = filepath.Abs(dir); err != nil {
-				return "", badInput(path+" is not an absolute path, and the current directory was removed", "Give an absolute path.")
-			}
-		}
-		if err != nil {
-			return "", err
-		}
-		path = filepath.Join(dir, filepath.Base(path))
-		to, err := os.Readlink(path)
-		switch {
-		case err != nil || strings.HasPrefix(path, "/proc/"):
-			return path, nil
-		case filepath.IsAbs(to):
-			path = to
-		default:
-			path = filepath.Join(dir, to)
-		}
-	}
-	return "", &fs.PathError{Op: "follow", Path: path, Err: syscall.ELOOP}
 }
 
 // reads tells whether a file is one that this command reads.
@@ -142,6 +105,8 @@ func notWritten(path string, err error) error {
 	switch {
 	case !errors.As(err, &file) || task.AsError(err).Code != task.CodeInternal:
 		return err
+	case errors.Is(err, sys.ErrNowhere):
+		return badInput(fmt.Sprintf("%s %v", path, sys.ErrNowhere), "Give an absolute path.")
 	case file.Op == "write" || file.Op == "sync":
 		return &task.Error{Code: task.CodeNoSpace, Message: "write " + path, Err: file.Err, Hint: "Give a place that takes more with -o, or leave it out and read stdout."}
 	}

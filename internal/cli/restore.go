@@ -112,7 +112,7 @@ func (a *app) activate(ctx context.Context, path string, owner ipc.Settings, yes
 	if _, err := os.Stat(path); err != nil {
 		return badInput(fmt.Sprintf("there is no database to activate: %v", err), "Restore a dump first, or name the database with --db.")
 	}
-	if why := readOnly(filepath.Dir(path)); why != nil {
+	if why := ipc.ReadOnly(filepath.Dir(path), storage.FileName); why != nil {
 		return why
 	}
 	o := storage.Options{App: version()}

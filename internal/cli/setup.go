@@ -4,31 +4,20 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"cctask/engine/claude"
-	"cctask/engine/task"
 	"cctask/internal/cli/settings"
+	"cctask/internal/cli/setup"
 	"cctask/internal/show"
 )
 
-// serverName is the name under which clients know this server; it is part of
-// the names of its tools there.
-const serverName = "cctask"
-
-var setupScopes = []string{"user", "project", "local"}
-
-type setupFlags struct {
-	scope, client     string
-	hook, remove, yes bool
-}
-
 func newSetup(a *app) *cobra.Command {
-	var f setupFlags
+	var s setup.Setup
+	var client string
+	var yes bool
 	cmd := &cobra.Command{
 		Use: "setup", Short: "Register the MCP server with Claude Code",
 		Long: `Register this binary as an MCP server with Claude Code (by its own "claude mcp add"), for
@@ -42,85 +31,59 @@ For another client --client prints what has to stand in its settings.`,
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(0, 0, ""),
 		RunE: a.interruptible(func(ctx context.Context, _ []string) error {
-			s, err := a.settings()
-			if err != nil {
+			var err error
+			s.Source, s.Environ = a.source(), a.Environ()
+			if s.Settings, err = a.settings(); err != nil {
 				return err
 			}
-			if f.client != "" {
-				return a.showClient(s, f.client)
+			if client != "" {
+				return a.showClient(s.Settings, client)
 			}
-			return a.setup(ctx, s, f)
+			return a.setup(ctx, s, yes)
 		}),
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.scope, "scope", "user", "`SCOPE` of the registration: user, project or local")
-	fs.StringVar(&f.client, "client", "", "print the settings for a `CLIENT`: "+strings.Join(mcpClientNames(), ", "))
-	fs.BoolVar(&f.hook, "hook", false, "also tell a waiting session when a task of its has ended")
-	fs.BoolVar(&f.remove, "remove", false, "undo the registration and the hook")
-	fs.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	fs.StringVar(&s.Scope, "scope", "user", "`SCOPE` of the registration: user, project or local")
+	fs.StringVar(&client, "client", "", "print the settings for a `CLIENT`: "+strings.Join(setup.ClientNames(), ", "))
+	fs.BoolVar(&s.Hook, "hook", false, "also tell a waiting session when a task of its has ended")
+	fs.BoolVar(&s.Remove, "remove", false, "undo the registration and the hook")
+	fs.BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return cmd
 }
 
-// command is how a client starts this program, with the state directory if the
-// person named one.
-func command(s settings.Settings, verb string) ([]string, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
-	}
-	words := []string{exe, verb}
-	if slices.Contains(s.Explicit, "dir") {
-		words = append(words, "--dir", s.Dir)
-	}
-	return words, nil
-}
-
 func (a *app) showClient(s settings.Settings, name string) error {
-	c, err := findMCPClient(name)
+	c, err := setup.FindClient(name)
 	if err != nil {
 		return err
 	}
-	words, err := command(s, "mcp")
+	words, err := setup.Command(s, "mcp")
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.Stderr, "for %s:\n", c.file)
-	_, err = fmt.Fprint(a.Stdout, c.text(words))
+	fmt.Fprintf(a.Stderr, "for %s:\n", c.File)
+	_, err = fmt.Fprint(a.Stdout, c.Text(words))
 	return err
 }
 
-// change is one thing that setup does, as the person sees it beforehand.
-type change struct {
-	what string
-	do   func(ctx context.Context) error
-}
-
-func (a *app) setup(ctx context.Context, s settings.Settings, f setupFlags) error {
-	if !slices.Contains(setupScopes, f.scope) {
-		return badInput(fmt.Sprintf("--scope: %q is unknown", f.scope), "Use one of "+strings.Join(setupScopes, ", ")+".")
-	}
-	places, err := a.claudeFiles(f.scope)
-	if err != nil {
-		return err
-	}
-	changes, err := a.changes(s, f, places)
+func (a *app) setup(ctx context.Context, s setup.Setup, yes bool) error {
+	changes, err := s.Changes()
 	if err != nil {
 		return err
 	}
 	if len(changes) == 0 {
-		_, err := fmt.Fprintf(a.Stdout, "nothing to change: %s\n", map[bool]string{false: "the server is registered", true: "there is no registration"}[f.remove])
+		_, err := fmt.Fprintf(a.Stdout, "nothing to change: %s\n", map[bool]string{false: "the server is registered", true: "there is no registration"}[s.Remove])
 		return err
 	}
 	for _, c := range changes {
-		if _, err := fmt.Fprintln(a.Stdout, claude.Visible(c.what)); err != nil {
+		if _, err := fmt.Fprintln(a.Stdout, claude.Visible(c.What)); err != nil {
 			return err
 		}
 	}
-	if err := a.agreed(f.yes, "setup", "Add --yes."); err != nil {
+	if err := a.agreed(yes, "setup", "Add --yes."); err != nil {
 		return err
 	}
 	for _, c := range changes {
-		if err := c.do(ctx); err != nil {
+		if err := c.Do(ctx); err != nil {
 			return err
 		}
 	}
@@ -142,61 +105,4 @@ func (a *app) agreed(yes bool, who, hint string) error {
 		return nil
 	}
 	return badInput("nothing was changed", "Answer y to go on, or give --yes.")
-}
-
-func (a *app) changes(s settings.Settings, f setupFlags, places claudeFiles) ([]change, error) {
-	server, err := command(s, "mcp")
-	if err != nil {
-		return nil, err
-	}
-	hook, err := command(s, hookVerb)
-	if err != nil {
-		return nil, err
-	}
-	there, err := places.server()
-	if err != nil {
-		return nil, err
-	}
-	var changes []change
-	run := func(args ...string) {
-		changes = append(changes, change{"run: " + task.ShellWords(append([]string{"claude"}, args...)), func(ctx context.Context) error {
-			return a.runClaude(ctx, s, args)
-		}})
-	}
-	if wanted := !f.remove; there != nil && (!wanted || !slices.Equal(there, server)) {
-		run("mcp", "remove", "--scope", f.scope, serverName)
-		there = nil
-	}
-	if !f.remove && there == nil {
-		run(append([]string{"mcp", "add", "--scope", f.scope, serverName, "--"}, server...)...)
-	}
-	wanted := ""
-	if f.hook {
-		wanted = task.ShellWords(hook)
-	}
-	// Without --hook a hook that is there stays, unless all is undone.
-	if f.hook || f.remove {
-		c, err := places.hookChange(wanted, f.remove)
-		if err != nil {
-			return nil, err
-		}
-		changes = append(changes, c...)
-	}
-	return changes, nil
-}
-
-// runClaude lets Claude Code change its own files.
-func (a *app) runClaude(ctx context.Context, s settings.Settings, args []string) error {
-	path, err := a.source().FindClaude(s.Claude)
-	if err != nil {
-		return err
-	}
-	out, err := a.claudeCommand(ctx, path, args...).CombinedOutput()
-	if err != nil {
-		return &task.Error{
-			Code: task.CodeInternal, Message: fmt.Sprintf("claude %s: %v: %s", strings.Join(args[:2], " "), err, show.OneLine(string(out))),
-			Hint: "Run that command by hand to see what keeps it; nothing after it was changed.",
-		}
-	}
-	return nil
 }

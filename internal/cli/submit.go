@@ -13,6 +13,7 @@ import (
 
 	"cctask/engine"
 	"cctask/engine/task"
+	"cctask/internal/cli/settings"
 	"cctask/internal/show"
 )
 
@@ -59,19 +60,9 @@ func (a *app) maker(f *taskFlags) (maker, error) {
 		return maker{}, err
 	}
 	m := maker{options: f.options.Over(s.File.Defaults), policy: s.File.Policy, env: a.Environ(), homed: a.homed}
-	m.dir, m.nowhere = currentDir()
+	m.dir, m.nowhere = settings.WorkingDir()
 	m.claude, err = a.source().FindClaude(s.Claude)
 	return m, err
-}
-
-// currentDir is where relative paths count from, or why there is no such place:
-// only who gives a relative path needs one.
-func currentDir() (dir, nowhere string) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", "the current directory was removed"
-	}
-	return dir, ""
 }
 
 // make is a new task: own options over the flags over the settings file. What

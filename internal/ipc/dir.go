@@ -41,3 +41,16 @@ func socketDir(dir string) (string, error) {
 func fits(dir string) bool {
 	return utf8.ValidString(dir) && len(filepath.Join(dir, "sock.4194304")) <= maxSocketPath
 }
+
+// ReadOnly tells why the tasks of a state directory, in its file, can only be read;
+// nil: they cannot be read either, or there is an owner who can write, as behind a mount.
+func ReadOnly(dir, file string) error {
+	why := statedir.ReadOnly(dir, file)
+	if _, err := os.Stat(filepath.Join(dir, file)); why == nil || err != nil {
+		return nil
+	}
+	if _, held, err := Inspect(dir); err == nil && held {
+		return nil
+	}
+	return why
+}

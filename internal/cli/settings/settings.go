@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -329,4 +330,14 @@ func count(text string, most int) (int, error) {
 		err = errors.New("out of range")
 	}
 	return n, err
+}
+
+// WorkingDir is where relative paths count from, or why there is no such place:
+// only who gives a relative path needs one.
+func WorkingDir() (dir, nowhere string) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", "the current directory was removed"
+	}
+	return dir, ""
 }

@@ -1,4 +1,4 @@
-package cli
+package doctor
 
 import (
 	"context"
@@ -27,42 +27,51 @@ const (
 	copiedAtMost = 2 << 30
 	// leftoverAge is when a temporary directory of a command cannot be in use.
 	leftoverAge = 24 * time.Hour
-	// copyPrefix is how the directories begin that hold a copy of the database
+	// CopyPrefix is how the directories begin that hold a copy of the database
 	// for as long as a command reads it.
-	copyPrefix = "dump-"
+	CopyPrefix = "dump-"
 	// clockSlack is how far ahead of the clock a record may be.
 	clockSlack = time.Minute
 )
 
-// checkDirectory tells also whether there is one.
-func checkDirectory(dir string) (f finding, there bool) {
-	if why := statedir.ReadOnly(dir, storage.FileName); why != nil {
+func (d *Doctor) checkDirectory(context.Context) (f Finding) {
+	dir := d.s.Dir
+	why := statedir.ReadOnly(dir, storage.FileName)
+	d.copied = why != nil && ipc.ReadOnly(dir, storage.FileName) != nil
+	if why != nil {
 		f = failed(why)
 		f.Text += "; list, status, logs, dump and report read it"
-		return f, true
+		d.there, d.usable = true, d.copied
+		return f
 	}
 	err := statedir.Check(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return note("", "%s is not there yet; the first task makes it", dir), false
+		return note("", "%s is not there yet; the first task makes it", dir)
 	}
 	if err == nil {
-		return ok("%s", dir), true
+		d.there, d.usable = true, true
+		return ok("%s", dir)
 	}
 	f = failed(err)
 	fi, statErr := os.Lstat(dir)
-	if statErr != nil || !fi.IsDir() {
-		return f, false
+	if d.there = statErr == nil && fi.IsDir(); !d.there {
+		return f
 	}
 	if mode := fi.Mode().Perm(); mode&0o077 != 0 {
 		f = problem(fmt.Sprintf("Close it: chmod 700 %q", dir), "%s: mode %04o, want %04o", dir, mode, 0o700)
-		f.fix = func() error { return os.Chmod(dir, 0o700) }
+		f.fix = func() error {
+			err := os.Chmod(dir, 0o700)
+			d.usable = err == nil
+			return err
+		}
 	}
-	return f, true
+	return f
 }
 
 // checkModes looks at what lies in the state directory: whoever could read it
 // would read prompts, whoever could write it would run commands as its owner.
-func checkModes(dir string) finding {
+func (d *Doctor) checkModes(context.Context) Finding {
+	dir := d.s.Dir
 	type wrong struct {
 		path        string
 		found, want fs.FileMode
@@ -109,7 +118,7 @@ func checkModes(dir string) finding {
 }
 
 // checkOwner says who holds the state directory, and whether it answers.
-func (d *doctor) checkOwner(ctx context.Context) finding {
+func (d *Doctor) checkOwner(ctx context.Context) Finding {
 	var err error
 	if d.lock, d.held, err = ipc.Holder(d.s.Dir); err != nil {
 		return failed(err)
@@ -120,7 +129,7 @@ func (d *doctor) checkOwner(ctx context.Context) finding {
 	case d.lock.Phase != ipc.PhaseServing:
 		return note("", "%s holds the state directory", d.lock)
 	}
-	client := d.a.client(d.s, false)
+	client := d.Dial(d.s, false)
 	h, err := client.Hello(ctx)
 	if err != nil {
 		client.Close()
@@ -132,14 +141,14 @@ func (d *doctor) checkOwner(ctx context.Context) finding {
 	if h.Notice != "" {
 		return problem("", "%s", h.Notice)
 	}
-	if h.Version != version() {
+	if h.Version != d.Version {
 		return note("The next task that is started makes it hand over; running tasks go on.",
-			"process %d has version %s, this is %s", h.PID, h.Version, version())
+			"process %d has version %s, this is %s", h.PID, h.Version, d.Version)
 	}
 	return ok("process %d (version %s) answers; %s running, %d queued", h.PID, h.Version, show.Plural(h.Live, "task"), h.Queued)
 }
 
-func (d *doctor) checkDatabase() finding {
+func (d *Doctor) checkDatabase(context.Context) Finding {
 	path := d.file(storage.FileName)
 	fi, err := os.Stat(path)
 	switch {
@@ -163,7 +172,7 @@ func (d *doctor) checkDatabase() finding {
 
 // checkCopy checks a copy: the owner's writers would have to wait for a check
 // of the file itself.
-func (d *doctor) checkCopy(path string, bytes int64) finding {
+func (d *Doctor) checkCopy(path string, bytes int64) Finding {
 	const stop = "`cctask daemon stop` and then `cctask doctor` checks it; running tasks go on."
 	if bytes > copiedAtMost {
 		return note(stop, "not checked: an owner has it open, and it is too large to copy (%s)", show.Bytes(bytes))
@@ -171,7 +180,7 @@ func (d *doctor) checkCopy(path string, bytes int64) finding {
 	if left := sys.Free(d.s.Dir); left < uint64(bytes)+leastSpace {
 		return note(stop, "not checked: an owner has it open, and the disk is too full for a copy of %s (%s free)", show.Bytes(bytes), show.Bytes(int64(left)))
 	}
-	temp, err := os.MkdirTemp(d.s.Dir, copyPrefix)
+	temp, err := os.MkdirTemp(d.s.Dir, CopyPrefix)
 	if err != nil {
 		return failed(fmt.Errorf("make room for a copy of the database: %w", err))
 	}
@@ -192,7 +201,7 @@ func (d *doctor) checkCopy(path string, bytes int64) finding {
 
 // checkRuns looks for run directories that nobody follows, and for what
 // commands that were killed have left.
-func (d *doctor) checkRuns(ctx context.Context) finding {
+func (d *Doctor) checkRuns(ctx context.Context) Finding {
 	runs, err := filepath.Glob(d.file("run/*"))
 	if err != nil {
 		return failed(err)
@@ -233,7 +242,7 @@ func (d *doctor) checkRuns(ctx context.Context) finding {
 // leftovers are the temporary copies of commands that did not come to removing them.
 func leftovers(dir string) []string {
 	var old []string
-	temps, _ := filepath.Glob(filepath.Join(dir, copyPrefix+"*"))
+	temps, _ := filepath.Glob(filepath.Join(dir, CopyPrefix+"*"))
 	for _, temp := range temps {
 		if fi, err := os.Stat(temp); err == nil && time.Since(fi.ModTime()) > leftoverAge {
 			old = append(old, temp)
@@ -243,8 +252,8 @@ func leftovers(dir string) []string {
 }
 
 // wakeOwner starts an owner, which cleans up before it serves.
-func (d *doctor) wakeOwner(ctx context.Context) error {
-	client := d.a.client(d.s, true)
+func (d *Doctor) wakeOwner(ctx context.Context) error {
+	client := d.Dial(d.s, true)
 	defer client.Close()
 	_, err := client.Hello(ctx)
 	return err
@@ -252,7 +261,7 @@ func (d *doctor) wakeOwner(ctx context.Context) error {
 
 // checkProcesses looks for processes of tasks that have ended. An owner or a
 // runner may have been born inside a task's tree: both are ours.
-func (d *doctor) checkProcesses() finding {
+func (d *Doctor) checkProcesses(context.Context) Finding {
 	marked, err := runner.Marked()
 	if err != nil {
 		return failed(err)
@@ -280,9 +289,9 @@ func (d *doctor) checkProcesses() finding {
 	return problem("See what they do, then end them with kill.", "still alive: %s", strings.Join(left, ", "))
 }
 
-func checkDisk(dir string) finding {
-	left := sys.Free(dir)
-	text := fmt.Sprintf("%s free at %s", show.Bytes(int64(min(left, 1<<62))), dir)
+func (d *Doctor) checkDisk(context.Context) Finding {
+	left := sys.Free(d.s.Dir)
+	text := fmt.Sprintf("%s free at %s", show.Bytes(int64(min(left, 1<<62))), d.s.Dir)
 	if left < leastSpace {
 		return problem("Free some space, or choose another disk with --dir; one task may print 1 GiB.", "%s", text)
 	}
@@ -291,7 +300,7 @@ func checkDisk(dir string) finding {
 
 // checkClock compares with the newest record: a clock that was set back makes
 // ages, deadlines and the order of lists wrong.
-func (d *doctor) checkClock(ctx context.Context) finding {
+func (d *Doctor) checkClock(ctx context.Context) Finding {
 	now := time.Now()
 	if d.tasks == nil {
 		return ok("%s", now.Format(time.RFC3339))

@@ -1,4 +1,4 @@
-package cli
+package setup
 
 import (
 	"os"
@@ -13,8 +13,8 @@ func TestHookLeavesTheRest(t *testing.T) {
 		"{\r\n  \"model\": \"x\"\r\n}\r\n", "{\n  \"model\": \"x\"\n}\n", "{\"model\":\"x\"}", "{}\r\n", "{\"a\": 1}\n\n",
 		"{\r\n\"hooks\": {\"Stop\": []}}\r\n",
 	} {
-		p := claudeFiles{settings: filepath.Join(t.TempDir(), "settings.json")}
-		if err := os.WriteFile(p.settings, []byte(own), 0o600); err != nil {
+		p := Files{Settings: filepath.Join(t.TempDir(), "settings.json")}
+		if err := os.WriteFile(p.Settings, []byte(own), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		for _, remove := range []bool{false, true} {
@@ -22,11 +22,11 @@ func TestHookLeavesTheRest(t *testing.T) {
 			if err != nil || len(changes) != 1 {
 				t.Fatalf("%q: %d changes, %v", own, len(changes), err)
 			}
-			if err := changes[0].do(t.Context()); err != nil {
+			if err := changes[0].Do(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if got, err := os.ReadFile(p.settings); err != nil || string(got) != own {
+		if got, err := os.ReadFile(p.Settings); err != nil || string(got) != own {
 			t.Errorf("%q became %q, %v", own, got, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package cli
+package setup
 
 import (
 	"encoding/json"
@@ -6,37 +6,42 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"cctask/engine/task"
 )
 
-// mcpClient is an MCP client other than Claude Code: where its settings lie,
+// Client is an MCP client other than Claude Code: where its settings lie,
 // and what has to stand in them.
-type mcpClient struct {
-	name, file string
-	text       func(command []string) string
+type Client struct {
+	name string
+	File string
+	Text func(command []string) string
 }
 
 // The files are those that the clients' own documentation names.
-var mcpClients = []mcpClient{
+var clients = []Client{
 	{"claude-desktop", "claude_desktop_config.json: Settings > Developer > Edit Config", jsonServers("mcpServers", "")},
 	{"cursor", "~/.cursor/mcp.json, or .cursor/mcp.json of a project", jsonServers("mcpServers", "")},
 	{"vscode", ".vscode/mcp.json, or the user's mcp.json (command MCP: Open User Configuration)", jsonServers("servers", "stdio")},
 	{"codex", "~/.codex/config.toml", tomlServer},
 }
 
-func mcpClientNames() []string {
+// ClientNames are those that setup knows.
+func ClientNames() []string {
 	var names []string
-	for _, c := range mcpClients {
+	for _, c := range clients {
 		names = append(names, c.name)
 	}
 	return names
 }
 
-func findMCPClient(name string) (mcpClient, error) {
-	i := slices.IndexFunc(mcpClients, func(c mcpClient) bool { return c.name == name })
+// FindClient is the client of a name.
+func FindClient(name string) (Client, error) {
+	i := slices.IndexFunc(clients, func(c Client) bool { return c.name == name })
 	if i < 0 {
-		return mcpClient{}, badInput(fmt.Sprintf("--client: %q is unknown", name), "Use one of "+strings.Join(mcpClientNames(), ", ")+".")
+		return Client{}, task.Invalid(fmt.Sprintf("--client: %q is unknown", name), "Use one of "+strings.Join(ClientNames(), ", ")+".")
 	}
-	return mcpClients[i], nil
+	return clients[i], nil
 }
 
 type jsonServer struct {
@@ -48,7 +53,7 @@ type jsonServer struct {
 func jsonServers(key, kind string) func([]string) string {
 	return func(command []string) string {
 		text, err := json.MarshalIndent(map[string]map[string]jsonServer{
-			key: {serverName: {Type: kind, Command: command[0], Args: command[1:]}},
+			key: {ServerName: {Type: kind, Command: command[0], Args: command[1:]}},
 		}, "", "  ")
 		if err != nil {
 			panic(err) // strings always marshal
@@ -63,5 +68,5 @@ func tomlServer(command []string) string {
 		args = append(args, strconv.Quote(arg))
 	}
 	// Codex ends a call after 60 s by default, and a task may take hours.
-	return fmt.Sprintf("[mcp_servers.%s]\ncommand = %q\nargs = [%s]\ntool_timeout_sec = 3600\n", serverName, command[0], strings.Join(args, ", "))
+	return fmt.Sprintf("[mcp_servers.%s]\ncommand = %q\nargs = [%s]\ntool_timeout_sec = 3600\n", ServerName, command[0], strings.Join(args, ", "))
 }

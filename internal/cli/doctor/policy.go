@@ -1,16 +1,13 @@
-package cli
+package doctor
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 
 	"cctask/engine/task"
-	"cctask/internal/cli/settings"
-	"cctask/internal/ipc"
 )
 
 // rules are those of a policy that bound something, by their names.
@@ -42,7 +39,7 @@ func rulesText(p task.Policy) string {
 
 // checkPolicy says what bounds a task that is submitted from here: the policy of
 // this front, and that of the owner, which may read another file.
-func (d *doctor) checkPolicy(ctx context.Context) finding {
+func (d *Doctor) checkPolicy(ctx context.Context) Finding {
 	ours := d.s.File.Policy
 	owner, serves := d.tasks.(ownersTasks)
 	theirs := ours
@@ -62,7 +59,7 @@ func (d *doctor) checkPolicy(ctx context.Context) finding {
 }
 
 // checkRetention says whether a pass waits that would delete suspiciously much.
-func (d *doctor) checkRetention(ctx context.Context) finding {
+func (d *Doctor) checkRetention(ctx context.Context) Finding {
 	if d.tasks == nil {
 		return ok("nothing to ask")
 	}
@@ -74,21 +71,4 @@ func (d *doctor) checkRetention(ctx context.Context) finding {
 		return problem("Look at the clock and at `cctask doctor --settings`; what is to go can be removed with `cctask rm` at once.", "%s", page.Note)
 	}
 	return ok("deletes nothing unusual")
-}
-
-// ownersRules are the rules of a running owner that this front does not have.
-func (a *app) ownersRules(ctx context.Context, s settings.Settings, lock ipc.Lock) (rows []settings.Row) {
-	client := a.client(s, false)
-	defer client.Close()
-	p, err := client.Policy(ctx)
-	if err != nil {
-		return []settings.Row{{Name: "policy", Value: "not known", Source: fmt.Sprintf("the owner that runs (process %d): %v", lock.PID, err)}}
-	}
-	ours := rules(s.File.Policy)
-	for _, r := range rules(p) {
-		if !slices.Contains(ours, r) {
-			rows = append(rows, settings.Row{Name: "policy." + r.name, Value: r.value, Source: fmt.Sprintf("the owner that runs (process %d, %s); holds too", lock.PID, lock.Settings.Config)})
-		}
-	}
-	return rows
 }
