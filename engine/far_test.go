@@ -221,3 +221,34 @@ func TestHostStartsAnewAtAStart(t *testing.T) {
 	}
 	w.starts(0)
 }
+
+// A dump has what a live attempt has printed, wherever that is.
+func TestDumpOfWhatIsNotSealed(t *testing.T) {
+	onEachSite(t, func(t *testing.T, newWorld worlds) {
+		t.Parallel()
+		w := newWorld(t, 1)
+		gate := fakeclaude.NewGate(t)
+		id := w.submit("[[flood 600000]][[text last words]]" + gate.Directive())
+		open := w.reached(gate)
+		w.runs(id)
+		w.until("what is full is sealed", func() bool {
+			n, err := w.store.DB.Sealed(id, 1, task.Stdout)
+			return err == nil && n == 2*engine.ChunkSize
+		})
+		src := engine.Unsealed{Source: w.store.DB, At: w.site}
+		p, err := src.Page(task.DumpQuery{})
+		w.must(err)
+		size := p.Tasks[0].Sizes[0].Stdout
+		var all []byte
+		for int64(len(all)) < size {
+			piece, err := src.Stream(id, 1, task.Stdout, int64(len(all)), 100_000)
+			w.must(err)
+			all = append(all, piece...)
+		}
+		if !strings.Contains(string(all), string(fakeclaude.Flood(floodSize))) || !strings.Contains(string(all), "last words") {
+			t.Errorf("the dump has %d bytes", len(all))
+		}
+		open()
+		w.end(id, task.Completed)
+	})
+}

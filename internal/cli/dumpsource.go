@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
+	"cctask/engine"
 	"cctask/engine/runner"
 	"cctask/engine/task"
 	"cctask/internal/cli/doctor"
@@ -23,7 +22,7 @@ const dumpTries = 5
 // source is who can be asked for a dump.
 type source interface {
 	task.Source
-	Resolve(ref string) (task.Match, error)
+	resolver
 }
 
 // dumpSource asks whoever can tell: the owner, the file while nobody holds it, a
@@ -81,7 +80,8 @@ func (d *dumpSource) find() (source, error) {
 	case err != nil:
 		return nil, err
 	case !held:
-		return storage.OpenOffline(d.path)
+		file, err := storage.OpenOffline(d.path)
+		return d.beside(file), err
 	case lock.Phase == ipc.PhaseEmbedded:
 		return d.copy(d.s.Dir)
 	}
@@ -112,7 +112,24 @@ func (d *dumpSource) copy(parent string) (source, error) {
 	if err := storage.CopyLive(d.path, path); err != nil {
 		return nil, err
 	}
-	return storage.OpenOffline(path)
+	file, err := storage.OpenOffline(path)
+	if d.lone {
+		return file, err
+	}
+	return d.beside(file), err
+}
+
+// beside reads a file of the state directory, and the runs that are there: nobody
+// serves it.
+func (d *dumpSource) beside(file *storage.Offline) source {
+	return struct {
+		engine.Unsealed
+		resolver
+	}{engine.Unsealed{Source: file, At: &runner.Local{Dir: d.s.Dir}}, file}
+}
+
+type resolver interface {
+	Resolve(ref string) (task.Match, error)
 }
 
 // ownerSource asks the owner.
@@ -129,76 +146,12 @@ func (o ownerSource) Stream(id task.ID, n int, s task.Stream, offset int64, limi
 	return o.c.Stream(o.ctx, id, n, s, offset, limit)
 }
 
-// Page looks at the files of live attempts after their records: what they have
-// more is newer, never older, than the record. A spool holds all of its
-// attempt's output until that is in the database.
+// Page is that of task.Source.
 func (d *dumpSource) Page(q task.DumpQuery) (task.DumpPage, error) {
-	p, err := asked(d, func(s source) (task.DumpPage, error) { return s.Page(q) })
-	for i := range p.Tasks {
-		s := &p.Tasks[i]
-		n := s.Task.Attempt
-		if !s.Task.Status.Live() || n > len(s.Sizes) {
-			continue
-		}
-		for _, st := range []task.Stream{task.Stdout, task.Stderr} {
-			size := s.Sizes[n-1].Of(st)
-			path, ok := d.spool(s.Task.ID, n, st)
-			if !ok {
-				continue
-			}
-			if info, err := os.Lstat(path); err == nil && info.Size() > *size {
-				*size, s.Small = info.Size(), nil
-			}
-		}
-	}
-	return p, err
+	return asked(d, func(s source) (task.DumpPage, error) { return s.Page(q) })
 }
 
-func (d *dumpSource) spool(id task.ID, n int, st task.Stream) (string, bool) {
-	if d.lone {
-		return "", false
-	}
-	run, err := runner.Open(filepath.Join(d.s.Dir, "run", fmt.Sprintf("%s.%d", id, n)))
-	switch {
-	case err != nil:
-	case st == task.Stdout:
-		return run.Stdout(), true
-	case st == task.Stderr:
-		return run.Stderr(), true
-	}
-	return "", false
-}
-
+// Stream is that of task.Source.
 func (d *dumpSource) Stream(id task.ID, n int, st task.Stream, offset int64, limit int) ([]byte, error) {
-	sealed := func() ([]byte, error) {
-		return asked(d, func(s source) ([]byte, error) { return s.Stream(id, n, st, offset, limit) })
-	}
-	data, err := sealed()
-	if err != nil || len(data) > 0 {
-		return data, err
-	}
-	path, ok := d.spool(id, n, st)
-	if !ok {
-		return nil, nil
-	}
-	data, err = readAt(path, offset, limit)
-	if len(data) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return data, err
-	}
-	// The attempt has ended since: its file went when all of it was sealed.
-	return sealed()
-}
-
-func readAt(path string, offset int64, limit int) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data := make([]byte, limit)
-	n, err := f.ReadAt(data, offset)
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return data[:n], err
+	return asked(d, func(s source) ([]byte, error) { return s.Stream(id, n, st, offset, limit) })
 }

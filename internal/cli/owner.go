@@ -34,6 +34,7 @@ type owner struct {
 	dir    string
 	lock   *ipc.Owner
 	db     *storage.DB
+	dumped engine.Unsealed
 	policy ownerPolicy
 }
 
@@ -82,6 +83,7 @@ func (o *owner) start(s settings.Settings, phase string, log zerolog.Logger) err
 		Policy: o.policy.now,
 	}
 	site := &runner.Local{Dir: s.Dir, Spare: spareOwner(s.Dir)}
+	o.dumped = engine.Unsealed{Source: o.db, At: site}
 	if phase != ipc.PhaseEmbedded {
 		exe, err := os.Executable()
 		if err != nil {
@@ -119,11 +121,11 @@ func (o *owner) close() error {
 func (o *owner) Lost() error { return o.db.Lost() }
 
 // Page is that of task.Source.
-func (o *owner) Page(q task.DumpQuery) (task.DumpPage, error) { return o.db.Page(q) }
+func (o *owner) Page(q task.DumpQuery) (task.DumpPage, error) { return o.dumped.Page(q) }
 
-// Stream is that of task.Source: what is sealed in the database.
+// Stream is that of task.Source.
 func (o *owner) Stream(id task.ID, n int, s task.Stream, offset int64, limit int) ([]byte, error) {
-	return o.db.Stream(id, n, s, offset, limit)
+	return o.dumped.Stream(id, n, s, offset, limit)
 }
 
 // spareOwner names the process that holds the state directory: born inside a
