@@ -20,7 +20,9 @@ const maxProblems = 20
 // their statuses, attempts from 1 on without a gap, streams from 0 on without
 // a gap and of the length that their records say, no environment of a task
 // that cannot start by itself. Writers wait meanwhile.
-// The error lists up to 20 problems, one a line.
+// The error lists up to 20 problems, one a line. bbolt checks in a goroutine of
+// its own, whose panic on a damaged file nobody can catch: who checks a file that
+// may be damaged does so in a process of its own.
 func (db *DB) Check() error {
 	if db.queue == nil {
 		return db.view(db.check)
@@ -51,18 +53,13 @@ type checker struct {
 }
 
 func (db *DB) check(tx *bolt.Tx) error {
-	// bbolt checks in a goroutine of its own, whose fault would be the end of
-	// this process.
-	info, err := db.file.Stat()
-	if err == nil {
-		_, err = verify(db.file, info.Size(), true)
-	}
-	if err != nil {
-		return corrupt(db.path, err)
-	}
 	c := &checker{tx: tx, counts: map[task.Status]uint64{}, keys: map[string]int{}}
-	for err := range tx.Check() {
-		c.report("bbolt: %v", err)
+	if m, err := readMeta(db.file); err != nil {
+		c.report("%w", err)
+	} else if err := m.lengths(db.file); err != nil {
+		c.report("%w", err)
+	} else {
+		c.pages()
 	}
 	if len(c.problems) == 0 {
 		c.tasks()
@@ -73,6 +70,17 @@ func (db *DB) check(tx *bolt.Tx) error {
 		return nil
 	}
 	return corrupt(db.path, errors.Join(c.problems...))
+}
+
+// pages is bbolt's own check. In a tree that leads back to itself it would go on for
+// ever, and tell so at each page that it comes to again: after maxProblems it is left
+// where it waits to tell the next one.
+func (c *checker) pages() {
+	for err := range c.tx.Check() {
+		if c.report("bbolt: %v", err); len(c.problems) == maxProblems {
+			return
+		}
+	}
 }
 
 func (c *checker) report(format string, args ...any) {

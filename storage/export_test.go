@@ -1,8 +1,6 @@
 package storage
 
 import (
-	"os"
-
 	bolt "go.etcd.io/bbolt"
 
 	"cctask/engine/task"
@@ -43,25 +41,4 @@ func (db *DB) Commits() (n int, err error) {
 // Tamper changes the file behind the writer's rules.
 func (db *DB) Tamper(f func(*bolt.Tx) error) error {
 	return db.do(&request{check: func(*bolt.Tx) error { return nil }, apply: f})
-}
-
-// Listed tells whether the newest state of a file has its list of free pages.
-func Listed(path string) (bool, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	m, err := readMeta(f)
-	return m.freelist != noFreelist, err
-}
-
-// NoLists keeps the free list out of all commits, as if it were long.
-func (db *DB) NoLists() { db.lists = false }
-
-// Abandon lets go of the file as a kill would.
-func (db *DB) Abandon() error {
-	close(db.quit)
-	<-db.idle
-	return db.bolt.Close()
 }

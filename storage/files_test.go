@@ -2,15 +2,18 @@ package storage_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -147,6 +150,7 @@ func TestFlippedBytesNeverCrash(t *testing.T) {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		checked(t, path)
 		db, err := storage.Open(dir, storage.Options{})
 		if err != nil {
 			after, rerr := os.ReadFile(path)
@@ -156,7 +160,6 @@ func TestFlippedBytesNeverCrash(t *testing.T) {
 			continue
 		}
 		opened++
-		_ = db.Check()
 		_, _ = dump.Run(t.Context(), db, dump.Options{}, dump.Writer(io.Discard, "jsonl"))
 		_, _ = db.List(t.Context(), task.Filter{})
 		_ = db.Apply(queued(30, "more"))
@@ -166,6 +169,71 @@ func TestFlippedBytesNeverCrash(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d could be opened", opened, rounds)
+}
+
+// Damage that leads bbolt's check round in circles, or lets it count to thousands of
+// millions, is found and told as any other.
+func TestCheckOfCirclesEnds(t *testing.T) {
+	t.Parallel()
+	dir := filled(t)
+	db, err := storage.Open(dir, storage.Options{})
+	for i := 0; err == nil && i < 50; i++ { // enough for pages that lead to pages
+		err = db.Apply(queued(100+i, strings.Repeat("long", 50)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, storage.FileName)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		page, flags, more, child = 4096, 8, 12, 16 + 8
+		branch                   = 1
+	)
+	damages := map[string]func(b []byte, id int){
+		"a page below itself": func(b []byte, id int) { binary.NativeEndian.PutUint64(b[child:], uint64(id)) },
+		"a page without end":  func(b []byte, _ int) { binary.NativeEndian.PutUint32(b[more:], 1<<29) },
+	}
+	for what, damage := range damages {
+		n := 0
+		for id := 2; id < len(whole)/page; id++ {
+			at := whole[id*page:]
+			if binary.NativeEndian.Uint64(at) != uint64(id) || at[flags] != branch {
+				continue
+			}
+			n++
+			b := bytes.Clone(whole)
+			damage(b[id*page:], id)
+			if err := os.WriteFile(path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			checked(t, path)
+		}
+		if n == 0 {
+			t.Errorf("%s: there is none to be damaged", what)
+		}
+	}
+}
+
+// checked checks a file in a process of its own, as doctor does: bbolt's check may
+// panic there, and must find what is wrong or say that nothing is.
+func checked(t *testing.T, path string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) } // it says where it hangs
+	cmd.Env = append(os.Environ(), childCheck+"="+path)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() < 0) {
+		t.Errorf("a check of %s: %v, %s", path, err, out)
+	}
 }
 
 func TestNewerOrForeignFileIsRefusedUntouched(t *testing.T) {

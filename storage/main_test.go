@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,17 @@ import (
 // childDir makes the test binary a writer that runs until it is killed.
 const childDir = "CCTASK_TEST_WRITE_DIR"
 
+// childCheck makes the test binary check that file.
+const childCheck = "CCTASK_TEST_CHECK_FILE"
+
 func TestMain(m *testing.M) {
+	if path := os.Getenv(childCheck); path != "" {
+		debug.SetMaxStack(64 << 20) // as `cctask _check` does
+		if err := storage.CheckFile(path); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if dir := os.Getenv(childDir); dir != "" {
 		if err := writeForEver(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -13,11 +13,10 @@ import (
 	"cctask/engine/task"
 )
 
-// Bounds of one transaction of a restore, which bbolt holds in memory.
+// Bounds of what waits for the writer, and of what stays mapped.
 const (
-	fillBytes    = 4 << 20
-	fillRequests = 500
-	fillMapped   = 128 << 20
+	fillBytes  = 4 << 20
+	fillMapped = 128 << 20
 )
 
 // Filler takes the tasks of a dump, one after the other, in their order.
@@ -25,11 +24,11 @@ type Filler struct {
 	tmp    string
 	o      Options
 	db     *DB
-	mapped int // bytes written since it was opened
-	group  []*request
-	size   int
-	task   task.ID   // the one that was begun
-	piece  task.Blob // what came of the stream last appended to, and is not written yet
+	mapped int        // bytes written since it was opened
+	sent   []*request // and not committed yet, as far as is known
+	size   int        // bytes of those
+	task   task.ID    // the one that was begun
+	piece  task.Blob  // what came of the stream last appended to, and is not written yet
 }
 
 // Restore makes a database at path of what fill hands over. It comes to its name
@@ -61,28 +60,26 @@ func (o Options) fill(tmp string, fill func(*Filler) (redacted int64, err error)
 	defer func() { err = errors.Join(err, f.db.Close()) }()
 	redacted, err := fill(f)
 	if err == nil {
-		err = f.flush()
+		err = f.settle(0)
 	}
 	if err != nil {
 		return err
 	}
 	f.db.bolt.NoSync = false
-	return f.db.update([]*request{{check: noCheck, apply: func(tx *bolt.Tx) error {
+	return f.db.do(&request{check: noCheck, apply: func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		return errors.Join(
 			meta.Put(keyRestored, []byte(time.Now().UTC().Format(time.RFC3339))),
 			meta.Put(keyRedacted, u64(uint64(redacted))),
 		)
-	}}})
+	}})
 }
 
-// open opens the file for writing, without the goroutine that others share. The
-// last commit syncs the file as a whole: what stands under the temporary name
-// counts for nothing before.
+// open opens the file. The last commit syncs it as a whole: what stands under the
+// temporary name counts for nothing before.
 func (f *Filler) open() error {
-	db := &DB{path: f.tmp, app: f.o.App, quit: make(chan struct{}), idle: make(chan struct{})}
-	close(db.idle)
-	if err := db.open(false, f.o.Timeout); err != nil {
+	db, err := openFile(f.tmp, f.o)
+	if err != nil {
 		return err
 	}
 	db.bolt.NoSync = true
@@ -187,31 +184,32 @@ func (f *Filler) put(w task.Write) error {
 	return f.push(&request{check: p.check, apply: p.apply, size: p.size})
 }
 
+// push hands a request to the writer, which takes many into one commit.
 func (f *Filler) push(r *request) error {
-	f.group = append(f.group, r)
-	if f.size += r.size; f.size < fillBytes && len(f.group) < fillRequests {
-		return nil
-	}
-	return f.flush()
-}
-
-func (f *Filler) flush() error {
-	err := f.db.update(f.group)
-	for _, r := range f.group {
-		if err == nil {
-			err = unfit(r.err)
-		}
-	}
-	f.mapped += f.size
-	f.group, f.size = nil, 0
-	if err != nil || f.mapped < fillMapped {
+	if err := f.db.send(r); err != nil {
 		return err
 	}
+	f.sent, f.size, f.mapped = append(f.sent, r), f.size+r.size, f.mapped+r.size
+	if f.mapped < fillMapped {
+		return f.settle(fillBytes)
+	}
 	// What was touched of the file stays mapped as long as it is open.
-	if err := f.db.Close(); err != nil {
+	if err := errors.Join(f.settle(0), f.db.Close()); err != nil {
 		return err
 	}
 	return f.open()
+}
+
+// settle waits until no more than that many bytes wait for the writer; 0: nothing.
+func (f *Filler) settle(bytes int) error {
+	for len(f.sent) > 0 && (bytes == 0 || f.size > bytes || len(f.sent) > maxWaiting) {
+		r := f.sent[0]
+		f.sent, f.size = f.sent[1:], f.size-r.size
+		if err := f.db.await(r); err != nil {
+			return unfit(err)
+		}
+	}
+	return nil
 }
 
 // unfit turns a fault of the engine into one of the dump.

@@ -22,24 +22,48 @@ type request struct {
 // maxGroup bounds the data of one commit, which bbolt holds in memory.
 const maxGroup = 32 << 20
 
+// maxWaiting is how many requests wait for the writer, whoever sent them: it takes
+// all that are there into one commit.
+const maxWaiting = 512
+
 // do hands a request to the writer and waits for the commit that holds it.
 func (db *DB) do(r *request) error {
+	if err := db.send(r); err != nil {
+		return err
+	}
+	return db.await(r)
+}
+
+// send hands a request to the writer. Those of one goroutine are applied in their order.
+func (db *DB) send(r *request) error {
 	if db.queue == nil {
 		return fault("write to %s, which is open for reading only", db.path)
 	}
 	r.done = make(chan struct{})
 	select {
 	case db.queue <- r:
+		return nil
 	case <-db.down:
 		return db.lost()
 	case <-db.quit:
 		return closing()
 	}
+}
+
+// await waits for the commit of a request that was sent.
+func (db *DB) await(r *request) error {
 	select {
 	case <-r.done:
 		return r.err
 	case <-db.down:
 		return db.lost()
+	case <-db.idle:
+	}
+	select {
+	case <-r.done: // in the writer's last commit
+		return r.err
+	default:
+		return closing()
 	}
 }
 
@@ -127,35 +151,15 @@ func (db *DB) transact(group []*request) error {
 			return err
 		}
 	}
-	db.bolt.NoFreelistSync = !db.lists || free(db.bolt) > maxListed
 	id := uint64(tx.ID())
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	db.stamped, db.unlisted = true, db.bolt.NoFreelistSync
+	db.stamped = true
 	// What went into a file that has lost its name meanwhile, or in which it was
 	// written over, is not kept.
 	if db.last, err = readMeta(db.file); err == nil && db.last.txid != id {
 		return db.fail(replaced(db.path))
 	}
 	return db.Lost()
-}
-
-// maxListed is how many free pages, of 4 KiB each, a commit lists.
-//
-// Without a list the next Open must walk the whole file: 7 s for 5 GiB, so it is
-// no way for an owner that comes and goes. With one each commit writes 8 bytes
-// for each free page. As bbolt keeps them in an array, that takes a commit of
-// 0.3 ms to 0.4 ms with 8,000 free pages, 0.55 ms with 32,000 and 2-6 ms with
-// 250,000, and as it keeps them in maps 0.8, 2.7 and 30 ms; without a list it is
-// 0.3 ms with maps always, and 1.5 ms with an array of 250,000. So: an array and a
-// list, as long as it is short. After a removal of gigabytes commits leave it
-// out, Close writes it once, and the next Open takes maps until Close. Only an
-// owner that is killed in between leaves a file to be walked.
-const maxListed = 32_000
-
-// free is the number of free pages after the last commit.
-func free(db *bolt.DB) int64 {
-	s := db.Stats()
-	return int64(s.FreePageN + s.PendingPageN)
 }

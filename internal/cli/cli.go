@@ -19,6 +19,7 @@ import (
 
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/internal/cli/doctor"
 	"cctask/internal/cli/settings"
 	"cctask/internal/cli/setup"
 )
@@ -56,6 +57,9 @@ func Run(ctx context.Context, args []string, env Env) int {
 	// A runner lives as long as claude does: it takes nothing of a front's set-up.
 	if len(args) == 2 && args[1] == runnerVerb {
 		return runRunner()
+	}
+	if len(args) == 3 && args[1] == doctor.CheckVerb {
+		return doctor.RunCheck(args[2], env.Stdout)
 	}
 	a := &app{Env: env}
 	root := newRoot(a, commandOf(args))

@@ -41,7 +41,7 @@ others, removes what interrupted commands left, and lets an owner clean up after
 				}
 			}
 			if file != "" {
-				findings = d.ExamineFile(file)
+				findings = d.ExamineFile(ctx, file)
 			} else {
 				findings = d.Examine(ctx)
 			}

@@ -139,11 +139,11 @@ func (d *Doctor) Examine(ctx context.Context) []Finding {
 }
 
 // ExamineFile checks a database apart from any state directory.
-func (d *Doctor) ExamineFile(path string) []Finding {
+func (d *Doctor) ExamineFile(ctx context.Context, path string) []Finding {
 	f := ok("%s is whole", path)
 	if _, err := os.Stat(path); err != nil {
 		f = problem("Give the path of a tasks.db.", "%v", err)
-	} else if err := storage.CheckFile(path); err != nil {
+	} else if err := checkDatabaseFile(ctx, path); err != nil {
 		f = failed(err)
 	}
 	d.report("database", f)

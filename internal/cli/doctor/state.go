@@ -148,7 +148,7 @@ func (d *Doctor) checkOwner(ctx context.Context) Finding {
 	return ok("process %d (version %s) answers; %s running, %d queued", h.PID, h.Version, show.Plural(h.Live, "task"), h.Queued)
 }
 
-func (d *Doctor) checkDatabase(context.Context) Finding {
+func (d *Doctor) checkDatabase(ctx context.Context) Finding {
 	path := d.file(storage.FileName)
 	fi, err := os.Stat(path)
 	switch {
@@ -157,14 +157,14 @@ func (d *Doctor) checkDatabase(context.Context) Finding {
 	case err != nil:
 		return failed(err)
 	case d.held:
-		return d.checkCopy(path, fi.Size())
+		return d.checkCopy(ctx, path, fi.Size())
+	}
+	if err := checkDatabaseFile(ctx, path); err != nil {
+		return failed(err)
 	}
 	db, err := storage.OpenReadOnly(path, storage.DefaultTimeout)
 	if err != nil {
 		return failed(err)
-	}
-	if err := db.Check(); err != nil {
-		return failed(errors.Join(err, db.Close()))
 	}
 	d.tasks = db
 	return ok("%s is whole (%s)", path, show.Bytes(fi.Size()))
@@ -172,7 +172,7 @@ func (d *Doctor) checkDatabase(context.Context) Finding {
 
 // checkCopy checks a copy: the owner's writers would have to wait for a check
 // of the file itself.
-func (d *Doctor) checkCopy(path string, bytes int64) Finding {
+func (d *Doctor) checkCopy(ctx context.Context, path string, bytes int64) Finding {
 	const stop = "`cctask daemon stop` and then `cctask doctor` checks it; running tasks go on."
 	if bytes > copiedAtMost {
 		return note(stop, "not checked: an owner has it open, and it is too large to copy (%s)", show.Bytes(bytes))
@@ -191,7 +191,7 @@ func (d *Doctor) checkCopy(path string, bytes int64) Finding {
 	} else if err != nil {
 		return failed(err)
 	}
-	if err := storage.CheckFile(dst); err != nil {
+	if err := checkDatabaseFile(ctx, dst); err != nil {
 		f := failed(err)
 		f.Text, f.Hint = strings.ReplaceAll(f.Text, dst, path), strings.ReplaceAll(f.Hint, dst, path)
 		return f
