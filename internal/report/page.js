@@ -32,6 +32,8 @@ const prompt = t => t.a.length ? str(t.a[0].p) : '';
 
 const plural = (n, what) => n.toLocaleString() + ' ' + what + (n === 1 ? '' : 's');
 const usd = v => !v ? '$0' : '$' + (v >= 100 ? v.toLocaleString(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 }) : v.toFixed(v >= 1 ? 2 : 4));
+// aligned is usd in a column: its point stands below those of the others, whether two digits follow it or four.
+const aligned = v => usd(v) + (v >= 1 ? '\u2007\u2007' : '');
 const two = n => String(n).padStart(2, '0');
 function dur(ms) {
   const s = ms / 1000;
@@ -73,9 +75,9 @@ function totals() {
   tile('Completed', ended ? share(n('completed'), ended) : '–', `${n('completed').toLocaleString()} of ${ended.toLocaleString()} ended`);
   tile('Cost', usd(T.usd), (T.uncertain ? 'at least; ' : '') + (ended ? usd(sum('usd') / ended) + ' a task that ended' : 'none has ended'));
   tile('Time of claude', dur(T.ms), ran ? `in ${dur(ran[1] - ran[0])} of the clock` : 'nothing ran');
-  tile('At once', String(T.lanes), `most; ${plural(T.attempts, 'attempt')}`);
-  tile('Turns', T.turns.toLocaleString(), plural(n('running'), 'task') + ' running, ' + n('queued').toLocaleString() + ' queued');
-  tile('Tokens', many(U.output_tokens), `out; ${many(U.input_tokens + U.cache_creation_input_tokens + U.cache_read_input_tokens)} in, ${many(U.cache_read_input_tokens)} of them cached`);
+  tile('Attempts', T.attempts.toLocaleString(), T.lanes ? `at most ${T.lanes} at once` : '');
+  tile('Turns', T.turns.toLocaleString(), T.attempts ? `${(T.turns / T.attempts).toFixed(1)} an attempt` : '');
+  tile('Tokens written', many(U.output_tokens), `${many(U.input_tokens + U.cache_creation_input_tokens + U.cache_read_input_tokens)} read, ${many(U.cache_read_input_tokens)} cached`);
   $('share').setAttribute('aria-label', T.statuses.map(c => c.tasks + ' ' + c.st).join(', '));
   for (const c of T.statuses) {
     const part = el('i', { className: c.st });
@@ -130,7 +132,7 @@ function timeline() {
     b.x = x;
     b.el = el('button', { className: 'bar slim ' + b.a.st, tabIndex: n ? -1 : 0 });
     b.el.dataset.n = n;
-    Object.assign(b.el.style, { left: percent(x), width: percent(b.w), top: (b.a.la || 0) * lane + 'px' });
+    Object.assign(b.el.style, { left: `min(${percent(x)}, calc(100% - 3px))`, width: percent(b.w), top: (b.a.la || 0) * lane + 'px' });
   });
   $('lanes').append(...bars.map(b => b.el));
   cost();
@@ -227,10 +229,11 @@ function ticks() {
       if (x * px < free) continue;
       const timed = step < 86400000 || today === last || t === p.from && busyDays.has(today);
       const label = [today === last ? '' : today, timed ? (step < 60000 ? seconds : minutes).format(at(t)) : ''].filter(Boolean).join(' ');
-      if (x * px + label.length * 6.5 + 6 > px) continue;
-      found.push(place(el('span', {}, label), x), place(el('i'), x));
+      const wide = label.length * 6.5 + 6, late = x * px + wide > px; // near the end it stands before its line
+      if (late && x * px - wide < free) continue;
+      found.push(place(el('span', { className: late ? 'late' : '' }, label), x), place(el('i'), x));
       last = today;
-      free = x * px + label.length * 6.5 + 14;
+      free = x * px + (late ? 0 : wide) + 8;
     }
   });
   $('ticks').replaceChildren(...found);
@@ -258,6 +261,7 @@ function place(e, x, w) {
 function cost() {
   let sum = 0;
   sums = bars.filter(b => b.a.usd).map(b => [b.a.e, b.a.usd]).sort((p, q) => p[0] - q[0]).map(([t, v]) => [t, sum += v]);
+  $('cost').hidden = $('cost-h').hidden = sums.length < 2; // one sum is no curve
   const box = $('cost'), y = v => (100 - 96 * v / (sum || 1)).toFixed(2);
   box.setAttribute('aria-label', `The cost rises to ${usd(sum)}`);
   let d = 'M0 100';
@@ -277,33 +281,40 @@ function cost() {
 // The longest, and what did not complete.
 function item(i, value, ...more) {
   const t = D.tasks[i];
-  return el('li', { className: t.st }, el('button', { onclick: () => show(i) }, el('i', { className: 'dot' }), el('span', { className: 't' }, ...heading(t), ...more), el('span', { className: 'v' }, value)));
+  return el('li', { className: t.st }, el('button', { className: 'opens', onclick: () => show(i) }, el('i', { className: 'dot' }), el('span', { className: 't' }, ...heading(t), ...more), el('span', { className: 'v' }, value)));
 }
 function lists() {
   const most = D.longest.length ? D.tasks[D.longest[0]].ms : 0;
-  for (const i of D.longest) {
+  const long = i => {
     const t = D.tasks[i], meter = el('i', { className: 'meter' }), li = item(i, dur(t.ms) + (t.usd ? ' · ' + usd(t.usd) : ''));
     meter.style.width = `calc(${percent(t.ms / most)} - 12px)`;
     li.append(meter);
     $('long').append(li);
-  }
+  };
+  D.longest.forEach(long);
   if (!most) $('long').append(el('li', { className: 'dim' }, 'Nothing ran.'));
   if (!D.ends.length) $('ends').append(el('p', { className: 'dim' }, D.tasks.some(t => t.f) ? 'Every task that ended completed.' : 'Nothing has ended.'));
   D.ends.forEach(e => {
     const rows = e.tasks.slice(0, 3).map(i => item(i, D.tasks[i].ms ? dur(D.tasks[i].ms) : '', el('span', { className: 'm' }, str(D.tasks[i].m) || D.tasks[i].st)));
-    const all = e.tasks.length > 3 ? el('li', {}, el('button', { onclick: () => { reset(); want.why = e.why; list(); $('all-h').scrollIntoView(); } }, `All ${e.tasks.length.toLocaleString()} of them`)) : null;
+    const all = e.tasks.length > 3 ? el('li', {}, el('button', { className: 'opens all', onclick: () => { reset(); want.why = e.why; list(); $('all-h').scrollIntoView(); } }, `All ${e.tasks.length.toLocaleString()} of them`)) : null;
     $('ends').append(el('div', { className: 'group' }, el('h3', {}, e.why.replaceAll('_', ' '), el('span', { className: 'dim' }, e.tasks.length.toLocaleString())), el('p', {}, e.hint), el('ul', { className: 'items' }, ...rows, all)));
   });
+  // The shorter of two lists beside each other grows, or a hole would stay below it.
+  const box = id => $(id).parentNode.getBoundingClientRect(), rest = D.tasks.map((t, i) => i).filter(i => D.tasks[i].ms && !D.longest.includes(i)).sort((i, j) => D.tasks[j].ms - D.tasks[i].ms);
+  for (const i of rest.slice(0, 30)) {
+    if (box('long').top !== box('ends').top || box('long').bottom + 40 > box('ends').bottom) break;
+    long(i);
+  }
 }
 
 // The table.
 const started = t => { const a = t.a.find(a => a.s); return a ? a.s : 0; };
 const columns = [
   ['status', 'Status', t => t.st, t => state(t.st)],
-  ['task', 'Task', t => title(t).toLowerCase(), t => el('button', {}, ...heading(t))],
+  ['task', 'Task', t => title(t).toLowerCase(), t => el('button', { className: 'opens' }, ...heading(t))],
   ['start', 'Started', started, t => started(t) ? short.format(at(started(t))) : ''],
   ['time', 'Time', t => t.ms || 0, t => t.ms ? dur(t.ms) : '', true],
-  ['cost', 'Cost', t => t.usd || 0, t => t.usd ? usd(t.usd) : '', true],
+  ['cost', 'Cost', t => t.usd || 0, t => t.usd ? aligned(t.usd) : '', true],
   ['turns', 'Turns', t => t.tu || 0, t => t.tu || '', true],
   ['tries', 'Attempts', t => t.a.length, t => t.a.length > 1 ? t.a.length : '', true],
 ];
@@ -411,7 +422,7 @@ function show(i) {
     el('div', { className: 'body' }, why, facts, ...tries, ...block('Prompt', a.length ? a[0].p : '', ''),
       ...(t.r ? block('Answer', t.r, `cctask status ${t.id} shows more of it.`) : [el('h3', {}, 'Answer'), el('p', { className: 'dim' }, none)])));
   if (!d.open) d.showModal();
-  if (held) (d.querySelector(`.top [title="${held}"]:enabled`) || d.querySelector('.top [title=Close]')).focus();
+  (d.querySelector(`.top [title="${held}"]:enabled`) || d.querySelector('.top [title=Close]')).focus();
   d.scrollTop = 0;
   if (location.hash.slice(1) !== t.id) history.replaceState(null, '', '#' + t.id);
 }
@@ -428,11 +439,16 @@ function dialog() {
   linked();
 }
 
-$('main').hidden = false;
-totals();
-timeline();
-lists();
-table();
-dialog();
+if (D.tasks.length) {
+  $('main').hidden = false;
+  totals();
+  timeline();
+  lists();
+  table();
+  dialog();
+} else {
+  $('none').hidden = false;
+  $('about').textContent = [D.selection, 'as of ' + full.format(new Date(D.now))].filter(Boolean).join(' · ');
+}
 $('foot').textContent = `Made by cctask ${D.version}. Times are those of ${Intl.DateTimeFormat().resolvedOptions().timeZone}. ` +
   (D.textLimit ? `Texts are cut where they are longer than about ${D.textLimit.toLocaleString()} bytes. ` : '') + 'Nothing is loaded from anywhere.';

@@ -83,6 +83,18 @@ func testLooks(t *testing.T, b *tab) {
 				b.open(path)
 				b.fits()
 				b.shot("top")
+				// Six totals fill their rows; each caption says what its number is.
+				b.is(`new Set([...document.querySelectorAll('#tiles > div')].map(e => e.offsetTop)).size`, map[int]int{1280: 1, 390: 3}[width])
+				b.is(`[...document.querySelectorAll('#tiles dt')].map(e => e.innerText).join()`, "Completed,Cost,Time of claude,Attempts,Turns,Tokens written")
+				// Nothing of a bar is outside the frame, and the axis has a label near its end.
+				b.is(`[...document.querySelectorAll('.bar')].filter(e => e.getBoundingClientRect().right > document.getElementById('plot').getBoundingClientRect().right + .5).length`, 0)
+				b.is(`Math.max(...[...document.querySelectorAll('#ticks span')].map(e => e.getBoundingClientRect().right)) > document.getElementById('plot').getBoundingClientRect().right - 130`, true)
+				b.is(`document.getElementById('ticks').getBoundingClientRect().top - document.querySelector('.tools').getBoundingClientRect().bottom < 14`, true)
+				// Two lists beside each other end about together, and what opens something looks like it.
+				b.is(`innerWidth < 900 || Math.abs(document.getElementById('long').parentNode.offsetHeight - document.getElementById('ends').parentNode.offsetHeight) < 80`, true)
+				b.is(`[...document.querySelectorAll('.items button, td button')].filter(e => getComputedStyle(e, '::after').content !== '"›"').length`, 0)
+				// The points of the costs stand below each other.
+				b.is(`new Set([...document.querySelectorAll('td.c-cost')].map(e => e.innerText.replaceAll('\u2007', '0')).filter(Boolean).map(s => s.length - s.indexOf('.'))).size`, 1)
 				b.is(`document.querySelectorAll('.bar').length`, 62)
 				b.is(`document.querySelectorAll('tbody tr').length`, 60)
 				b.is(`getComputedStyle(document.body).backgroundColor`, map[string]string{"light": "rgb(246, 247, 249)", "dark": "rgb(14, 17, 22)"}[scheme])
@@ -94,6 +106,7 @@ func testLooks(t *testing.T, b *tab) {
 				b.click(".bar:nth-child(1)")
 				b.shows("Read the sources first", "Prompt", "Answer", "go test -race")
 				b.shot("task")
+				b.is(`document.activeElement.title`, "Close")
 				b.click("#task [title=Close]")
 				b.click("tbody tr:has(.c-tries:not(:empty)) button")
 				b.shows("2 attempts", "2. resume", "killed by signal 9", "leave the tests alone")
@@ -203,9 +216,22 @@ func testHostilePage(t *testing.T, b *tab) {
 }
 
 func testNone(t *testing.T, b *tab) {
-	b.open(file(t, render(t, nil)))
-	b.fits()
-	b.shot("page")
+	for _, width := range []int{1280, 1000, 390} {
+		b.look(width, 900, "light")
+		b.open(file(t, render(t, nil)))
+		b.fits()
+		b.shot(fmt.Sprint("page-", width))
+		b.is(`document.querySelectorAll('body > :not([hidden]):not(script):not(noscript):not(dialog)').length`, 3) // header, one sentence, foot
+		b.is(`document.getElementById('none').innerText.includes('cctask start PROMPT')`, true)
+	}
+	b.look(1000, 900, "light")
+	b.open(file(t, render(t, sample())))
+	b.is(`new Set([...document.querySelectorAll('#tiles > div')].map(e => e.offsetTop)).size`, 2)
+	b.shot("1000")
+	// One sum is no curve.
+	b.open(file(t, render(t, []Entry{entry(now.Add(-time.Hour), "one", "p", "r", run{took: time.Minute, status: task.Completed, usd: 0.5})})))
+	b.is(`document.getElementById('cost').hidden && document.getElementById('cost-h').hidden`, true)
+	b.shot("one")
 	b.open(file(t, render(t, []Entry{entry(now, "waits", "p", "")})))
 	b.is(`document.getElementById('time').hidden`, true)
 	b.open(file(t, render(t, []Entry{entry(now, "at once", "p", "", run{status: task.Completed})}))) // took no time
