@@ -30,7 +30,10 @@ type attempt struct {
 	before  <-chan struct{} // closed when the attempt before has started
 	started chan struct{}   // closed when this one has, or never will
 
+	unrecorded *runner.Sight // of a start that the record does not tell of yet
+
 	mu         sync.Mutex
+	began      time.Time       // as the record says or will say; zero of one that an earlier owner recorded
 	stopped    task.StopReason // why the runner is to stop; "": it is not
 	news       chan struct{}   // sight has changed; nil until the site may have the run
 	sight      runner.Sight    // what was seen of the run last
@@ -75,7 +78,8 @@ func (a *attempt) start() bool {
 		return false
 	}
 	if begun(s) {
-		return a.running(s) == nil
+		a.begin(s)
+		return true
 	}
 	next() // one that waits elsewhere for room holds up no other one
 	return a.ordered(s) == nil && a.begins(&t)
@@ -224,39 +228,57 @@ func (a *attempt) attach(s runner.Sight) {
 	}
 }
 
-// running is step 4. The environment goes in the same commit, unless the task may
-// start by itself again.
-func (a *attempt) running(s runner.Sight) error {
-	at := s.Rec.StartedAt
-	_, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
-		rec, err := a.e.store.Attempt(t.ID, a.n)
-		if err != nil {
-			return err
-		}
-		rec.Status, rec.StartedAt, rec.Message = task.Running, at, ""
-		rec.Host, rec.Job = s.Host, s.Job
-		w.Attempts = []task.Attempt{rec}
-		t.Message = ""
-		if a.spec != nil {
-			t.Spec = *a.spec
-		}
-		// One that was adopted may have started long ago; with the others the
-		// order of these times is the queue's.
-		if t.StartedAt.IsZero() && a.before == nil {
-			t.StartedAt = at
-		}
-		err = t.Become(task.Running, w.At, fmt.Sprintf("attempt %d", a.n))
-		w.DropEnv = !t.MayStart()
-		return err
-	})
-	if err != nil {
-		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("record a started task")
-		return err
-	}
+// recordAfter is how long a start is known to this process alone: the record of one
+// that ends sooner tells of start and end in one commit. A next owner reads of it in
+// the run.
+const recordAfter = 50 * time.Millisecond
+
+// begin takes note of a claude that has started.
+func (a *attempt) begin(s runner.Sight) {
+	a.mu.Lock()
+	a.unrecorded, a.began = &s, time.Now()
+	a.mu.Unlock()
 	if a.spec != nil {
 		a.e.over(a.spec.Claude)
 	}
+}
+
+// running is step 4. The environment goes in the same commit, unless the task may
+// start by itself again.
+func (a *attempt) running() error {
+	_, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
+		rec, err := a.e.store.Attempt(t.ID, a.n)
+		if err == nil {
+			err = a.runs(t, &rec)
+		}
+		w.Attempts, w.DropEnv = []task.Attempt{rec}, !t.MayStart()
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("record a started task: %w", err)
+	}
+	a.unrecorded = nil
 	return nil
+}
+
+// runs writes a start that is not recorded yet into the records.
+func (a *attempt) runs(t *task.Task, rec *task.Attempt) error {
+	s := a.unrecorded
+	if s == nil {
+		return nil
+	}
+	rec.Status, rec.StartedAt, rec.Message = task.Running, s.Rec.StartedAt, ""
+	rec.Host, rec.Job = s.Host, s.Job
+	t.Message = ""
+	if a.spec != nil {
+		t.Spec = *a.spec
+	}
+	// One that was adopted may have started long ago; with the others the
+	// order of these times is the queue's.
+	if t.StartedAt.IsZero() && a.before == nil {
+		t.StartedAt = s.Rec.StartedAt
+	}
+	return t.Become(task.Running, a.began, fmt.Sprintf("attempt %d", a.n))
 }
 
 // stop asks the runner to end its tree, now or as soon as there is one. Of several
@@ -313,6 +335,9 @@ func (a *attempt) openGate() {
 func (a *attempt) fill(t *task.Task) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if t.Status == task.Starting && !a.began.IsZero() {
+		t.Status, t.StartedAt = task.Running, a.began
+	}
 	p := a.progress
 	t.Model = p.Model
 	p.CostUSD, p.At, p.Answered = task.RoundUSD(p.CostUSD), a.progressAt, a.answer != nil

@@ -68,7 +68,10 @@ func (a *attempt) followOnce() error {
 	}
 	gate := time.AfterFunc(gateTime, a.openGate)
 	defer gate.Stop()
-	var again <-chan time.Time // of a look that failed
+	var late, again <-chan time.Time // to record the start; to repeat a look that failed
+	if a.unrecorded != nil {
+		late = time.After(recordAfter)
+	}
 	for {
 		s := a.seen()
 		switch {
@@ -85,6 +88,11 @@ func (a *attempt) followOnce() error {
 		case <-a.news:
 		case <-again:
 			again = nil
+		case <-late:
+			late = nil
+			if err := a.running(); err != nil {
+				return err
+			}
 		case <-a.e.ctx.Done():
 			return a.e.ctx.Err()
 		}
@@ -97,7 +105,7 @@ func (f *follower) look(s runner.Sight) error {
 		return nil
 	}
 	f.a.openGate()
-	err := f.read()
+	err := f.read(s.Stderr)
 	if err == nil {
 		f.seen = [2]int64{s.Stdout, s.Stderr}
 	}
@@ -113,8 +121,8 @@ func (f *follower) look(s runner.Sight) error {
 	return err
 }
 
-// read parses the new events and seals the full chunks.
-func (f *follower) read() error {
+// read parses the new events and seals the full chunks; stderr has so many bytes.
+func (f *follower) read(stderr int64) error {
 	piece := pieces.Get().(*[ChunkSize]byte)
 	defer pieces.Put(piece)
 	for {
@@ -122,13 +130,13 @@ func (f *follower) read() error {
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			break
-		}
 		if _, err := f.parser.Write(piece[:n]); err != nil {
 			return fmt.Errorf("parse the events: %w", err)
 		}
 		f.parsed += int64(n)
+		if n < len(piece) {
+			break
+		}
 		if f.parsed-f.sealed[task.Stdout] < sealAtOnce*ChunkSize {
 			continue
 		}
@@ -139,11 +147,7 @@ func (f *follower) read() error {
 	if err := f.sealFull(task.Stdout, f.parsed); err != nil {
 		return err
 	}
-	_, size, err := f.readAt(task.Stderr, nil, 0)
-	if err != nil {
-		return err
-	}
-	return f.sealFull(task.Stderr, size)
+	return f.sealFull(task.Stderr, stderr)
 }
 
 func (f *follower) readAt(st task.Stream, b []byte, off int64) (n int, size int64, err error) {
@@ -186,26 +190,24 @@ func (f *follower) sealFull(st task.Stream, size int64) error {
 // claude's that writes to /dev/stderr may cut the file.
 func (f *follower) chunk(st task.Stream, offset, n int64) (task.Blob, error) {
 	data := make([]byte, max(n, 0))
-	got, _, err := f.readAt(st, data, offset)
-	if err != nil {
-		return task.Blob{}, err
+	got := 0
+	if n > 0 {
+		var err error
+		if got, _, err = f.readAt(st, data, offset); err != nil {
+			return task.Blob{}, err
+		}
 	}
 	return task.Blob{ID: f.a.id, Attempt: f.a.n, Stream: st, Offset: offset, Data: data[:got]}, nil
 }
 
-// rest is the last, partial chunk of each stream, after all full ones are in.
-func (f *follower) rest() (chunks []task.Blob, err error) {
-	if err := f.read(); err != nil {
+// rest is the last, partial chunk of each stream of a run that is gone, after all full
+// ones are in.
+func (f *follower) rest(s runner.Sight) (chunks []task.Blob, err error) {
+	if err := f.read(s.Stderr); err != nil {
 		return nil, err
 	}
-	for _, st := range streams {
-		_, size, err := f.readAt(st, nil, 0)
-		if err != nil {
-			return nil, err
-		}
-		if err := f.sealFull(st, size); err != nil {
-			return nil, err
-		}
+	for i, size := range []int64{f.parsed, s.Stderr} {
+		st := streams[i]
 		b, err := f.chunk(st, f.sealed[st], size-f.sealed[st])
 		if err != nil {
 			return nil, err
@@ -216,13 +218,12 @@ func (f *follower) rest() (chunks []task.Blob, err error) {
 }
 
 // stderrTail is the end of stderr, where claude says why it could not start.
-func (f *follower) stderrTail() []byte {
-	_, size, err := f.readAt(task.Stderr, nil, 0)
-	if err != nil {
+func (f *follower) stderrTail(s runner.Sight) []byte {
+	b := make([]byte, min(s.Stderr, 64<<10))
+	if len(b) == 0 {
 		return nil
 	}
-	b := make([]byte, min(size, 64<<10))
-	n, _, err := f.readAt(task.Stderr, b, size-int64(len(b)))
+	n, _, err := f.readAt(task.Stderr, b, s.Stderr-int64(len(b)))
 	if err != nil {
 		return nil
 	}
@@ -242,7 +243,7 @@ func (a *attempt) finish(f *follower, s runner.Sight) error {
 			a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("sweep after a dead runner")
 		}
 	}
-	chunks, err := f.rest()
+	chunks, err := f.rest(s)
 	if errors.Is(err, fs.ErrNotExist) {
 		// Somebody removed the run: what was sealed is what there is.
 		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("the output is gone")

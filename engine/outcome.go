@@ -21,7 +21,10 @@ func (a *attempt) conclude(f *follower, s runner.Sight, chunks []task.Blob) erro
 	if chunks == nil {
 		size = f.sealed
 	}
-	end := claude.End{Stderr: f.stderrTail(), NoRecord: !rec.Exited, Root: a.e.site.Where().Root}
+	// What is gone holds no slot any more: the claim of the next task shares a commit with
+	// this end.
+	a.e.vacate(a.id)
+	end := claude.End{Stderr: f.stderrTail(s), NoRecord: !rec.Exited, Root: a.e.site.Where().Root}
 	if end.NoRecord && rec.State != runner.StateSpawnFailed {
 		end.RunnerSignal = s.Killed
 	}
@@ -32,6 +35,9 @@ func (a *attempt) conclude(f *follower, s runner.Sight, chunks []task.Blob) erro
 		}
 		failed = true
 		n, err := a.e.store.Attempt(t.ID, a.n)
+		if err == nil {
+			err = a.runs(t, &n)
+		}
 		if err != nil {
 			return err
 		}

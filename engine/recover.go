@@ -264,7 +264,8 @@ func (a *attempt) begins(t *task.Task) bool {
 			return !a.cameToNothing(t, s)
 		case doFollow, doStop:
 			if begun(s) {
-				return a.running(s) == nil
+				a.begin(s)
+				return true
 			}
 		case doNothing, doSeal, doDiscard, doSetAside:
 		}
@@ -290,7 +291,7 @@ func (a *attempt) cameToNothing(t *task.Task, s runner.Sight) bool {
 	default:
 		return false
 	}
-	if _, err := retry(a.e.ctx, func() (struct{}, error) { return struct{}{}, a.end(s) }); err != nil {
+	if _, err := retry(a.e.ctx, func() (runner.Sight, error) { return a.end(s) }); err != nil {
 		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("end what did not begin")
 		return true // the next owner does it
 	}
@@ -337,14 +338,15 @@ func (e *Engine) backToQueue(t *task.Task) {
 
 // sealRest is for a run whose attempt has its outcome already.
 func (a *attempt) sealRest(s runner.Sight) {
-	if err := a.end(s); err != nil {
+	s, err := a.end(s)
+	if err != nil {
 		a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("stop a leftover runner")
 		return
 	}
 	f, err := a.newFollower()
 	if err == nil {
 		_, err = retry(a.e.ctx, func() (struct{}, error) {
-			chunks, err := f.rest()
+			chunks, err := f.rest(s)
 			if err == nil {
 				err = a.e.apply(task.Write{At: time.Now(), Chunks: chunks})
 			}
@@ -363,22 +365,22 @@ func (a *attempt) sealRest(s runner.Sight) {
 
 // setAside keeps a run that no record knows, for a person to look at.
 func (a *attempt) setAside(s runner.Sight) {
-	err := a.end(s)
+	_, err := a.end(s)
 	if err == nil {
 		err = a.e.site.Clear(a.e.ctx, runName(a.id, a.n), true)
 	}
 	a.e.log.Warn().AnErr("error", err).Str("task", string(a.id)).Msg("a run without a record was stopped and set aside (in lost/)")
 }
 
-// end ends whatever lives of a run that should not live.
-func (a *attempt) end(s runner.Sight) error {
+// end ends whatever lives of a run that should not live, and tells what is there then.
+func (a *attempt) end(s runner.Sight) (runner.Sight, error) {
 	name := runName(a.id, a.n)
 	for wait := time.Millisecond; s.Life != runner.Gone; wait = min(2*wait, time.Second) {
 		if err := a.e.site.Stop(a.e.ctx, name, string(task.StopCancel), false); err != nil {
 			a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("tell a leftover runner to stop")
 		}
 		if !a.e.sleepFor(wait) {
-			return a.e.ctx.Err()
+			return s, a.e.ctx.Err()
 		}
 		switch next, err := a.e.lookAt(a.e.ctx, name); {
 		case err != nil:
@@ -389,7 +391,7 @@ func (a *attempt) end(s runner.Sight) error {
 		}
 	}
 	if s.Rec.State == runner.StateEnded {
-		return nil // it swept before it said so
+		return s, nil // it swept before it said so
 	}
-	return a.e.site.Stop(a.e.ctx, name, "", true)
+	return s, a.e.site.Stop(a.e.ctx, name, "", true)
 }

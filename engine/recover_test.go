@@ -148,9 +148,11 @@ func TestDeathAtEachStep(t *testing.T) {
 				d := &death{died: make(chan struct{})}
 				w.store.set(func() { d.at(w.store, c.fits, c.after) })
 				if c.start {
-					w.site.start = func(_ context.Context, name string, o runner.Order) (runner.Sight, error) {
+					w.site.start = func(ctx context.Context, name string, o runner.Order) (runner.Sight, error) {
 						w.must(w.prepare(name, o))
-						return runner.Sight{}, d.strike()
+						err := d.strike()
+						<-ctx.Done() // the dead do not clear up
+						return runner.Sight{}, err
 					}
 				}
 				prompt := "[[flood 600000]]"
@@ -263,9 +265,12 @@ func TestEndedWhileNobodyLooked(t *testing.T) {
 		w := newWorld(t, 1)
 		d := &death{died: make(chan struct{})}
 		w.store.set(func() { d.at(w.store, becomes(task.Running), true) })
-		id := w.submit("[[text answer]]")
+		gate := fakeclaude.NewGate(t)
+		id := w.submit(gate.Directive() + "[[text answer]]")
+		open := w.reached(gate)
 		<-d.died
 		w.Close()
+		open()
 		w.must(w.run(id).Wait(w.ctx))
 		restarted := time.Now()
 		w.store.set(func() { w.store.before, w.store.after = nil, nil })

@@ -277,8 +277,16 @@ func wrote(n int, err error, fits func(task.Write) bool) func(task.Write) error 
 	}
 }
 
+// becomes tells of the commit that records a status; of running that may be the one of
+// the end.
 func becomes(s task.Status) func(task.Write) bool {
-	return func(w task.Write) bool { return w.Task != nil && w.Task.Status == s }
+	return func(w task.Write) bool {
+		if w.Task == nil || w.Task.Status == s {
+			return w.Task != nil
+		}
+		h := w.Task.History
+		return s == task.Running && w.Task.Status.Ended() && len(h) > 1 && h[len(h)-2].To == s
+	}
 }
 
 func seals(w task.Write) bool { return w.Task == nil && len(w.Chunks) > 0 }

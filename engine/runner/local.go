@@ -64,7 +64,7 @@ type Sight struct {
 	// Rec is the record. Of a runner that is up it may be one of a while ago.
 	Rec            Record
 	Killed         string // the signal that ended the runner itself, where that is known
-	Stdout, Stderr int64  // how much there is to be read
+	Stdout, Stderr int64  // how much there is to be read; of a run that is gone, all of it
 	Host           string
 	Job            string // the site's own name for it; "" where it needs none
 	Why            string // it is pending
