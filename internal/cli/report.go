@@ -17,15 +17,17 @@ import (
 	"cctask/engine"
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/internal/dump"
 	"cctask/internal/report"
 	"cctask/internal/show"
+	"cctask/storage"
 )
 
 // reportFlags say what a report is of, and where it goes.
 type reportFlags struct {
 	filterFlags
-	file  string
-	limit int64
+	file, from string
+	limit      int64
 }
 
 const reportLong = `Write one HTML page with a timeline, totals, cost over time, the longest tasks, what did
@@ -35,13 +37,16 @@ can read that. Printed, it has all rows that are shown, not the first 200 alone,
 a switch above the table prompts and answers too.
 
 A page of up to 10,000 tasks is smaller than 5 MB. A prompt or an answer is cut to 64 KiB,
-and to less where all of them together would not fit; the page says where it cut.`
+and to less where all of them together would not fit; the page says where it cut.
+
+With --from it is made of a dump, on a machine that need not have the tasks; the dump may
+be one with less or masked, and then so is the page.`
 
 func newReport(a *app) *cobra.Command {
 	var f reportFlags
 	cmd := &cobra.Command{
 		Use: "report", Short: "Write an HTML page about tasks", Long: reportLong,
-		Example:     "  cctask report -o tasks.html\n  cctask report --since 7d --label nightly -o week.html\n  cctask report --status failed,timeout > failed.html",
+		Example:     "  cctask report -o tasks.html\n  cctask report --since 7d --label nightly -o week.html\n  cctask report --status failed,timeout > failed.html\n  cctask dump --redact --output none | cctask report --from - -o public.html",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(0, 0, ""),
 	}
@@ -53,13 +58,22 @@ func newReport(a *app) *cobra.Command {
 		case f.file == "" && show.IsTerminal(a.Stdout):
 			return badInput("report needs a file to write", "Name one with -o, as in `cctask report -o tasks.html`, or send stdout into one.")
 		}
+		if f.from != "" && f.filtered() {
+			return badInput("--from takes all tasks of the dump", "Choose them where the dump is made: `cctask dump` has the same flags.")
+		}
 		signal.Ignore(syscall.SIGPIPE) // a reader that leaves early ends in an error that is none
+		if f.from != "" {
+			return a.interruptible(func(ctx context.Context, _ []string) error {
+				return a.makeReport(f, selection(cmd), func(r *report.Report) (bool, error) { return a.readDump(ctx, f, r) })
+			})(cmd, args)
+		}
 		return a.connected(func(ctx context.Context, svc engine.Service, _ []string) error {
-			return a.makeReport(ctx, svc, filter, f, selection(cmd))
+			return a.makeReport(f, selection(cmd), func(r *report.Report) (bool, error) { return a.collect(ctx, svc, filter, int(f.limit), r) })
 		})(cmd, args)
 	}
 	fl := cmd.Flags()
 	fl.StringVarP(&f.file, "file", "o", "", outUsage)
+	fl.StringVar(&f.from, "from", "", "make it of a `DUMP`, a file that cctask dump wrote; - is stdin")
 	f.register(cmd)
 	fl.Var(whole(&f.limit, 10_000, 1, math.MaxInt32), "limit", "most tasks, the newest; a `NUMBER`")
 	return cmd
@@ -76,10 +90,10 @@ func selection(cmd *cobra.Command) string {
 	return strings.Join(words, " ")
 }
 
-func (a *app) makeReport(ctx context.Context, svc engine.Service, filter task.Filter, f reportFlags, selected string) error {
+func (a *app) makeReport(f reportFlags, selected string, fill func(*report.Report) (more bool, err error)) error {
 	r, size := report.New(time.Now()), 0
 	err := a.writeOut(f.file, "", func(w io.Writer) error {
-		more, err := a.collect(ctx, svc, filter, int(f.limit), r)
+		more, err := fill(r)
 		if err != nil {
 			return err
 		}
@@ -148,3 +162,60 @@ func entry(ctx context.Context, svc engine.Service, id task.ID) (report.Entry, e
 	}
 	return e, nil
 }
+
+// readDump takes the tasks of a dump into r and tells whether there are more than
+// the limit.
+func (a *app) readDump(ctx context.Context, f reportFlags, r *report.Report) (more bool, err error) {
+	in, done, err := a.openDump(f.from)
+	if err != nil {
+		return false, err
+	}
+	defer done()
+	met := newMeter(a, nil, "read", false)
+	defer met.clear()
+	to := &reportTarget{r: r}
+	got, err := dump.Read(&meterReader{ctx, in, met}, meterTarget{to, met}, storage.Schema())
+	met.clear()
+	if err == nil {
+		a.tellCut(got)
+	}
+	return r.Newest(int(f.limit)), err
+}
+
+// reportTarget adds the tasks of a dump to a report.
+type reportTarget struct {
+	r *report.Report
+	e report.Entry
+}
+
+func (d *reportTarget) Begin(s task.Snapshot) error {
+	d.e = report.Entry{Task: s.Task}
+	d.e.Task.Attempts = s.Attempts
+	return nil
+}
+
+func (d *reportTarget) Append(b task.Blob) error {
+	head := func(text string) string { return text + string(b.Data[:min(len(b.Data), report.MaxText-len(text))]) }
+	switch t := &d.e.Task; {
+	case b.Stream == task.Prompt:
+		n := len(d.e.Prompts)
+		if n == 0 || d.e.Prompts[n-1].Attempt != b.Attempt {
+			d.e.Prompts, n = append(d.e.Prompts, report.Prompt{Attempt: b.Attempt}), n+1
+		}
+		p := &d.e.Prompts[n-1]
+		p.Text, p.Bytes = head(p.Text), p.Bytes+int64(len(b.Data))
+	case b.Stream == task.Result && b.Attempt == t.Attempt:
+		if t.Result == nil {
+			t.Result, t.ResultBytes = new(string), 0
+		}
+		*t.Result, t.ResultBytes = head(*t.Result), t.ResultBytes+int64(len(b.Data))
+	}
+	return nil
+}
+
+func (d *reportTarget) Finish() error {
+	d.r.Add(d.e)
+	return nil
+}
+
+func (d *reportTarget) Drop() error { return nil }

@@ -76,19 +76,15 @@ and under which setting, and asks.`,
 }
 
 func (a *app) restore(ctx context.Context, file, path string, partial bool) error {
-	in := a.Stdin
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return badInput(err.Error(), "Give a file that `cctask dump` wrote, or - for stdin.")
-		}
-		defer f.Close()
-		in = f
+	in, done, err := a.openDump(file)
+	if err != nil {
+		return err
 	}
+	defer done()
 	met := newMeter(a, nil, "restored", false)
 	defer met.clear()
 	var got dump.Restored
-	err := storage.Restore(path, storage.Options{App: version()}, func(to *storage.Filler) (int64, error) {
+	err = storage.Restore(path, storage.Options{App: version()}, func(to *storage.Filler) (int64, error) {
 		var err error
 		got, err = dump.Restore(&meterReader{ctx, in, met}, meterTarget{to, met}, storage.Schema(), partial)
 		return got.Redacted, err
@@ -97,14 +93,31 @@ func (a *app) restore(ctx context.Context, file, path string, partial bool) erro
 	if err != nil {
 		return err
 	}
+	a.tellCut(got)
+	_, err = fmt.Fprintf(a.Stdout, "restored %s to %s; until `cctask restore --activate --db %q` it can only be read\n", show.Plural(got.Tasks, "task"), path, path)
+	return err
+}
+
+// openDump opens a dump for reading.
+func (a *app) openDump(file string) (in io.Reader, done func(), err error) {
+	if file == "-" {
+		return a.Stdin, func() {}, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, nil, badInput(err.Error(), "Give a file that `cctask dump` wrote, or - for stdin.")
+	}
+	return f, func() { _ = f.Close() }, nil
+}
+
+// tellCut says what a dump that is not whole did not give.
+func (a *app) tellCut(got dump.Restored) {
 	if got.Cut {
 		fmt.Fprintf(a.Stderr, "cctask: the dump is not whole: what came after its last whole task is missing\n")
 		if got.Left != "" {
 			fmt.Fprintf(a.Stderr, "cctask: it ends in task %s, which was left out\n", got.Left)
 		}
 	}
-	_, err = fmt.Fprintf(a.Stdout, "restored %s to %s; until `cctask restore --activate --db %q` it can only be read\n", show.Plural(got.Tasks, "task"), path, path)
-	return err
 }
 
 // activate sends an owner away that only serves readers: it would go on so.

@@ -32,7 +32,16 @@ type Restored struct {
 // constant memory. A dump that is not whole is refused unless partial. schema is
 // the newest that is known here.
 func Restore(r io.Reader, to Target, schema uint32, partial bool) (Restored, error) {
-	s := &restorer{in: reader{r: bufio.NewReaderSize(r, 64<<10)}, to: to}
+	return read(&restorer{in: reader{r: bufio.NewReaderSize(r, 64<<10)}, to: to}, schema, partial)
+}
+
+// Read is Restore of as many tasks as are whole, for who only looks at them: of their
+// outputs parts may be missing.
+func Read(r io.Reader, to Target, schema uint32) (Restored, error) {
+	return read(&restorer{in: reader{r: bufio.NewReaderSize(r, 64<<10)}, to: to, looks: true}, schema, true)
+}
+
+func read(s *restorer, schema uint32, partial bool) (Restored, error) {
 	err := s.run(schema)
 	if errors.Is(err, errCut) {
 		s.out.Cut, s.out.Left = true, s.now.ID
@@ -56,9 +65,10 @@ func Restore(r io.Reader, to Target, schema uint32, partial bool) (Restored, err
 }
 
 type restorer struct {
-	in  reader
-	to  Target
-	out Restored
+	in    reader
+	to    Target
+	looks bool // outputs may be cut or left out
+	out   Restored
 
 	last   task.ID   // the one begun last
 	now    task.Task // the one under way; none: ID ""
@@ -74,7 +84,7 @@ func (s *restorer) run(schema uint32) error {
 	}
 	l, err := s.in.next()
 	if err == nil {
-		err = l.acceptable(schema)
+		err = l.acceptable(schema, s.looks)
 	}
 	for err == nil {
 		if l, err = s.in.next(); err != nil {
@@ -98,7 +108,7 @@ func (s *restorer) run(schema uint32) error {
 	return err
 }
 
-func (l Line) acceptable(schema uint32) error {
+func (l Line) acceptable(schema uint32, looks bool) error {
 	switch h := l.Header; {
 	case h == nil || h.Format != formatName:
 		return errors.New("it is not the header")
@@ -107,7 +117,7 @@ func (l Line) acceptable(schema uint32) error {
 			Code: task.CodeVersion, Message: fmt.Sprintf("the dump has format %d and schema %d, this program knows %d and %d", h.Version, h.Schema, formatVersion, schema),
 			Hint: "Use the newer cctask that wrote it.",
 		}
-	case h.Output != Full:
+	case h.Output != Full && !looks:
 		return &task.Error{
 			Code: task.CodeInvalid, Message: fmt.Sprintf("the dump was made with --output %s: a database of it would claim outputs that it does not have", h.Output),
 			Hint: "Dump again with --output full.",
@@ -152,6 +162,9 @@ func (s *restorer) piece(l Line) error {
 	at := l.Attempt*len(task.Dumped) + slices.Index(task.Dumped, l.stream())
 	if at > s.stream {
 		s.stream, s.offset = at, 0
+		if s.looks && l.Type == typeOutput {
+			s.offset = l.Offset
+		}
 	}
 	if at < s.stream || l.Offset != s.offset || len(data) == 0 {
 		return fmt.Errorf("%d bytes at %d do not follow what came before", len(data), l.Offset)

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,6 +62,26 @@ func New(now time.Time) *Report {
 		texts: newTexts(), words: map[string]int{}, now: now,
 		data: data{Now: now.UnixMilli(), Longest: []int{}, Ends: []ended{}, Parts: []part{}, Words: []*text{}, Tasks: []*row{}, Totals: totals{Statuses: []count{}}},
 	}
+}
+
+// Newest turns round a report whose tasks were added oldest first, leaves so many of
+// them, and tells whether there were more.
+func (r *Report) Newest(most int) (more bool) {
+	d := &r.data
+	slices.Reverse(d.Tasks)
+	if len(d.Tasks) <= most {
+		return false
+	}
+	d.Tasks = d.Tasks[:most]
+	kept := slices.Clone(d.Words)
+	for _, x := range d.Tasks {
+		kept = append(kept, x.Name, x.Message, x.Answer)
+		for _, b := range x.Attempts {
+			kept = append(kept, b.Message, b.Prompt)
+		}
+	}
+	r.texts.keep(kept)
+	return true
 }
 
 // Len is the number of tasks.

@@ -292,3 +292,19 @@ func TestSize(t *testing.T) {
 		t.Errorf("%d tasks", n)
 	}
 }
+
+// Of tasks that come oldest first the newest stay, and those that go take no room
+// from the texts of the others.
+func TestNewestOfThoseThatComeOldestFirst(t *testing.T) {
+	t.Parallel()
+	r := New(now)
+	for i := range 20 {
+		r.Add(entry(now.Add(time.Duration(i-20)*time.Minute), fmt.Sprint("task ", i), strings.Repeat("p", 1000), "answer", run{took: time.Second, status: task.Completed}))
+	}
+	if !r.Newest(3) || r.Len() != 3 || r.texts.size > 4000 {
+		t.Errorf("%d tasks with %d bytes of text", r.Len(), r.texts.size)
+	}
+	if r.Newest(3) {
+		t.Error("three are more than three")
+	}
+}

@@ -60,6 +60,14 @@ func (x *texts) add(s string, full int64) *text {
 	return t
 }
 
+// keep forgets all texts but these, some of which are nil.
+func (x *texts) keep(these []*text) {
+	x.all, x.size = slices.DeleteFunc(these, func(t *text) bool { return t == nil }), 0
+	for _, t := range x.all {
+		x.size += t.size
+	}
+}
+
 // fit finds the highest limit with which all texts take at most budget bytes.
 func (x *texts) fit(budget int) {
 	if x.size <= budget {
