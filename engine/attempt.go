@@ -46,8 +46,8 @@ type attempt struct {
 var (
 	// errGone says that the task left the queue another way.
 	errGone = errors.New("task left the queue")
-	// errHeld says that it stays in it, since its claude is not there.
-	errHeld = errors.New("task waits for its claude")
+	// errHeld says that it stays in it: its claude is not there, or it was changed.
+	errHeld = errors.New("task stays in the queue")
 )
 
 // run takes an attempt through its steps. Each step is durable before the next
@@ -109,6 +109,10 @@ func (a *attempt) claim() (task.Task, task.Attempt, error) {
 	t, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
 		if t.Status != task.Queued {
 			return errGone
+		}
+		if keptBack(t) {
+			a.e.stays(t)
+			return errHeld
 		}
 		if err := a.mayClaim(t); err != nil {
 			return err

@@ -45,6 +45,7 @@ type Engine struct {
 	// sessions is held while a task takes an existing session: whether another
 	// one holds it must stay true until that is recorded. Taken before locks.
 	sessions sync.Mutex
+	groups   sync.Mutex // held while what is set of a group changes
 
 	ctx    context.Context // ends at Close: followers detach, nothing new starts
 	cancel context.CancelFunc
@@ -83,7 +84,7 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, store: store, site: site, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
 		wake: make(chan struct{}, 1), attached: make(chan struct{}, 1), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{},
-		sched: newSchedule(limits{jobs: cfg.Jobs, startups: max(2, runtime.NumCPU())}),
+		sched: newSchedule(limits{jobs: cfg.Jobs, startups: max(2, runtime.NumCPU()), groups: map[string]int{}}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	finishing, finished := context.WithCancel(context.Background())

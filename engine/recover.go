@@ -38,6 +38,9 @@ func (e *Engine) recover() error {
 }
 
 func (e *Engine) loadQueue() error {
+	if err := e.loadGroups(); err != nil {
+		return err
+	}
 	queued, err := e.store.Queue()
 	if err != nil {
 		return fmt.Errorf("load the queue: %w", err)

@@ -76,9 +76,10 @@ func (o obstacle) names() []string {
 }
 
 // obstacles are all that can hold up a whole class but its group's number of slots.
-func (c class) obstacles() [6]obstacle {
+func (c class) obstacles() [7]obstacle {
 	return [...]obstacle{
 		{task.WaitUsageLimit, c.account},
+		{task.WaitGroupPaused, ""}, // the whole queue
 		{task.WaitGroupPaused, c.group},
 		{task.WaitPolicy, ""},
 		{task.WaitClaudeMissing, c.claude},

@@ -37,6 +37,11 @@ type Service interface {
 	// Retry starts a new attempt with the original prompt in a new session, or
 	// in the one that the task was to go on with.
 	Retry(ctx context.Context, a Again) (task.Task, error)
+	// Edit changes a queued task.
+	Edit(ctx context.Context, c Edit) (task.Task, error)
+	// Groups returns all groups of which something is set or that have tasks, the
+	// whole queue as "", after the change if there is one.
+	Groups(ctx context.Context, change *task.GroupChange) ([]task.Group, error)
 	// Remove deletes a task with all it has; a live one only with force, which
 	// cancels it first.
 	Remove(ctx context.Context, ref string, force bool) error

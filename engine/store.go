@@ -49,6 +49,8 @@ type Store interface {
 	Expired(p task.KeepPolicy, now time.Time, limit int) ([]task.Expiry, error)
 	// Doom counts all of them.
 	Doom(p task.KeepPolicy, now time.Time) (task.Doom, error)
+	Groups() ([]task.Group, error) // of which something is set
+	SetGroup(g task.Group) error
 	Hold() (task.Hold, error) // the zero Hold: none
 	SetHold(h task.Hold) error
 	// Forget drops idempotency keys that are older than a day.

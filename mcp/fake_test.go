@@ -301,6 +301,10 @@ func (f *fake) Cancel(_ context.Context, ref string) (task.Task, error) {
 func (f *fake) Resume(context.Context, engine.Again) (task.Task, error) { panic("not used") }
 func (f *fake) Retry(context.Context, engine.Again) (task.Task, error)  { panic("not used") }
 
+func (f *fake) Edit(context.Context, engine.Edit) (task.Task, error) { panic("not used") }
+
+func (f *fake) Groups(context.Context, *task.GroupChange) ([]task.Group, error) { panic("not used") }
+
 func (f *fake) Remove(_ context.Context, ref string, force bool) error {
 	if err := f.call("Remove", ref); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -213,6 +214,9 @@ func (p *write) checkTask(tx *bolt.Tx) error {
 // of one write may follow each other.
 func (p *write) checkPieces(tx *bolt.Tx) error {
 	ends := map[string]int64{}
+	if at, ok := p.replaced(); ok {
+		ends[string(at.bucket)+at.prefix] = 0
+	}
 	for _, c := range p.pieces {
 		end, ok := ends[string(c.bucket)+c.prefix]
 		if !ok {
@@ -257,8 +261,33 @@ func (p *write) apply(tx *bolt.Tx) error {
 	return nil
 }
 
+// replaced is where the prompt lies that gives way to another one.
+func (p *write) replaced() (place, bool) {
+	if !p.NewPrompt || p.Prompt == nil {
+		return place{}, false
+	}
+	return placeOf(p.id, p.Prompt.Attempt, task.Prompt)
+}
+
+// drop deletes what lies at the place, and gives the bytes that this adds: fewer than none.
+func (p place) drop(tx *bolt.Tx) (added int64, err error) {
+	c := tx.Bucket(p.bucket).Cursor()
+	for k, v := c.Seek([]byte(p.prefix)); bytes.HasPrefix(k, []byte(p.prefix)); k, v = c.Seek([]byte(p.prefix)) {
+		added -= int64(len(v))
+		if err := c.Delete(); err != nil {
+			return 0, err
+		}
+	}
+	return added, nil
+}
+
 // putPieces writes what is not stored yet, and tells how many bytes it added.
 func (p *write) putPieces(tx *bolt.Tx) (added int64, err error) {
+	if at, ok := p.replaced(); ok {
+		if added, err = at.drop(tx); err != nil {
+			return 0, err
+		}
+	}
 	for _, c := range p.pieces {
 		end, err := c.end(tx)
 		if err != nil {

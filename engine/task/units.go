@@ -146,9 +146,9 @@ func ParseMoment(text string, now time.Time) (_ time.Time, day bool, _ error) {
 }
 
 // ParseStart reads a start time: how far it is ahead, or a moment; of a time of day
-// the next one. "" is none.
+// the next one. "" and now are none.
 func ParseStart(text string, now time.Time) (time.Time, error) {
-	if text == "" {
+	if text == "" || text == "now" {
 		return time.Time{}, nil
 	}
 	if ahead := Age(0); ahead.Set(text) == nil {

@@ -9,11 +9,13 @@ type Write struct {
 	// Attempts are records of attempts of Task, put as they stand.
 	Attempts []Attempt
 
-	Prompt  *Blob // Stream is ignored; written once
-	Result  *Blob
-	Chunks  []Blob // pieces of stdout or stderr, in order of their offsets
-	Env     []string
-	DropEnv bool
+	Prompt *Blob // Stream is ignored; written once
+	// NewPrompt puts Prompt in the place of one that is there.
+	NewPrompt bool
+	Result    *Blob
+	Chunks    []Blob // pieces of stdout or stderr, in order of their offsets
+	Env       []string
+	DropEnv   bool
 
 	// Key is the idempotency key of a new task, KeyHash the hash of its
 	// specification. If the key stands already, nothing is written and the

@@ -110,11 +110,16 @@ const (
 
 // usefulFor says which tasks a verb can do something with; the others take all.
 var usefulFor = map[string]func(task.Status) bool{
-	"cancel": func(s task.Status) bool { return !s.Ended() },
-	"wait":   func(s task.Status) bool { return !s.Ended() },
-	"resume": again,
-	"retry":  again,
+	"cancel":  func(s task.Status) bool { return !s.Ended() },
+	"wait":    func(s task.Status) bool { return !s.Ended() },
+	"edit":    isQueued,
+	"hold":    isQueued,
+	"release": isQueued,
+	"resume":  again,
+	"retry":   again,
 }
+
+func isQueued(s task.Status) bool { return s == task.Queued }
 
 func again(s task.Status) bool { return s.Ended() && s != task.Completed }
 

@@ -25,7 +25,7 @@ var notRun = map[string]string{
 
 // endsIn are the exit codes of those that do not end in 0: every task fails
 // here, so that all that can follow a task can follow it.
-var endsIn = map[string]int{"cctask run": 3, "cat error.log | cctask run": 3, "cctask setup": 2}
+var endsIn = map[string]int{"cctask run": 3, "cat error.log | cctask run": 3, "cctask setup": 2, "cctask hold": 2, "cctask edit": 2}
 
 // byBegin finds what a table says about a line.
 func byBegin[T any](table map[string]T, line string) (found T, is bool) {

@@ -46,7 +46,7 @@ With --json one ID gives one object, several a list.`,
 
 // The fields that a block shows, around what is said of one task alone.
 var (
-	factsBefore = []string{"task_id", "name", "status", "queue_position", "waiting_for", "waiting_on", "waiting_until", "status_message", "failure_reason"}
+	factsBefore = []string{"task_id", "name", "status", "queue_position", "status_message", "failure_reason"}
 	factsOfSpec = []string{"working_dir", "model", "labels", "group"}
 	factsOfTime = []string{"created_at", "started_at", "finished_at", "retry_at", "duration_ms"}
 	factsBehind = []string{"exit_code", "session_id"}
@@ -75,6 +75,7 @@ func block(r show.Row) string {
 		}
 	}
 	facts(factsBefore)
+	fact("waits", t.Waiting.Words(r.Now))
 	fact("next", t.Hint())
 	prompt := t.PromptHead
 	if len(prompt) < t.PromptBytes {

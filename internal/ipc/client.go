@@ -153,6 +153,22 @@ func (c *Client) again(ctx context.Context, v verb[againRequest, task.Task], a e
 	return call(ctx, c, v, r)
 }
 
+// Edit changes a queued task.
+func (c *Client) Edit(ctx context.Context, e engine.Edit) (task.Task, error) {
+	id, err := c.meant(ctx, e.Ref, task.ToCancel)
+	if err != nil {
+		return task.Task{}, err
+	}
+	e.Ref = string(id)
+	return call(ctx, c, editVerb, e)
+}
+
+// Groups returns all groups, after the change if there is one.
+func (c *Client) Groups(ctx context.Context, change *task.GroupChange) ([]task.Group, error) {
+	out, err := call(ctx, c, groupsVerb, groupsRequest{change})
+	return out.Groups, err
+}
+
 // Remove deletes a task.
 func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
 	id, err := c.meant(ctx, ref, task.ToChange)

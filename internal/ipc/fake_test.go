@@ -223,6 +223,10 @@ func (f *fake) Resume(_ context.Context, a engine.Again) (task.Task, error) {
 
 func (f *fake) Retry(ctx context.Context, a engine.Again) (task.Task, error) { return f.Resume(ctx, a) }
 
+func (f *fake) Edit(ctx context.Context, e engine.Edit) (task.Task, error) { return f.Get(ctx, e.Ref) }
+
+func (f *fake) Groups(context.Context, *task.GroupChange) ([]task.Group, error) { return nil, nil }
+
 func (f *fake) Remove(ctx context.Context, ref string, force bool) error {
 	t, err := f.Get(ctx, ref)
 	if err != nil {

@@ -29,6 +29,8 @@ var (
 	cancelVerb = verb[refRequest, task.Task]{name: "cancel", waits: true}
 	resumeVerb = verb[againRequest, task.Task]{name: "resume"}
 	retryVerb  = verb[againRequest, task.Task]{name: "retry"}
+	editVerb   = verb[engine.Edit, task.Task]{name: "edit"}
+	groupsVerb = verb[groupsRequest, groupsAnswer]{name: "groups"}
 	removeVerb = verb[refRequest, none]{name: "remove", waits: true}
 	endedVerb  = verb[endedRequest, none]{name: "ended"}
 	stopVerb   = verb[stopRequest, none]{name: "stop", waits: true}
@@ -59,6 +61,11 @@ func (s *server) serves() map[string]handler {
 	on(list, cancelVerb, func(c context.Context, r refRequest) (task.Task, error) { return b.Cancel(c, r.Ref) })
 	on(list, resumeVerb, func(c context.Context, r againRequest) (task.Task, error) { return b.Resume(c, r.again()) })
 	on(list, retryVerb, func(c context.Context, r againRequest) (task.Task, error) { return b.Retry(c, r.again()) })
+	on(list, editVerb, func(c context.Context, r engine.Edit) (task.Task, error) { return b.Edit(c, r) })
+	on(list, groupsVerb, func(c context.Context, r groupsRequest) (out groupsAnswer, err error) {
+		out.Groups, err = b.Groups(c, r.Change)
+		return out, err
+	})
 	on(list, removeVerb, func(c context.Context, r refRequest) (none, error) { return none{}, b.Remove(c, r.Ref, r.Force) })
 	on(list, endedVerb, func(_ context.Context, r endedRequest) (none, error) { b.Ended(r.Run); return none{}, nil })
 	on(list, stopVerb, s.stop)

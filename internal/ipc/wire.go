@@ -28,6 +28,14 @@ type refRequest struct {
 	Force bool   `json:"force,omitempty"`
 }
 
+type groupsRequest struct {
+	Change *task.GroupChange `json:"change,omitempty"`
+}
+
+type groupsAnswer struct {
+	Groups []task.Group `json:"groups"`
+}
+
 type streamRequest struct {
 	ID      task.ID     `json:"id"`
 	Attempt int         `json:"attempt"`

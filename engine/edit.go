@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"cctask/engine/task"
+)
+
+// Edit changes a queued task.
+type Edit struct {
+	Ref     string     `json:"ref"`
+	Prompt  string     `json:"prompt,omitempty"` // "" leaves it
+	Options task.Draft `json:"options,omitzero"`
+}
+
+// Edit changes what a task is to do while it waits. Its place among those of its
+// priority stays.
+func (e *Engine) Edit(_ context.Context, c Edit) (task.Task, error) {
+	if err := e.MayChange(); err != nil {
+		return task.Task{}, err
+	}
+	if c.Prompt != "" {
+		if err := task.CheckPrompt(c.Prompt); err != nil {
+			return task.Task{}, err
+		}
+	}
+	if c.Options.Has("env") {
+		return task.Task{}, &task.Error{
+			Code: task.CodeInvalid, Message: "env: cannot be changed while the task waits",
+			Hint: "Cancel the task, and give `cctask retry` the variables.",
+		}
+	}
+	id, err := e.meant(c.Ref, task.ToCancel)
+	if err != nil {
+		return task.Task{}, err
+	}
+	t, err := e.change(id, func(t *task.Task, w *task.Write) error { return e.edit(t, w, c) })
+	if err != nil {
+		return task.Task{}, err
+	}
+	return e.fill(t), nil
+}
+
+func (e *Engine) edit(t *task.Task, w *task.Write, c Edit) (err error) {
+	if t.Status != task.Queued {
+		return &task.Error{
+			Code: task.CodeConflict, Message: fmt.Sprintf("task %s is %s: only what is queued can be changed", t.ID, t.Status.Public()),
+			Hint: "Cancel it, then resume or retry it with other options.",
+		}
+	}
+	if t.Spec, err = c.Options.Change(t.Spec); err != nil {
+		return err
+	}
+	if err := e.rebound(t, Again{}); err != nil {
+		return err
+	}
+	if c.Options.Has("start_at") {
+		if t.NotBefore, err = task.ParseStart(t.Spec.StartAt, w.At); err != nil {
+			return err
+		}
+	}
+	if c.Prompt == "" {
+		return nil
+	}
+	rec, err := e.store.Attempt(t.ID, t.Attempt)
+	if err != nil {
+		return err
+	}
+	if t.Attempt == 1 {
+		t.PromptHead, t.PromptBytes = task.Head(c.Prompt), len(c.Prompt)
+	}
+	rec.PromptN = t.Attempt // an earlier attempt keeps the one that it had
+	w.Attempts = []task.Attempt{rec}
+	w.Prompt, w.NewPrompt = &task.Blob{ID: t.ID, Attempt: rec.PromptN, Data: []byte(c.Prompt)}, true
+	return nil
+}
+
+// keptBack tells of a task that was chosen whether it may not start any more: it
+// was changed between.
+func keptBack(t *task.Task) bool {
+	w := waiterOf(task.PlaceOf(t))
+	return w.held || w.notBefore.After(time.Now())
+}

@@ -1,0 +1,42 @@
+package storage
+
+import (
+	"encoding/json"
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
+
+	"cctask/engine/task"
+)
+
+func keyGroup(name string) []byte { return []byte("group/" + name) }
+
+// Groups returns what is set of groups, by their names.
+func (db *DB) Groups() ([]task.Group, error) {
+	return read(db, func(tx *bolt.Tx) (list []task.Group, err error) {
+		err = tx.Bucket(bucketLimits).ForEach(func(k, v []byte) error {
+			var g task.Group
+			if err := json.Unmarshal(v, &g); err != nil {
+				return corrupt(db.path, fmt.Errorf("decode the limits of %s: %w", k, err))
+			}
+			list = append(list, g)
+			return nil
+		})
+		return list, err
+	})
+}
+
+// SetGroup records what is set of a group; of one of which nothing is, no record stays.
+func (db *DB) SetGroup(g task.Group) error {
+	g.Live, g.Queued = 0, 0
+	value, err := json.Marshal(g)
+	if err != nil {
+		return fmt.Errorf("encode group %s: %w", g.Name, err)
+	}
+	return db.do(&request{check: noCheck, apply: func(tx *bolt.Tx) error {
+		if g == (task.Group{Name: g.Name}) {
+			return tx.Bucket(bucketLimits).Delete(keyGroup(g.Name))
+		}
+		return tx.Bucket(bucketLimits).Put(keyGroup(g.Name), value)
+	}})
+}
