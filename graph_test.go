@@ -53,7 +53,7 @@ var foreign = map[string][]string{
 	"github.com/mark3labs/mcp-go":      {"mcp", "internal/testkit/bench/emptymcp"},
 	"github.com/spf13/cobra":           {"internal/cli", "internal/manpages"},
 	"github.com/spf13/pflag":           {"internal/cli", "internal/cli/settings"},
-	"github.com/pelletier/go-toml":     {"internal/cli/settings"},
+	"github.com/pelletier/go-toml":     {"internal/cli/settings", "internal/cli"}, // edit shows a task as TOML
 	"github.com/oklog/ulid":            {"engine/task"},
 	"github.com/klauspost":             {"storage"},
 	"github.com/rs/zerolog":            {"engine", "internal/ipc", "internal/cli", "mcp"},

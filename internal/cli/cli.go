@@ -86,8 +86,14 @@ var verbGroups = []struct {
 	{"Run tasks", []newVerb{{"run", newRun}, {"start", newStart}, {"wait", newWait}, {"resume", newResume}, {"retry", newRetry}}},
 	{"Look", []newVerb{{"list", newList}, {"status", newStatus}, {"logs", newLogs}, {"top", newTop}}},
 	{"Steer", []newVerb{
-		{"cancel", newCancel}, {"edit", newEdit}, {"hold", newHold}, {"release", newRelease},
-		{"pause", newPause}, {"unpause", newUnpause}, {"group", newGroup}, {"rm", newRemove},
+		{"cancel", newCancel},
+		{"edit", newEdit},
+		{"hold", newHold},
+		{"release", newRelease},
+		{"pause", newPause},
+		{"unpause", newUnpause},
+		{"group", newGroup},
+		{"rm", newRemove},
 	}},
 	{"Data", []newVerb{{"dump", newDump}, {"restore", newRestore}, {"report", newReport}, {"summary", newSummary}}},
 	{"This installation", []newVerb{
