@@ -222,7 +222,7 @@ func TestEveryScreenFits(t *testing.T) {
 	evil.PromptHead, evil.Progress.LastTool = "\x9b31m🙂\r\n\tx", "Bash \x1b[31m漢"
 	evil.Spec.Labels, evil.Spec.WorkingDir = []string{"\x1b[5m"}, "/\x07"
 	for _, method := range []ansi.Method{ansi.WcWidth, ansi.GraphemeWidth} {
-		for _, width := range []int{1, 2, 9, 39, 40, 63, 79, 80, 129, 130, 131, 200} {
+		for _, width := range []int{1, 2, 9, 39, 40, 63, 79, 80, 159, 160, 161, 200} {
 			for _, height := range []int{1, 5, 6, 13, 14, 24, 60} {
 				s := several(t, width, height)
 				s.svc.tasks = append(s.svc.tasks, evil)

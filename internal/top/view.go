@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	sideBySide = 130 // columns from which on the log stands beside the list
+	sideBySide = 160 // columns from which on the log stands beside the list
 	logFrom    = 14  // rows from which on there is a log below the list
 	leastWidth = 40
 	leastRows  = 6
@@ -39,7 +39,7 @@ func (m *model) View() tea.View {
 		lines = append(lines, m.helpPage(body)...)
 	case m.full && m.selected() != nil:
 		lines = append(lines, m.pane(m.width, body)...)
-	case m.width >= sideBySide:
+	case m.width >= sideBySide && m.selected() != nil:
 		left, right := m.list(m.listWidth(), body), m.pane(m.width-m.listWidth()-3, body)
 		for i := range body {
 			lines = append(lines, show.Fit(m.method, at(left, i), m.listWidth(), false)+m.sgr(show.Faint, " │ ")+at(right, i))
@@ -72,7 +72,7 @@ func at(lines []string, i int) string {
 // leastLog are the columns that a log beside the list keeps, and the rows that the
 // panel below it does, with what stands above the log: the list grows first.
 const (
-	leastLog  = 80
+	leastLog  = 60
 	leastPane = 9
 	leastList = 75
 )
