@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "_run" {
 		os.Exit(runner.Main(runner.Hooks{}))
 	}
+	if len(os.Args) == 3 && os.Args[1] == holdArg {
+		os.Exit(hold(os.Args[2]))
+	}
 	if farsite.Called() {
 		os.Exit(farsite.Main())
 	}

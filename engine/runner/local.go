@@ -25,7 +25,8 @@ type Local struct {
 	Spare Spare
 
 	mu   sync.Mutex
-	runs map[string]*Run // from Start to Clear: what this process knows of them beside their files
+	runs map[string]*Run   // from Start to Clear: what this process knows of them beside their files
+	up   map[string]Record // of runners that were seen with a claude: nothing is read of one as long as it is up
 	news func(name string, s Sight)
 }
 
@@ -188,27 +189,33 @@ func (l *Local) Look(_ context.Context, names ...string) (map[string]Sight, erro
 }
 
 // look reads the record after it has looked at the lock: one that was read before
-// could be older than the end that let go of the lock.
+// could be older than the end that let go of the lock. Of thousands that are up each
+// look costs a few system calls.
 func (l *Local) look(name string) (Sight, error) {
 	l.mu.Lock()
-	r := l.runs[name]
+	r, rec := l.runs[name], l.up[name]
 	l.mu.Unlock()
 	if r == nil {
 		r = &Run{dir: l.dir(name)}
 	}
-	if _, err := os.Lstat(r.dir); err != nil {
-		return Sight{}, err
-	}
 	alive, err := r.Alive()
-	if errors.Is(err, unix.ENOTDIR) {
+	switch {
+	case errors.Is(err, unix.ENOTDIR):
 		return Sight{Life: Gone}, nil // not of ours
-	}
-	if err != nil {
+	case err != nil:
 		return Sight{}, err
+	case !alive:
+		if _, err := os.Lstat(r.dir); err != nil {
+			return Sight{}, err
+		}
 	}
 	s := Sight{Life: Gone, Host: hostname(), Stdout: fileSize(r.Stdout()), Stderr: fileSize(r.Stderr())}
 	if alive {
 		s.Life = Up
+		if rec.State != "" {
+			s.Rec = rec
+			return s, nil
+		}
 	}
 	if s.Rec, err = r.Record(); err != nil {
 		if lacks(err) {
@@ -219,6 +226,14 @@ func (l *Local) look(name string) (Sight, error) {
 	}
 	if !alive && !s.Rec.Exited && (s.Rec.State == StateIntent || s.Rec.State == StateRunning) {
 		s.Killed = r.Killed()
+	}
+	if alive && s.Rec.State == StateRunning {
+		l.mu.Lock()
+		if l.up == nil {
+			l.up = map[string]Record{}
+		}
+		l.up[name] = s.Rec
+		l.mu.Unlock()
 	}
 	return s, nil
 }
@@ -234,11 +249,11 @@ func lacks(err error) bool {
 }
 
 func fileSize(path string) int64 {
-	info, err := os.Lstat(path)
-	if err != nil {
+	var info unix.Stat_t
+	if unix.Lstat(path, &info) != nil {
 		return 0
 	}
-	return info.Size()
+	return info.Size
 }
 
 // Stop is that of engine.Site.
@@ -260,6 +275,7 @@ func (l *Local) Clear(_ context.Context, name string, keep bool) error {
 	l.mu.Lock()
 	r := l.runs[name]
 	delete(l.runs, name)
+	delete(l.up, name)
 	l.mu.Unlock()
 	if r == nil {
 		r = &Run{dir: l.dir(name)}
