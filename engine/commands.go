@@ -53,7 +53,7 @@ func (e *Engine) Cancel(ctx context.Context, ref string) (task.Task, error) {
 	case a != nil:
 		a.stop(task.StopCancel)
 	}
-	return e.Wait(ctx, string(id), UntilEnd)
+	return WaitFor(ctx, e, string(id), UntilEnd)
 }
 
 var errNothingToDo = errors.New("nothing to do")

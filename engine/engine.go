@@ -154,9 +154,6 @@ func (e *Engine) Stats() Stats {
 	return Stats{Live: len(e.sched.live), Queued: len(e.sched.waiters)}
 }
 
-// Subscribe tells of the changes of one task, or of all with "".
-func (e *Engine) Subscribe(id task.ID) *Subscription { return e.hub.Subscribe(id) }
-
 // DefaultJobs is two tasks a core, as far as half of the memory holds them:
 // claude takes about 250 MB and waits for its API most of the time.
 func DefaultJobs() int {

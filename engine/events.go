@@ -23,26 +23,32 @@ type Hub struct {
 // Subscription collects events until they are fetched.
 type Subscription struct {
 	hub  *Hub
-	id   task.ID
+	ids  []task.ID
+	ends bool
 	wake chan struct{}
 
 	mu      sync.Mutex
-	pending map[task.ID]Event
+	pending map[task.ID]Event // the newest of each task
 	order   []task.ID
 }
 
-// Subscribe tells of the changes of one task, or of all with "".
-func (h *Hub) Subscribe(id task.ID) *Subscription {
-	s := &Subscription{hub: h, id: id, wake: make(chan struct{}, 1), pending: map[task.ID]Event{}}
+// Subscribe tells of changes from now on.
+func (h *Hub) Subscribe(of Scope) *Subscription {
+	s := &Subscription{hub: h, ids: of.IDs, ends: of.Ends, wake: make(chan struct{}, 1)}
+	if len(s.ids) == 0 {
+		s.ids = []task.ID{""}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.subs == nil {
 		h.subs = map[task.ID]map[*Subscription]struct{}{}
 	}
-	if h.subs[id] == nil {
-		h.subs[id] = map[*Subscription]struct{}{}
+	for _, id := range s.ids {
+		if h.subs[id] == nil {
+			h.subs[id] = map[*Subscription]struct{}{}
+		}
+		h.subs[id][s] = struct{}{}
 	}
-	h.subs[id][s] = struct{}{}
 	return s
 }
 
@@ -59,7 +65,13 @@ func (h *Hub) Publish(ev Event) {
 }
 
 func (s *Subscription) put(ev Event) {
+	if s.ends && !ev.Ended {
+		return
+	}
 	s.mu.Lock()
+	if s.pending == nil {
+		s.pending = map[task.ID]Event{}
+	}
 	if _, ok := s.pending[ev.ID]; !ok {
 		s.order = append(s.order, ev.ID)
 	}
@@ -71,10 +83,13 @@ func (s *Subscription) put(ev Event) {
 	}
 }
 
+// Wake gets a value when Take may have something.
+func (s *Subscription) Wake() <-chan struct{} { return s.wake }
+
 // Next waits for events and returns the newest one of each task that changed.
 func (s *Subscription) Next(ctx context.Context) ([]Event, error) {
 	for {
-		if evs := s.take(); len(evs) > 0 {
+		if evs := s.Take(); len(evs) > 0 {
 			return evs, nil
 		}
 		select {
@@ -85,7 +100,8 @@ func (s *Subscription) Next(ctx context.Context) ([]Event, error) {
 	}
 }
 
-func (s *Subscription) take() []Event {
+// Take gives the newest event of each task that changed since the last one, if any did.
+func (s *Subscription) Take() []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	evs := make([]Event, 0, len(s.order))
@@ -101,8 +117,10 @@ func (s *Subscription) take() []Event {
 func (s *Subscription) Close() {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	delete(s.hub.subs[s.id], s)
-	if len(s.hub.subs[s.id]) == 0 {
-		delete(s.hub.subs, s.id)
+	for _, id := range s.ids {
+		delete(s.hub.subs[id], s)
+		if len(s.hub.subs[id]) == 0 {
+			delete(s.hub.subs, id)
+		}
 	}
 }

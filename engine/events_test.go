@@ -12,7 +12,7 @@ import (
 
 func TestSubscriberSeesTheNewestOfEachTask(t *testing.T) {
 	var h Hub
-	all, one := h.Subscribe(""), h.Subscribe("b")
+	all, one := h.Subscribe(Scope{}), h.Subscribe(Scope{IDs: []task.ID{"b"}})
 	h.Publish(Event{ID: "a", Version: 1})
 	h.Publish(Event{ID: "b", Version: 1})
 	h.Publish(Event{ID: "a", Version: 2, Ended: true})
@@ -34,7 +34,7 @@ func TestSubscriberSeesTheNewestOfEachTask(t *testing.T) {
 func TestNextEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h Hub
-		s := h.Subscribe("")
+		s := h.Subscribe(Scope{})
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		if _, err := s.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -46,7 +46,7 @@ func TestNextEndsWithItsContext(t *testing.T) {
 // No event between a look and the next Next may be lost.
 func TestNoWakeUpIsLost(t *testing.T) {
 	var h Hub
-	s := h.Subscribe("")
+	s := h.Subscribe(Scope{})
 	const n = 10000
 	go func() {
 		for v := uint64(1); v <= n; v++ {

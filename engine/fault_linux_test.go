@@ -191,7 +191,7 @@ func TestOutOfDescriptorsAtTheEnd(t *testing.T) {
 		t, err := w.Get(w.ctx, string(id))
 		return err == nil && t.Progress != nil && t.Progress.Events > 0
 	})
-	ended := w.Subscribe(id)
+	ended := w.Watch(engine.Scope{IDs: []task.ID{id}, Ends: true})
 	defer ended.Close()
 	var was syscall.Rlimit
 	w.must(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was))
@@ -202,7 +202,7 @@ func TestOutOfDescriptorsAtTheEnd(t *testing.T) {
 		defer close(done)
 		for {
 			evs, err := ended.Next(w.ctx)
-			if err != nil || evs[0].Ended {
+			if err != nil || len(evs) > 0 {
 				return
 			}
 		}

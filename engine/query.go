@@ -187,51 +187,40 @@ func (e *Engine) version(id task.ID) uint64 {
 	return e.versions[id]
 }
 
-// Wait subscribes before it looks, so that no change falls between.
-func (e *Engine) Wait(ctx context.Context, ref string, seen uint64) (task.Task, error) {
-	id, err := e.meant(ref, task.ToRead)
-	if err != nil {
-		return task.Task{}, err
-	}
-	sub := e.hub.Subscribe(id)
-	defer sub.Close()
-	for {
-		t, err := e.get(id)
-		if err != nil {
-			return task.Task{}, err
-		}
-		if t.Status.Ended() || seen != UntilEnd && t.Version > seen {
-			return t, nil
-		}
-		if err := e.MayChange(); err != nil {
-			return t, err // nobody would ever wake the waiter
-		}
-		if err := e.awaitEvent(ctx, sub, seen == UntilEnd); err != nil {
-			return task.Task{}, err
-		}
-	}
+// Wait returns tasks that have ended, or one that has changed.
+func (e *Engine) Wait(ctx context.Context, q WaitQuery) ([]task.Task, error) { return Await(ctx, e, q) }
+
+// Watch tells of changes until the engine ends.
+func (e *Engine) Watch(s Scope) Watch { return &engineWatch{e: e, sub: e.hub.Subscribe(s)} }
+
+type engineWatch struct {
+	e      *Engine
+	sub    *Subscription
+	looked bool
 }
 
-// awaitEvent returns at the next event, or at the next end.
-func (e *Engine) awaitEvent(ctx context.Context, sub *Subscription, end bool) error {
+func (w *engineWatch) Close() { w.sub.Close() }
+
+func (w *engineWatch) Next(ctx context.Context) ([]Event, error) {
+	if err := w.e.MayChange(); err != nil {
+		return nil, err // nobody would ever wake the watcher
+	}
+	if !w.looked {
+		w.looked = true
+		return nil, nil
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// A waiter must not outlive the engine: whoever waits asks the next owner.
-	stop := context.AfterFunc(e.ctx, func() {
+	// A watcher must not outlive the engine: whoever watches asks the next owner.
+	stop := context.AfterFunc(w.e.ctx, func() {
 		cancel(&task.Error{Code: task.CodeClosing, Message: "the owner is leaving", Hint: "Ask again: a new owner starts by itself."})
 	})
 	defer stop()
-	for {
-		evs, err := sub.Next(ctx)
-		if err != nil {
-			return context.Cause(ctx)
-		}
-		for _, ev := range evs {
-			if ev.Ended || !end {
-				return nil
-			}
-		}
+	evs, err := w.sub.Next(ctx)
+	if err != nil {
+		return nil, context.Cause(ctx)
 	}
+	return evs, nil
 }
 
 var errNegative = &task.Error{Code: task.CodeInvalid, Message: "offset, tail and limit cannot be negative", Hint: "Count from the beginning of the stream, or use tail."}

@@ -112,7 +112,7 @@ func TestVersionIsNotNewerThanItsRecord(t *testing.T) {
 	}
 	close(goOn)
 	old := <-shown
-	if got, err := w.Wait(w.ctx, string(id), old.Version); err != nil || old.Status == task.Queued && got.Status != task.Running {
+	if got, err := engine.WaitFor(w.ctx, w, string(id), old.Version); err != nil || old.Status == task.Queued && got.Status != task.Running {
 		t.Errorf("shown as %s; then %s, %v", old.Status, got.Status, err)
 	}
 }

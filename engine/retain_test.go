@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"cctask/engine"
 	"cctask/engine/task"
 	"cctask/internal/testkit/fakeclaude"
 )
@@ -29,7 +30,7 @@ func (w *world) ended() (ids []task.ID) {
 	for _, prompt := range []string{"[[text a]]", "[[kill 9]]", "[[print " + noise + "]]", "[[error error_max_turns]]"} {
 		id := w.submit(prompt)
 		ids = append(ids, id)
-		t, err := w.Wait(w.ctx, string(id), ^uint64(0))
+		t, err := engine.WaitFor(w.ctx, w, string(id), ^uint64(0))
 		w.must(err)
 		if !t.Status.Ended() {
 			w.Errorf("%s is %s", id, t.Status)

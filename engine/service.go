@@ -24,9 +24,12 @@ type Service interface {
 	Get(ctx context.Context, ref string) (task.Task, error)
 	// List returns a page of tasks, without attempts and answers.
 	List(ctx context.Context, f task.Filter) (task.Page, error)
-	// Wait returns the task as soon as it has ended or its Version is above
-	// seen; UntilEnd waits for the end alone. A ctx that ends returns ctx.Err().
-	Wait(ctx context.Context, ref string, seen uint64) (task.Task, error)
+	// Wait returns the tasks of q, in its order, as soon as those have ended that Until
+	// says. One that was removed meanwhile has ended, and has its ID alone; of a single
+	// one that is an error. A ctx that ends returns ctx.Err().
+	Wait(ctx context.Context, q WaitQuery) ([]task.Task, error)
+	// Watch tells of changes. Close it.
+	Watch(s Scope) Watch
 	// Output returns a piece of a stream, up to the byte that was written last.
 	Output(ctx context.Context, q OutputQuery) (task.Output, error)
 	// Cancel stops a queued or live task and returns it when its process tree
@@ -46,9 +49,6 @@ type Service interface {
 	// cancels it first.
 	Remove(ctx context.Context, ref string, force bool) error
 }
-
-// UntilEnd is the seen version that lets Wait return at the task's end only.
-const UntilEnd = ^uint64(0)
 
 // Submission is a new task as a front hands it in.
 type Submission struct {

@@ -214,7 +214,7 @@ func (w *world) submit(prompt string) task.ID {
 
 func (w *world) end(id task.ID, want task.Status) task.Task {
 	w.Helper()
-	t, err := w.Wait(w.ctx, string(id), engine.UntilEnd)
+	t, err := engine.WaitFor(w.ctx, w, string(id), engine.UntilEnd)
 	w.must(err)
 	if t.Status != want {
 		w.Errorf("task is %s, %q (%s); want %s", t.Status, t.Reason, t.Message, want)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"cctask/engine"
 	"cctask/engine/task"
 )
 
@@ -130,7 +131,7 @@ func (s *Server) looker(ref string) func(context.Context) (state, error) {
 		var t task.Task
 		var err error
 		if lives {
-			t, err = s.svc.Wait(ctx, ref, seen)
+			t, err = engine.WaitFor(ctx, s.svc, ref, seen)
 		} else {
 			if !first {
 				pause(ctx, dormantEvery-updateEvery)

@@ -225,31 +225,78 @@ func (f *fake) List(_ context.Context, q task.Filter) (task.Page, error) {
 	return p, nil
 }
 
-func (f *fake) Wait(ctx context.Context, ref string, seen uint64) (task.Task, error) {
-	if err := f.call("Wait", ref); err != nil {
-		return task.Task{}, err
+func (f *fake) Wait(ctx context.Context, q engine.WaitQuery) ([]task.Task, error) {
+	if err := f.call("Wait", strings.Join(q.Refs, ",")); err != nil {
+		return nil, err
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.waiting++
 	f.wake()
-	defer func() { f.waiting--; f.wake() }()
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.waiting--
+		f.wake()
+	}()
+	return engine.Await(ctx, looks{f}, q)
+}
+
+// looks are those of a wait, of which no test wants to know.
+type looks struct{ *fake }
+
+func (l looks) Get(_ context.Context, ref string) (task.Task, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t, err := l.find(ref)
+	if err != nil {
+		return task.Task{}, err
+	}
+	return *t, nil
+}
+
+func (f *fake) Watch(s engine.Scope) engine.Watch {
+	return &fakeWatch{f: f, of: s, seen: map[task.ID]uint64{}}
+}
+
+// fakeWatch tells of the tasks that it is of.
+type fakeWatch struct {
+	f     *fake
+	of    engine.Scope
+	began bool
+	seen  map[task.ID]uint64
+}
+
+func (w *fakeWatch) Close() {}
+
+func (w *fakeWatch) Next(ctx context.Context) ([]engine.Event, error) {
 	for {
-		t, err := f.find(ref)
-		if err != nil {
-			return task.Task{}, err
+		w.f.mu.Lock()
+		var evs []engine.Event
+		var moved chan struct{} = w.f.changed
+		for _, id := range w.of.IDs {
+			t := w.f.tasks[id]
+			ev := engine.Event{ID: id, Version: 1 << 62, Ended: true} // removed
+			if t != nil {
+				ev = engine.Event{ID: id, Version: t.Version, Ended: t.Status.Ended()}
+			}
+			if was, known := w.seen[id]; known && was != ev.Version && (ev.Ended || !w.of.Ends) {
+				evs = append(evs, ev)
+			}
+			w.seen[id] = ev.Version
+			if len(w.of.IDs) == 1 && w.f.moved[id] != nil {
+				moved = w.f.moved[id]
+			}
 		}
-		if t.Status.Ended() || t.Version > seen {
-			return *t, nil
+		w.f.mu.Unlock()
+		if !w.began || len(evs) > 0 {
+			w.began = true
+			return evs, nil
 		}
-		moved := f.moved[t.ID]
-		f.mu.Unlock()
 		select {
 		case <-moved:
-			f.mu.Lock()
 		case <-ctx.Done():
-			f.mu.Lock()
-			return task.Task{}, ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 }

@@ -3,6 +3,7 @@ package mcp
 import (
 	"sync"
 
+	"cctask/engine"
 	"cctask/engine/task"
 )
 
@@ -50,9 +51,14 @@ var (
 )
 
 func checkArguments() inputs {
+	one := taskID
+	one.required = false // or task_ids, or label
 	return inputs{
-		taskID,
+		one,
+		{Option: task.Option{Name: "task_ids", Kind: task.KindList, Chars: 200, Items: maxChecked, BlankIsNone: true, Says: "Several tasks, in place of task_id; the answer is {tasks: [...]}."}},
+		{Option: task.Option{Name: "label", Chars: task.MaxName, BlankIsNone: true, Says: "All tasks with this label, likewise."}},
 		{Option: task.Option{Name: "wait_seconds", Kind: task.KindNumber, Most: 3600, Says: "Wait up to so many seconds (3600) for the end. 0: answer at once."}},
+		{Option: task.Option{Name: "until", Words: []string{string(engine.All), string(engine.Any), string(engine.FirstFailure)}, BlankIsNone: true, Says: "Of several: whose end wait_seconds waits for.", Usual: string(engine.All)}},
 		{
 			Option: task.Option{Name: "output", Words: outputWords, BlankIsNone: true, Says: "auto: the answer; while it runs its progress; after a bad end what claude said last and the end of stderr. tail: also the end of stdout and stderr. full: a stream piece by piece, from offset on.", Usual: "auto"},
 		},

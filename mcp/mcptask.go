@@ -85,7 +85,7 @@ type extTask struct {
 
 // toolResult is what execute_cc_task answers about a task.
 func (s *Server) toolResult(ctx context.Context, t task.Task) (*callResult, error) {
-	v, err := s.show(ctx, t, outputArgs{Output: "auto"})
+	v, err := s.show(ctx, &t, outputArgs{Output: "auto"})
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +101,8 @@ func (r *request) declaresTasks() bool {
 // task, and does not wait. A client that knows the extension gets one, because
 // whatever happens to a handle, nothing is lost, but not where max_wait_seconds says
 // how long the caller itself means to wait, nor where the task has already ended.
-func (r *request) answersWithTask(t task.Task, a runArgs) bool {
-	return r.declaresTasks() && a.MaxWaitSeconds == nil && !t.Status.Ended()
+func (r *request) answersWithTask(st task.Status, a runArgs) bool {
+	return r.declaresTasks() && a.MaxWaitSeconds == nil && !st.Ended()
 }
 
 // promise is an MCP task as the answer of a tool call.

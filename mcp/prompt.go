@@ -28,7 +28,7 @@ var prompts = []prompt{
 
 1. Split it into independent parts; the number of tasks: {tasks}. Tasks that change files must not touch the same ones.
 2. Call start_cc_task_async once for each part. A task sees only its prompt and its working directory: write down everything that it needs, and what its answer should look like. Give each a name and all of them the same label.
-3. Call check_task_status for all of them in one message, each with wait_seconds 600, until all have ended.
+3. Call check_task_status with that label and wait_seconds 600, again until all have ended.
 4. Read failure_reason and error of those that did not complete; start a corrected task where that helps.
 5. Put the results together and say what is missing.`,
 	},

@@ -33,8 +33,11 @@ const (
 )
 
 type checkArgs struct {
-	TaskID      string  `json:"task_id"`
-	WaitSeconds float64 `json:"wait_seconds"`
+	TaskID      string       `json:"task_id"`
+	TaskIDs     []string     `json:"task_ids"`
+	Label       string       `json:"label"`
+	Until       engine.Until `json:"until"`
+	WaitSeconds float64      `json:"wait_seconds"`
 	outputArgs
 }
 
@@ -43,13 +46,19 @@ func (s *Server) check(ctx context.Context, r *request) (any, error) {
 	if _, err := checkInput().decode(r.args, &a); err != nil {
 		return nil, err
 	}
+	if a.TaskID == "" {
+		return s.checkAll(ctx, r, a)
+	}
+	if len(a.TaskIDs) > 0 || a.Label != "" {
+		return nil, badArguments([]string{"task_id: it stands alone; for several tasks give task_ids, or a label"})
+	}
 	if a.WaitSeconds == 0 {
 		return s.look(ctx, a.TaskID, a.outputArgs)
 	}
 	r.taken()
-	t, err := s.svc.Get(ctx, a.TaskID)
+	t, err := s.latest(ctx, a.TaskID)
 	if err != nil {
-		return nil, fmt.Errorf("read task %s: %w", clip(a.TaskID, 100), err)
+		return nil, err
 	}
 	match := t.Match
 	if t, err = s.watch(ctx, r, t, seconds(a.WaitSeconds)); err != nil {
@@ -84,11 +93,11 @@ func (s *Server) look(ctx context.Context, ref string, a outputArgs) (*taskResul
 	if err != nil {
 		return nil, fmt.Errorf("read task %s: %w", clip(ref, 100), err)
 	}
-	return s.present(ctx, t, found.Stdout, found.Stderr, a)
+	return s.present(ctx, &t, found.Stdout, found.Stderr, a)
 }
 
 // show makes the answer about a task that is at hand; its output is asked for.
-func (s *Server) show(ctx context.Context, t task.Task, a outputArgs) (*taskResult, error) {
+func (s *Server) show(ctx context.Context, t *task.Task, a outputArgs) (*taskResult, error) {
 	bad := t.Status.Ended() && t.Status != task.Completed
 	if l := a.ends(string(t.ID)); l.Stderr == 0 || l.BadOnly && !bad {
 		return s.present(ctx, t, nil, nil, a)
@@ -102,8 +111,8 @@ func (s *Server) show(ctx context.Context, t task.Task, a outputArgs) (*taskResu
 }
 
 // present makes the answer about a task of what was found of it.
-func (s *Server) present(ctx context.Context, t task.Task, stdout, stderr *task.Output, a outputArgs) (*taskResult, error) {
-	v := &taskResult{View: task.NewView(t, time.Now())}
+func (s *Server) present(ctx context.Context, t *task.Task, stdout, stderr *task.Output, a outputArgs) (*taskResult, error) {
+	v := &taskResult{View: task.NewView(*t, time.Now())}
 	if err := s.addOutput(ctx, v, stdout, stderr, a); err != nil && !stopping(ctx) {
 		return nil, err
 	}

@@ -75,7 +75,7 @@ One task: execute_cc_task starts it and waits for the answer.
 
 Several at once:
 1. Call start_cc_task_async once for each task; every call returns a task_id at once.
-2. Then call check_task_status for all of them in one message, each with wait_seconds (600, or 50 where a call is cut off after a minute). They run in parallel and each returns as soon as its task ends. Do not poll without wait_seconds.
+2. Then call check_task_status once, with all task_ids (or a label that all have) and wait_seconds (600, or 50 where a call is cut off after a minute). It returns when all have ended; with until=any or first_failure sooner. Do not poll without wait_seconds.
 
 Tasks outlive this session and this server: a task_id stays valid, and list_active_tasks (include_finished) finds it again. Every result has a status and a "next" that says what to do. Only "completed" is success; else read failure_reason and error. cleanup_task stops a task and deletes it.`
 

@@ -22,24 +22,25 @@ type runArgs struct {
 }
 
 // submit records the task that the request asks for.
-func (s *Server) submit(ctx context.Context, r *request) (task.Task, runArgs, error) {
+func (s *Server) submit(ctx context.Context, r *request) (*task.Task, runArgs, error) {
 	var a runArgs
 	sub, err := s.submission(r, &a)
 	if err != nil {
-		return task.Task{}, a, err
+		return nil, a, err
 	}
 	r.taken()
 	// A cancel by the client does not tear off a submission that is under way:
 	// we would not know whether the task is recorded, and could not stop it.
 	t, err := s.svc.Submit(r.conn.base, sub)
 	if err != nil {
-		return task.Task{}, a, fmt.Errorf("submit: %w", err)
+		return nil, a, fmt.Errorf("submit: %w", err)
 	}
 	if t.Status.Ended() {
 		// The task of an earlier call with the same key: with its answer, please.
-		t, err = s.latest(ctx, t)
+		now, err := s.latest(ctx, string(t.ID))
+		return now, a, err
 	}
-	return t, a, err
+	return &t, a, nil
 }
 
 // submission checks the arguments and everything else that can be checked
@@ -113,8 +114,8 @@ func (s *Server) startAsync(ctx context.Context, r *request) (any, error) {
 // abandon stops a task whose call was to answer at once, but was cancelled: then
 // nobody will ever know the id. With a key of the client's own it may be the
 // task of an earlier call, and calling again gives it.
-func (s *Server) abandon(ctx context.Context, t task.Task, a runArgs) {
-	if t.ID != "" && a.IdempotencyKey == "" && wantsTaskStopped(ctx) {
+func (s *Server) abandon(ctx context.Context, t *task.Task, a runArgs) {
+	if t != nil && a.IdempotencyKey == "" && wantsTaskStopped(ctx) {
 		s.cancelFor(ctx, t.ID)
 	}
 }
@@ -124,9 +125,9 @@ func (s *Server) execute(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.answersWithTask(t, a) {
+	if r.answersWithTask(t.Status, a) {
 		s.abandon(ctx, t, a)
-		return s.promise(t), nil
+		return s.promise(*t), nil
 	}
 	// Not all of a, whose prompt may be megabytes, is held while the call waits.
 	shown := a.outputArgs

@@ -21,7 +21,7 @@ import (
 // outputSchemas are those that the client was shown.
 var outputSchemas = sync.OnceValues(func() (map[string]*jsonschema.Resolved, error) {
 	all := map[string]*jsonschema.Resolved{}
-	for _, file := range []string{"task.out.json", "list.out.json"} {
+	for _, file := range []string{"task.out.json", "list.out.json", "check.out.json"} {
 		var s jsonschema.Schema
 		err := json.Unmarshal(schemaText(file), &s)
 		if err == nil {
@@ -162,7 +162,7 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 		{"execute_cc_task", `{"prompt":"x","options":["effort"]}`, `options: given ["effort"], allowed is a JSON object`},
 		{"execute_cc_task", `{"prompt":"x","env":{"A B":"hush"}}`, "env: given something else, allowed is 1 to 256 variables by their names"},
 		{"execute_cc_task", `{"prompt":"x","zzz":1}`, "zzz: no such argument, allowed are add_dirs, agent, agents, allowed_tools, append_system_prompt, "},
-		{"check_task_status", `{"id":"x"}`, "id: no such argument, the nearest is task_id; task_id: missing"},
+		{"check_task_status", `{"id":"x"}`, "id: no such argument, the nearest is task_id"},
 		{"execute_cc_task", `{"prompt":"x","timeout":-1}`, "timeout: given -1, allowed is seconds, or a time like 90s"},
 		{"execute_cc_task", `{"prompt":"x","timeout":"soon"}`, `timeout: given "soon", allowed is seconds, or a time`},
 		{"execute_cc_task", `{"prompt":"x","timeout":1e999}`, "timeout: given 1e999"},
@@ -276,7 +276,7 @@ func TestToolTable(t *testing.T) {
 		}
 		for name, p := range d.InputSchema.Properties {
 			// A default is shown where it is not 0, false or nothing.
-			usual := map[string]any{"skip_permissions": true, "strict_mcp_config": true, "output": "auto", "stream": "stdout", "tail_bytes": 8192.0, "limit": 50.0}
+			usual := map[string]any{"skip_permissions": true, "strict_mcp_config": true, "output": "auto", "stream": "stdout", "tail_bytes": 8192.0, "limit": 50.0, "until": "all"}
 			if p.Description == "" || p.Type == "" || p.Default != usual[name] {
 				t.Errorf("%s: argument %s lacks a description, a type or a default", tl.name, name)
 			}
@@ -391,7 +391,7 @@ func TestProgressPace(t *testing.T) {
 			f.end(id, task.Completed, "ok")
 		}()
 		now, _ := f.Get(t.Context(), string(id))
-		got, err := s.watch(t.Context(), r, now, 0)
+		got, err := s.watch(t.Context(), r, &now, 0)
 		if err != nil || got.Status != task.Completed {
 			t.Fatalf("got %v, %v", got.Status, err)
 		}

@@ -21,18 +21,18 @@ const (
 // watch waits until t has ended, at most limit (0: no limit), telling the
 // client how it goes. When the limit passes, or the server stops, it returns
 // the task as it is. It gives the task also with an error.
-func (s *Server) watch(ctx context.Context, r *request, t task.Task, limit time.Duration) (task.Task, error) {
-	if err := s.within.MayWait(t); err != nil {
+//
+// Here and where it is called from a task is a pointer: a thousand calls may wait, and
+// each has its stack.
+func (s *Server) watch(ctx context.Context, r *request, t *task.Task, limit time.Duration) (*task.Task, error) {
+	if err := s.mayWait(t); err != nil {
 		return t, err
 	}
 	ctx, done := r.untilEnding(ctx)
 	defer done()
-	wait, cancel := ctx, context.CancelFunc(func() {})
-	if limit > 0 {
-		wait, cancel = context.WithTimeout(ctx, limit)
-	}
+	wait, cancel := limited(ctx, limit)
 	defer cancel()
-	r.progress(progressText(t, time.Now()))
+	r.tellOf(t)
 	for !t.Status.Ended() {
 		next, err := s.step(wait, r, t)
 		switch {
@@ -46,7 +46,7 @@ func (s *Server) watch(ctx context.Context, r *request, t task.Task, limit time.
 			return t, &task.Error{Code: task.CodeNotFound, Message: fmt.Sprintf("task %s was deleted while this call waited for it", t.ID)}
 		case wait.Err() != nil:
 			// t may be as old as the wait.
-			return s.latest(ctx, t)
+			return s.latest(ctx, string(t.ID))
 		default:
 			return t, fmt.Errorf("wait for task %s: %w", t.ID, err)
 		}
@@ -54,47 +54,102 @@ func (s *Server) watch(ctx context.Context, r *request, t task.Task, limit time.
 	return t, nil
 }
 
-func (s *Server) latest(ctx context.Context, t task.Task) (task.Task, error) {
-	now, err := s.svc.Get(ctx, string(t.ID))
-	if err != nil {
-		return t, fmt.Errorf("read task %s: %w", t.ID, err)
+func (s *Server) mayWait(t *task.Task) error { return s.within.MayWait(*t) }
+
+// limited is ctx for at most d; 0: no limit.
+func limited(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d == 0 {
+		return context.WithCancel(ctx)
 	}
-	return now, nil
+	return context.WithTimeout(ctx, d)
+}
+
+func (s *Server) latest(ctx context.Context, ref string) (*task.Task, error) {
+	now, err := s.svc.Get(ctx, ref)
+	if err != nil {
+		return nil, fmt.Errorf("read task %s: %w", clip(ref, 100), err)
+	}
+	return &now, nil
 }
 
 // step waits for the task's end or, if the client wants progress, for the next
 // message that is due.
-func (s *Server) step(ctx context.Context, r *request, t task.Task) (task.Task, error) {
-	id := string(t.ID)
+func (s *Server) step(ctx context.Context, r *request, t *task.Task) (*task.Task, error) {
+	q := engine.WaitQuery{Refs: []string{string(t.ID)}, Seen: engine.UntilEnd}
 	if r.token == nil {
-		return s.svc.Wait(ctx, id, engine.UntilEnd)
+		return first(s.svc.Wait(ctx, q))
 	}
 	// For a second only the end counts, so that a chatty task is not told of
 	// more often.
-	next, err := s.waitUpTo(ctx, progressEvery, id, engine.UntilEnd)
+	next, err := first(s.waitUpTo(ctx, progressEvery, q))
 	if !errors.Is(err, errNothingNew) {
 		return next, err
 	}
-	next, err = s.waitUpTo(ctx, progressAtLeast-2*progressEvery, id, t.Version)
+	q.Seen = t.Version
+	next, err = first(s.waitUpTo(ctx, progressAtLeast-2*progressEvery, q))
 	if errors.Is(err, errNothingNew) {
 		next, err = t, nil
 	}
 	if err == nil && !next.Status.Ended() {
-		r.progress(progressText(next, time.Now()))
+		r.tellOf(next)
 	}
 	return next, err
 }
 
+func first(tasks []task.Task, err error) (*task.Task, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &tasks[0], nil
+}
+
+func (r *request) tellOf(t *task.Task) { r.progress(progressText(*t, time.Now())) }
+
+// watchAll waits until as many of the tasks have ended as until says, at most limit,
+// telling the client that it still waits.
+func (s *Server) watchAll(ctx context.Context, r *request, q engine.WaitQuery, limit time.Duration) ([]task.Task, error) {
+	waits, done := r.untilEnding(ctx)
+	defer done()
+	wait, cancel := limited(waits, limit)
+	defer cancel()
+	for {
+		r.progress(fmt.Sprintf("waiting for %s of %d tasks", q.Until, len(q.Refs)))
+		tasks, err := s.waitUpTo(wait, progressAtLeast-progressEvery, q)
+		switch {
+		case err == nil:
+			return tasks, nil
+		case errors.Is(err, errNothingNew):
+		case ctx.Err() == nil && wait.Err() != nil:
+			return s.readAll(ctx, q.Refs)
+		default:
+			return nil, fmt.Errorf("wait for %d tasks: %w", len(q.Refs), err)
+		}
+	}
+}
+
+// readAll gives tasks as they are.
+func (s *Server) readAll(ctx context.Context, refs []string) ([]task.Task, error) {
+	tasks := make([]task.Task, len(refs))
+	for i, ref := range refs {
+		t, err := s.latest(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		tasks[i] = *t
+	}
+	return tasks, nil
+}
+
 var errNothingNew = errors.New("nothing new")
 
-func (s *Server) waitUpTo(ctx context.Context, d time.Duration, id string, seen uint64) (task.Task, error) {
+func (s *Server) waitUpTo(ctx context.Context, d time.Duration, q engine.WaitQuery) ([]task.Task, error) {
 	short, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	t, err := s.svc.Wait(short, id, seen)
+	tasks, err := s.svc.Wait(short, q)
 	if err != nil && short.Err() != nil && ctx.Err() == nil {
-		return t, errNothingNew
+		return nil, errNothingNew
 	}
-	return t, err
+	return tasks, err
 }
 
 // progressText says in a line what a task is doing, such as

@@ -16,7 +16,7 @@ type View struct {
 	TaskID          ID            `json:"task_id"`
 	Name            string        `json:"name,omitempty"`
 	Labels          []string      `json:"labels,omitempty"`
-	Status          Status        `json:"status"` // Public
+	Status          Status        `json:"status,omitempty"` // Public
 	StatusMessage   string        `json:"status_message,omitempty"`
 	FailureReason   FailureReason `json:"failure_reason,omitempty"`
 	StopReason      StopReason    `json:"stop_reason,omitempty"` // why it was stopped; absent if it ended by itself

@@ -33,7 +33,7 @@ func newHook(a *app) *cobra.Command {
 			if err != nil || id == "" {
 				return err
 			}
-			t, err := svc.Wait(ctx, id, engine.UntilEnd)
+			t, err := engine.WaitFor(ctx, svc, id, engine.UntilEnd)
 			if err != nil {
 				return err
 			}

@@ -122,7 +122,7 @@ func (l *logReader) run(ctx context.Context) error {
 		default:
 			// The task was looked at before the piece was read: whatever came
 			// since has a higher version.
-			if l.task, err = l.svc.Wait(ctx, string(l.task.ID), l.task.Version); err != nil {
+			if l.task, err = engine.WaitFor(ctx, l.svc, string(l.task.ID), l.task.Version); err != nil {
 				return err
 			}
 		}
@@ -135,7 +135,7 @@ func (l *logReader) next(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	for l.task.Attempt <= l.q.Attempt && !l.task.Status.Ended() {
-		if l.task, err = l.svc.Wait(ctx, string(l.task.ID), l.task.Version); err != nil {
+		if l.task, err = engine.WaitFor(ctx, l.svc, string(l.task.ID), l.task.Version); err != nil {
 			return false, err
 		}
 	}

@@ -168,7 +168,7 @@ func (a *app) recordAndTell(ctx context.Context, asJSON bool, f call, tell func(
 		}
 		ctx, cancel := sigs.until(ctx)
 		defer cancel()
-		_, err = svc.Wait(ctx, string(t.ID), engine.UntilEnd)
+		_, err = engine.WaitFor(ctx, svc, string(t.ID), engine.UntilEnd)
 		if errors.Is(err, context.Canceled) {
 			return left(t)
 		}

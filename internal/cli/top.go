@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 
 	"github.com/spf13/cobra"
 
 	"cctask/engine"
-	"cctask/internal/ipc"
 	"cctask/internal/show"
 	"cctask/internal/top"
 )
@@ -47,48 +45,14 @@ func (a *app) top(ctx context.Context, svc engine.Service, _ []string) error {
 	if err != nil {
 		return err
 	}
-	changes, leave := changesOf(svc)
-	defer leave()
 	err = top.Run(ctx, top.Config{
-		Service: svc, Changes: changes, Again: again,
+		Service: svc, Again: again,
 		In: a.Stdin, Out: a.Stdout, Env: a.Environ(), Colour: a.coloured(a.Stdout),
 	})
 	if errors.Is(err, context.Canceled) {
 		return &stop{code: exitInterrupted}
 	}
 	return err
-}
-
-// changesOf are the changes of all tasks, told by the owner or by the engine in
-// this process.
-func changesOf(svc engine.Service) (changes top.Changes, stop func()) {
-	s, ok := svc.(*service)
-	if !ok {
-		panic("a verb's service is not one of connect")
-	}
-	switch of := s.Service.(type) {
-	case *ipc.Client:
-		c := of.Changes()
-		return c, c.Close
-	case *engine.Engine:
-		sub := of.Subscribe("")
-		return &embeddedChanges{sub: sub}, sub.Close
-	}
-	panic("a service without changes")
-}
-
-type embeddedChanges struct {
-	sub    *engine.Subscription
-	looked bool
-}
-
-func (c *embeddedChanges) Next(ctx context.Context) (ended bool, err error) {
-	if !c.looked {
-		c.looked = true
-		return true, nil
-	}
-	evs, err := c.sub.Next(ctx)
-	return slices.ContainsFunc(evs, func(ev engine.Event) bool { return ev.Ended }), err
 }
 
 // heldWriter keeps what is written until it is released.

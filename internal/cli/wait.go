@@ -18,17 +18,27 @@ import (
 
 func newWait(a *app) *cobra.Command {
 	var timeout task.Seconds
-	var asJSON bool
+	var asJSON, first, firstFailure bool
 	cmd := &cobra.Command{
 		Use: "wait [ID...]", Short: "Wait for tasks to end",
 		Long: `Wait until the named tasks have ended, or without an ID all that are queued or running
 now, and print a line for each end. An interrupted task has ended too. Inside a task it and
 the tasks that started it are left out. On a terminal a line counts how many have ended.
-With --json one ID gives one object; none or several give a list, printed at the end.`,
-		Example:     "  cctask wait 01JD3ZK4 && cctask logs 01JD3ZK4\n  cctask wait --timeout 10m",
+With --any it ends with the first of them, with --first-failure with the first that does
+not complete; the others go on. With --json one ID gives one object; none or several give
+a list, printed at the end.`,
+		Example:     "  cctask wait 01JD3ZK4 && cctask logs 01JD3ZK4\n  cctask wait --timeout 10m\n  cctask wait --first-failure lint tests docs",
 		Annotations: exits(exitDone, exitFault, exitInput, exitEnded, exitTimeout, exitInterrupted),
 		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
-			w := waiter{app: a, svc: svc, timeout: timeout.Duration(), asJSON: asJSON, one: len(args) == 1, ends: a.Stdout}
+			w := waiter{app: a, svc: svc, timeout: timeout.Duration(), asJSON: asJSON, one: len(args) == 1, ends: a.Stdout, until: engine.All}
+			switch {
+			case first && firstFailure:
+				return badInput("--any and --first-failure are two different ends", "Give one of them.")
+			case first:
+				w.until = engine.Any
+			case firstFailure:
+				w.until = engine.FirstFailure
+			}
 			if asJSON {
 				w.ends = io.Discard
 			}
@@ -36,6 +46,8 @@ With --json one ID gives one object; none or several give a list, printed at the
 		}),
 	}
 	cmd.Flags().Var(&timeout, "timeout", "give up after seconds, or a `TIME` like 90s, 2h or 1d; 0 waits for ever")
+	cmd.Flags().BoolVar(&first, "any", false, "end when one of them has ended")
+	cmd.Flags().BoolVar(&firstFailure, "first-failure", false, "end when one of them has not completed")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }
@@ -43,6 +55,7 @@ With --json one ID gives one object; none or several give a list, printed at the
 type waiter struct {
 	*app
 	svc     engine.Service
+	until   engine.Until // "": All
 	timeout time.Duration
 	asJSON  bool
 	one     bool      // a single task was named
@@ -73,25 +86,31 @@ func (w *waiter) await(ctx context.Context, tasks []task.Task) (err error) {
 		next = w.show.next
 		defer w.show.Clear()
 	}
-	limited, cancel := ctx, context.CancelFunc(func() {})
-	if w.timeout > 0 {
-		limited, cancel = context.WithTimeout(ctx, w.timeout)
-	}
+	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if w.timeout > 0 {
+		var stop context.CancelFunc
+		limited, stop = context.WithTimeout(limited, w.timeout)
+		defer stop()
+	}
 	errs := make([]error, len(tasks))
 	done := make(chan int, len(tasks))
 	for i, t := range tasks {
 		go func() {
-			if t, errs[i] = w.svc.Wait(limited, string(t.ID), engine.UntilEnd); errs[i] == nil {
+			if t, errs[i] = engine.WaitFor(limited, w.svc, string(t.ID), engine.UntilEnd); errs[i] == nil {
 				tasks[i] = t
 			}
 			done <- i
 		}()
 	}
-	code, late := exitDone, 0
+	code, late, enough := exitDone, 0, false
 	for range tasks {
 		i := next(done)
 		switch {
+		case enough && errs[i] != nil: // not waited for any more
+			if tasks[i], err = w.now(ctx, tasks[i]); err != nil {
+				return err
+			}
 		case gone(tasks[i], errs[i]):
 			code, tasks[i].Message = exitEnded, "removed"
 			if w.show != nil {
@@ -104,6 +123,10 @@ func (w *waiter) await(ctx context.Context, tasks []task.Task) (err error) {
 			}
 			if tasks[i].Status != task.Completed {
 				code = exitEnded
+			}
+			if w.until == engine.Any || w.until == engine.FirstFailure && code != exitDone {
+				enough = true
+				cancel()
 			}
 		// A client may turn the end of its context into an error of its own.
 		case limited.Err() != nil && ctx.Err() == nil:

@@ -46,7 +46,7 @@ func (a *app) watch(ctx context.Context, svc engine.Service, t task.Task, sigs s
 	defer cancel()
 	w := &watcher{a: a, svc: svc, id: t.ID, show: newProgress(a.Stderr), end: make(chan ended, 1)}
 	go func() {
-		t, err := svc.Wait(ctx, string(w.id), engine.UntilEnd)
+		t, err := engine.WaitFor(ctx, svc, string(w.id), engine.UntilEnd)
 		w.end <- ended{t, err}
 	}()
 	updates := make(chan task.Task)
@@ -155,7 +155,7 @@ func (a *app) ask() chan string {
 // follow sends the task's changes until it ends.
 func follow(ctx context.Context, svc engine.Service, t task.Task, updates chan<- task.Task) {
 	for !t.Status.Ended() {
-		next, err := svc.Wait(ctx, string(t.ID), t.Version)
+		next, err := engine.WaitFor(ctx, svc, string(t.ID), t.Version)
 		if err != nil {
 			return // the wait for the end tells it
 		}

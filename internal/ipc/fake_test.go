@@ -171,8 +171,8 @@ func (f *fake) List(_ context.Context, q task.Filter) (task.Page, error) {
 	return p, nil
 }
 
-func (f *fake) Wait(context.Context, string, uint64) (task.Task, error) {
-	return task.Task{}, errors.New("a client waits by events")
+func (f *fake) Wait(context.Context, engine.WaitQuery) ([]task.Task, error) {
+	return nil, errors.New("a client waits by events")
 }
 
 func (f *fake) Output(ctx context.Context, q engine.OutputQuery) (task.Output, error) {
@@ -244,9 +244,9 @@ func (f *fake) Remove(ctx context.Context, ref string, force bool) error {
 	return nil
 }
 
-func (f *fake) Subscribe(id task.ID) *engine.Subscription {
+func (f *fake) Watch(s engine.Scope) engine.Watch {
 	f.follows.Add(1)
-	return f.Hub.Subscribe(id)
+	return f.Subscribe(s)
 }
 
 // Stats counts no task as live, so that idle exits come soon, unless asked to.

@@ -272,8 +272,8 @@ func (s *server) events(base context.Context, conn net.Conn, r *bufio.Reader) {
 		_ = s.answer(conn, nil, err)
 		return
 	}
-	sub := s.b.Subscribe("")
-	defer sub.Close()
+	watch := s.b.Watch(engine.Scope{})
+	defer watch.Close()
 	c, stop := whileThere(base, conn, r)
 	defer stop()
 	c, cancel := s.untilCut(c)
@@ -291,7 +291,7 @@ func (s *server) events(base context.Context, conn net.Conn, r *bufio.Reader) {
 		_ = conn.SetWriteDeadline(time.Now().Add(2 * heartbeat))
 		err := writeFrame(conn, "", headEvent, body)
 		if err == nil {
-			evs, err = nextEvents(c, sub)
+			evs, err = nextEvents(c, watch)
 		}
 		if err != nil {
 			return
@@ -313,10 +313,10 @@ func (s *server) untilCut(c context.Context) (context.Context, context.CancelFun
 }
 
 // nextEvents returns nothing after a heartbeat's time without any.
-func nextEvents(c context.Context, sub *engine.Subscription) ([]engine.Event, error) {
+func nextEvents(c context.Context, watch engine.Watch) ([]engine.Event, error) {
 	beat, cancel := context.WithTimeout(c, heartbeat)
 	defer cancel()
-	evs, err := sub.Next(beat)
+	evs, err := watch.Next(beat)
 	if err != nil && c.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		return nil, nil
 	}

@@ -19,7 +19,6 @@ import (
 // Backend is what an owner serves.
 type Backend interface {
 	engine.Service
-	Subscribe(id task.ID) *engine.Subscription
 	Stats() engine.Stats
 	// Policy is the owner's of this moment; its error refuses every task.
 	Policy() (task.Policy, error)

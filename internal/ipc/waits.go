@@ -3,10 +3,8 @@ package ipc
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"cctask/engine"
@@ -23,29 +21,16 @@ const (
 	gets = 8
 )
 
-// waits joins all waits of a client into one event stream.
+// waits joins all watches of a client into one event stream.
 type waits struct {
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
 	gets   chan struct{}
+	hub    engine.Hub
 
 	mu   sync.Mutex
-	byID map[task.ID]map[*waiter]struct{}
+	open int // watches
 	cur  *stream
-}
-
-type waiter struct {
-	id    task.ID // "": all tasks
-	seen  uint64
-	wake  chan struct{}
-	ended atomic.Bool // for Changes: an end was among what woke it
-}
-
-func (w *waiter) tell() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
 }
 
 // stream is one answer to eventsVerb.
@@ -59,29 +44,56 @@ type stream struct {
 func (ws *waits) init() {
 	ws.ctx, ws.cancel = context.WithCancel(context.Background())
 	ws.gets = make(chan struct{}, gets)
-	ws.byID = map[task.ID]map[*waiter]struct{}{}
 }
 
-func (ws *waits) add(id task.ID, seen uint64) *waiter {
-	w := &waiter{id: id, seen: seen, wake: make(chan struct{}, 1)}
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	if ws.byID[id] == nil {
-		ws.byID[id] = map[*waiter]struct{}{}
-	}
-	ws.byID[id][w] = struct{}{}
-	return w
+// watch is a watch over the stream of the moment.
+type watch struct {
+	c    *Client
+	sub  *engine.Subscription
+	lost <-chan struct{} // of the stream that stood last
 }
 
-func (ws *waits) remove(w *waiter) {
+// Watch tells of changes over the one event stream of its client. It does nothing
+// before the first Next.
+func (c *Client) Watch(s engine.Scope) engine.Watch {
+	c.waits.mu.Lock()
+	defer c.waits.mu.Unlock()
+	c.waits.open++
+	return &watch{c: c, sub: c.waits.hub.Subscribe(s)}
+}
+
+// Close lets the stream end, if it is the last one's.
+func (w *watch) Close() {
+	ws := &w.c.waits
+	w.sub.Close()
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	delete(ws.byID[w.id], w)
-	if len(ws.byID[w.id]) == 0 {
-		delete(ws.byID, w.id)
-	}
-	if len(ws.byID) == 0 && ws.cur != nil {
+	if ws.open--; ws.open == 0 && ws.cur != nil {
 		time.AfterFunc(linger, ws.rest)
+	}
+}
+
+// Next waits for changes. Of what was before a stream stood nobody tells, so that anything
+// may have changed when it is a new one: the owner before may have seen it.
+func (w *watch) Next(ctx context.Context) ([]engine.Event, error) {
+	for {
+		lost, err := w.c.stream(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if lost != w.lost {
+			w.lost = lost
+			return nil, nil
+		}
+		select {
+		case <-w.sub.Wake():
+			if evs := w.sub.Take(); len(evs) > 0 {
+				return evs, nil
+			}
+		case <-lost:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 }
 
@@ -89,80 +101,27 @@ func (ws *waits) remove(w *waiter) {
 func (ws *waits) rest() {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	if len(ws.byID) == 0 && ws.cur != nil {
+	if ws.open == 0 && ws.cur != nil {
 		ws.cur.cancel()
 	}
 }
 
-// deliver wakes those whom an event concerns.
-func (ws *waits) deliver(ev engine.Event) {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	for w := range ws.byID[ev.ID] {
-		if !ev.Ended && (w.seen == engine.UntilEnd || ev.Version <= w.seen) {
-			continue
-		}
-		w.tell()
-	}
-	for w := range ws.byID[""] {
-		if ev.Ended {
-			w.ended.Store(true)
-		}
-		w.tell()
-	}
+// Wait returns tasks that have ended, or one that has changed.
+func (c *Client) Wait(ctx context.Context, q engine.WaitQuery) ([]task.Task, error) {
+	return engine.Await(ctx, gently{c}, q)
 }
 
-// Wait returns a task when it has ended or changed. It looks only when it is
-// told to: after it has made sure of the stream, so that no change falls
-// between; at an event; and when the stream was lost, because then the next
-// owner may have seen the change.
-func (c *Client) Wait(ctx context.Context, ref string, seen uint64) (task.Task, error) {
-	id, err := task.ParseID(ref)
-	if err != nil {
-		t, err := c.Get(ctx, ref)
-		if err != nil || arrived(t, seen) {
-			return t, err
-		}
-		id = t.ID
-	}
-	w := c.waits.add(id, seen)
-	defer c.waits.remove(w)
-	for {
-		lost, err := c.stream(ctx)
-		if errors.Is(err, task.ErrConflict) { // nothing changes there
-			if t, getErr := c.Get(ctx, string(id)); getErr != nil || arrived(t, seen) {
-				return t, getErr
-			}
-		}
-		if err != nil {
-			return task.Task{}, err
-		}
-		t, err := c.getGently(ctx, string(id))
-		if err != nil || arrived(t, seen) {
-			return t, err
-		}
-		select {
-		case <-w.wake:
-		case <-lost:
-		case <-ctx.Done():
-			return task.Task{}, ctx.Err()
-		}
-	}
-}
+// gently looks at a few tasks at a time: a thousand waiters share few connections.
+type gently struct{ *Client }
 
-func arrived(t task.Task, seen uint64) bool {
-	return t.Status.Ended() || seen != engine.UntilEnd && t.Version > seen
-}
-
-// getGently is Get, a few at a time: a thousand waiters share few connections.
-func (c *Client) getGently(ctx context.Context, ref string) (task.Task, error) {
+func (g gently) Get(ctx context.Context, ref string) (task.Task, error) {
 	select {
-	case c.waits.gets <- struct{}{}:
+	case g.waits.gets <- struct{}{}:
 	case <-ctx.Done():
 		return task.Task{}, ctx.Err()
 	}
-	defer func() { <-c.waits.gets }()
-	return c.Get(ctx, ref)
+	defer func() { <-g.waits.gets }()
+	return g.Client.Get(ctx, ref)
 }
 
 // stream makes sure that an event stream stands and returns what tells of its
@@ -253,7 +212,7 @@ func (c *Client) read(ctx context.Context, from *conn, alive func()) {
 		var evs []engine.Event
 		if len(body) > 0 && json.Unmarshal(body, &evs) == nil {
 			for _, ev := range evs {
-				c.waits.deliver(ev)
+				c.waits.hub.Publish(ev)
 			}
 		}
 	}

@@ -32,7 +32,7 @@ func TestThousandWaits(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, id := range ids {
 		wg.Go(func() {
-			tk, err := c.Wait(ctx, string(id), engine.UntilEnd)
+			tk, err := engine.WaitFor(ctx, c, string(id), engine.UntilEnd)
 			if err != nil || tk.ID != id || tk.Status != task.Completed {
 				t.Errorf("%s: %+v %v", id, tk.Status, err)
 			}
@@ -66,13 +66,13 @@ func TestWaitForAChange(t *testing.T) {
 	c := front(t, dir)
 	ctx := within(t, hang)
 	tk := submit(t, c, "x")
-	tk, err := c.Wait(ctx, string(tk.ID), 0)
+	tk, err := engine.WaitFor(ctx, c, string(tk.ID), 0)
 	if err != nil || tk.Version == 0 {
 		t.Fatalf("%+v %v", tk, err)
 	}
 	got := make(chan task.Task, 1)
 	go func() {
-		next, err := c.Wait(ctx, string(tk.ID), tk.Version)
+		next, err := engine.WaitFor(ctx, c, string(tk.ID), tk.Version)
 		if err != nil {
 			t.Error(err)
 		}
@@ -88,7 +88,7 @@ func TestWaitForAChange(t *testing.T) {
 	if next := <-got; next.Version <= tk.Version {
 		t.Errorf("version %d after %d", next.Version, tk.Version)
 	}
-	if _, err := c.Wait(ctx, "nobody", engine.UntilEnd); !errors.Is(err, task.ErrNotFound) {
+	if _, err := engine.WaitFor(ctx, c, "nobody", engine.UntilEnd); !errors.Is(err, task.ErrNotFound) {
 		t.Error(err)
 	}
 	go func() {
@@ -98,7 +98,7 @@ func TestWaitForAChange(t *testing.T) {
 		}
 		f.Publish(engine.Event{ID: tk.ID, Ended: true})
 	}()
-	if _, err := c.Wait(ctx, string(tk.ID), engine.UntilEnd); !errors.Is(err, task.ErrNotFound) {
+	if _, err := engine.WaitFor(ctx, c, string(tk.ID), engine.UntilEnd); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("a removed task: %v", err)
 	}
 }
@@ -113,7 +113,7 @@ func TestWaitHonoursItsContext(t *testing.T) {
 	errs := make(chan error, 10)
 	for range cap(errs) {
 		go func() {
-			_, err := c.Wait(ctx, id, engine.UntilEnd)
+			_, err := engine.WaitFor(ctx, c, id, engine.UntilEnd)
 			errs <- err
 		}()
 	}
@@ -135,7 +135,7 @@ func TestWaitHonoursItsContext(t *testing.T) {
 		until(t, "it waits", func() bool { return f.follows.Load() == 2 })
 		f.end(task.ID(id), task.Failed)
 	}()
-	if tk, err := c.Wait(within(t, hang), id, engine.UntilEnd); err != nil || tk.Status != task.Failed {
+	if tk, err := engine.WaitFor(within(t, hang), c, id, engine.UntilEnd); err != nil || tk.Status != task.Failed {
 		t.Errorf("%+v %v", tk, err)
 	}
 }
@@ -152,7 +152,7 @@ func TestWaitsOutliveOwners(t *testing.T) {
 		id := submit(t, c, fmt.Sprint(i)).ID
 		ids = append(ids, id)
 		wg.Go(func() {
-			if tk, err := c.Wait(ctx, string(id), engine.UntilEnd); err != nil || tk.Status != task.Completed {
+			if tk, err := engine.WaitFor(ctx, c, string(id), engine.UntilEnd); err != nil || tk.Status != task.Completed {
 				t.Errorf("%+v %v", tk, err)
 			}
 		})
@@ -189,7 +189,7 @@ func TestWaitReplacesASilentOwner(t *testing.T) {
 	tk := submit(t, c, "x")
 	got := make(chan error, 1)
 	go func() {
-		_, err := c.Wait(within(t, hang), string(tk.ID), engine.UntilEnd)
+		_, err := engine.WaitFor(within(t, hang), c, string(tk.ID), engine.UntilEnd)
 		got <- err
 	}()
 	first := hello(t, c).PID
@@ -214,7 +214,7 @@ func TestWaitOfAClosedClient(t *testing.T) {
 	id := string(submit(t, c, "x").ID)
 	got := make(chan error, 1)
 	go func() {
-		_, err := c.Wait(context.Background(), id, engine.UntilEnd)
+		_, err := engine.WaitFor(context.Background(), c, id, engine.UntilEnd)
 		got <- err
 	}()
 	until(t, "it waits", func() bool { return f.gets.Load() == 1 })

@@ -17,18 +17,9 @@ import (
 	"cctask/engine"
 )
 
-// Changes tells that tasks have changed.
-type Changes interface {
-	// Next waits for a change since the last call, the first time not at all,
-	// and tells whether a task may have ended or gone. An error says that
-	// nothing can be known for now; it may be called again.
-	Next(ctx context.Context) (ended bool, err error)
-}
-
 // Config says what is shown, and where.
 type Config struct {
 	Service engine.Service
-	Changes Changes
 	// Again is what a resumed or retried task gets of this front.
 	Again  engine.Again
 	In     io.Reader
@@ -46,7 +37,9 @@ const drawn = 20
 func Run(ctx context.Context, c Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	_, err := tea.NewProgram(newModel(ctx, c),
+	m := newModel(ctx, c)
+	defer m.feed.watch.Close()
+	_, err := tea.NewProgram(m,
 		tea.WithContext(ctx), tea.WithInput(c.In), tea.WithOutput(c.Out), tea.WithEnvironment(c.Env),
 		tea.WithFPS(drawn), tea.WithoutSignalHandler()).Run()
 	if err != nil && !errors.Is(err, tea.ErrProgramPanic) {

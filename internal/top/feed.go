@@ -27,12 +27,12 @@ const (
 
 // feed asks the engine. Only one follow runs at a time.
 type feed struct {
-	ctx     context.Context
-	svc     engine.Service
-	changes Changes
-	due     time.Time // of the next look
-	stale   bool      // the ended tasks are to be asked for again
-	ended   task.Page // as of the last end
+	ctx   context.Context
+	svc   engine.Service
+	watch engine.Watch
+	due   time.Time // of the next look
+	stale bool      // the ended tasks are to be asked for again
+	ended task.Page // as of the last end
 }
 
 // snapshot is what a look saw, or that nobody answers.
@@ -78,8 +78,8 @@ func (f *feed) follow() tea.Msg {
 	if !pause(f.ctx, time.Until(f.due)) {
 		return nil
 	}
-	ended, err := f.changes.Next(f.ctx)
-	f.stale = f.stale || ended
+	evs, err := f.watch.Next(f.ctx)
+	f.stale = f.stale || len(evs) == 0 || slices.ContainsFunc(evs, func(ev engine.Event) bool { return ev.Ended })
 	began := time.Now()
 	s := snapshot{err: err}
 	if err == nil {

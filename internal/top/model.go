@@ -60,7 +60,7 @@ var groups = []struct {
 
 func newModel(ctx context.Context, c Config) *model {
 	m := &model{
-		feed:  &feed{ctx: ctx, svc: c.Service, changes: c.Changes, stale: true},
+		feed:  &feed{ctx: ctx, svc: c.Service, watch: c.Service.Watch(engine.Scope{}), stale: true},
 		again: c.Again, colour: c.Colour, now: time.Now(), rates: map[task.ID]*meter{},
 	}
 	m.log.paint = func(l claude.Line, row string) string { return m.sgr(show.LineColour(l), row) }

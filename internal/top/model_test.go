@@ -74,17 +74,21 @@ func (f *fake) Retry(_ context.Context, a engine.Again) (task.Task, error) {
 	return f.tasks[0], f.called("retry " + a.Ref)
 }
 
+func (f *fake) Watch(engine.Scope) engine.Watch { return &once{} }
+
 // once tells of one change and then of none.
 type once struct{ told bool }
 
-func (o *once) Next(ctx context.Context) (bool, error) {
+func (o *once) Next(ctx context.Context) ([]engine.Event, error) {
 	if o.told {
 		<-ctx.Done()
-		return false, ctx.Err()
+		return nil, ctx.Err()
 	}
 	o.told = true
-	return true, nil
+	return nil, nil
 }
+
+func (o *once) Close() {}
 
 var start = time.Date(2026, 11, 5, 12, 0, 0, 0, time.UTC)
 
@@ -120,7 +124,7 @@ func open(t *testing.T, width, height int, tasks ...task.Task) *screen {
 	for _, tk := range tasks {
 		svc.log[tk.ID] = says("this is "+tk.Spec.Name) + "\n"
 	}
-	s := &screen{newModel(ctx, Config{Service: svc, Changes: &once{}, Again: engine.Again{Env: []string{"A=1"}}}), t, svc}
+	s := &screen{newModel(ctx, Config{Service: svc, Again: engine.Again{Env: []string{"A=1"}}}), t, svc}
 	s.Update(tea.WindowSizeMsg{Width: width, Height: height})
 	s.refresh()
 	return s
@@ -133,7 +137,7 @@ func says(text string) string {
 // refresh does what a change of the tasks would.
 func (s *screen) refresh() {
 	s.t.Helper()
-	s.feed.due, s.feed.changes = time.Time{}, &once{}
+	s.feed.due, s.feed.watch = time.Time{}, &once{}
 	snap, ok := s.feed.follow().(snapshot)
 	if !ok {
 		s.t.Fatal("no snapshot")

@@ -232,7 +232,7 @@ func (s *suite) remove() {
 	waited := make(chan error, 1)
 	go func() {
 		for { // the cancelled end may come first, then the removal
-			t, err := s.Wait(s.ctx, string(id), engine.UntilEnd)
+			t, err := engine.WaitFor(s.ctx, s, string(id), engine.UntilEnd)
 			if err != nil || t.Status.Ended() {
 				waited <- err
 				return

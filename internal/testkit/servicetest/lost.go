@@ -33,7 +33,7 @@ func (s *suite) attempt(id task.ID, n int) {
 	s.Helper()
 	for t := (task.Task{}); t.Attempt < n; {
 		var err error
-		t, err = s.Wait(s.ctx, string(id), t.Version)
+		t, err = engine.WaitFor(s.ctx, s, string(id), t.Version)
 		s.must(err)
 	}
 }

@@ -53,6 +53,8 @@ func Run(t *testing.T, open Open) {
 		{"SameKeyAtOnce", 4, (*suite).sameKeyAtOnce},
 		{"WaitSeesChanges", 1, (*suite).waitSeesChanges},
 		{"WaitEndsWithItsContext", 1, (*suite).waitEndsWithItsContext},
+		{"WaitForSeveral", 3, (*suite).waitForSeveral},
+		{"WatchTellsOfChanges", 1, (*suite).watchTellsOfChanges},
 		{"OutputWhileRunning", 1, (*suite).outputWhileRunning},
 		{"ShowsAllAtOnce", 1, (*suite).showsAllAtOnce},
 		{"OutputToTheByte", 1, (*suite).outputToTheByte},
@@ -122,7 +124,7 @@ func (s *suite) submit(prompt string) task.ID {
 
 func (s *suite) end(id task.ID) task.Task {
 	s.Helper()
-	t, err := s.Wait(s.ctx, string(id), engine.UntilEnd)
+	t, err := engine.WaitFor(s.ctx, s, string(id), engine.UntilEnd)
 	s.must(err)
 	return t
 }
@@ -191,7 +193,7 @@ func (s *suite) unknownTask() {
 	id := string(task.NewID(time.Now()))
 	_, get := s.Get(s.ctx, id)
 	_, show := s.Show(s.ctx, task.Look{Ref: id})
-	_, wait := s.Wait(s.ctx, id, 0)
+	_, wait := engine.WaitFor(s.ctx, s, id, 0)
 	_, out := s.Output(s.ctx, engine.OutputQuery{Ref: id, Stream: task.Stdout})
 	_, cancel := s.Cancel(s.ctx, id)
 	_, resume := s.Resume(s.ctx, engine.Again{Ref: id})
@@ -277,7 +279,7 @@ func (s *suite) waitSeesChanges() {
 	var t task.Task
 	var err error
 	for t.Progress == nil || t.Progress.LastText != "first words" {
-		t, err = s.Wait(s.ctx, string(id), seen)
+		t, err = engine.WaitFor(s.ctx, s, string(id), seen)
 		s.must(err)
 		if t.Version <= seen {
 			s.Fatalf("version %d after %d", t.Version, seen)
@@ -298,7 +300,7 @@ func (s *suite) waitEndsWithItsContext() {
 	ctx, cancel := context.WithCancel(s.ctx)
 	result := make(chan error, 1)
 	go func() {
-		_, err := s.Wait(ctx, string(id), engine.UntilEnd)
+		_, err := engine.WaitFor(ctx, s, string(id), engine.UntilEnd)
 		result <- err
 	}()
 	cancel()

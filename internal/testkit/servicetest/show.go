@@ -27,7 +27,7 @@ func (s *suite) showsAllAtOnce() {
 	open, err := gate.Reached(s.ctx)
 	s.must(err)
 	for seen, t := uint64(0), sent; t.Progress == nil || t.Progress.LastText != "first words"; seen = t.Version {
-		t, err = s.Wait(s.ctx, string(sent.ID), seen)
+		t, err = engine.WaitFor(s.ctx, s, string(sent.ID), seen)
 		s.must(err)
 	}
 	all := task.Look{Ref: "shown", Attempts: true, Stdout: 1 << 20, Stderr: 4}
