@@ -53,6 +53,9 @@ type Engine struct {
 	finishing context.Context
 	wg        sync.WaitGroup
 	wake      chan struct{} // tells the dispatcher that something has changed
+	// readers are the followers that read output at the moment: an owner that adopts
+	// thousands has neither descriptors nor buffers for all of them at once.
+	readers chan struct{}
 	// attached tells the watch that there is a run to be looked at.
 	attached chan struct{}
 	// still is why nothing may change: the database is a restored copy, or can
@@ -75,6 +78,8 @@ var _ Service = (*Engine)(nil)
 // finishWithin bounds how long a site that does not answer keeps an engine from closing.
 const finishWithin = 3 * time.Second
 
+const mostReaders = 16
+
 // New recovers what an earlier owner left and starts to run what is queued.
 func New(cfg Config, store Store, site Site) (*Engine, error) {
 	if cfg.Jobs <= 0 {
@@ -83,7 +88,7 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 	cfg.Patience = cmp.Or(cfg.Patience, 2*time.Minute)
 	e := &Engine{
 		cfg: cfg, store: store, site: site, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
-		wake: make(chan struct{}, 1), attached: make(chan struct{}, 1), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{},
+		wake: make(chan struct{}, 1), attached: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{},
 		sched: newSchedule(limits{jobs: cfg.Jobs, startups: max(2, runtime.NumCPU()), groups: map[string]int{}}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())

@@ -123,6 +123,12 @@ func (f *follower) look(s runner.Sight) error {
 
 // read parses the new events and seals the full chunks; stderr has so many bytes.
 func (f *follower) read(stderr int64) error {
+	select {
+	case f.a.e.readers <- struct{}{}:
+		defer func() { <-f.a.e.readers }()
+	case <-f.a.e.ctx.Done():
+		return f.a.e.ctx.Err()
+	}
 	piece := pieces.Get().(*[ChunkSize]byte)
 	defer pieces.Put(piece)
 	for {
