@@ -48,14 +48,14 @@ func (a *attempt) open() error {
 	if a.status, err = openStatus(a.run.path(statusName)); err != nil {
 		return err
 	}
-	if a.stdin, err = os.OpenFile(a.run.Prompt(), os.O_RDONLY|unix.O_NOFOLLOW, 0); err != nil {
+	if a.stdin, err = openFile(a.run.Prompt(), os.O_RDONLY|unix.O_NOFOLLOW); err != nil {
 		return err
 	}
 	const spool = os.O_WRONLY | os.O_APPEND | unix.O_NOFOLLOW
-	if a.stdout, err = os.OpenFile(a.run.Stdout(), spool, 0); err != nil {
+	if a.stdout, err = openFile(a.run.Stdout(), spool); err != nil {
 		return err
 	}
-	a.stderr, err = os.OpenFile(a.run.Stderr(), spool, 0)
+	a.stderr, err = openFile(a.run.Stderr(), spool)
 	return err
 }
 

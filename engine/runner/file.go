@@ -10,12 +10,29 @@ import (
 	"cctask/internal/sys"
 )
 
-func openLock(path string) (int, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return -1, &os.PathError{Op: "open", Path: path, Err: err}
+func openLock(path string) (int, error) { return open(path, unix.O_RDONLY|unix.O_NOFOLLOW) }
+
+func open(path string, flags int) (int, error) {
+	for {
+		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return -1, &os.PathError{Op: "open", Path: path, Err: err}
+		default:
+			return fd, nil
+		}
 	}
-	return fd, nil
+}
+
+// openFile opens a plain file in one system call: os.OpenFile asks in five more whether
+// it could be polled.
+func openFile(path string, flags int) (*os.File, error) {
+	fd, err := open(path, flags)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // lockHeld looks with a descriptor of its own. A lock file that is not there is
@@ -38,7 +55,7 @@ func lockHeld(path string) (bool, error) {
 
 // writeNew writes a file that must not exist yet.
 func writeNew(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := openFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return err
 	}

@@ -302,7 +302,7 @@ func (l *Local) Clear(_ context.Context, name string, keep bool) error {
 // Read is that of engine.Site. The file is opened anew each time: what is kept open for
 // thousands of runs is what a process may not have.
 func (l *Local) Read(_ context.Context, name, stream string, b []byte, off int64) (n int, size int64, err error) {
-	f, err := os.Open(filepath.Join(l.dir(name), stream))
+	f, err := openFile(filepath.Join(l.dir(name), stream), os.O_RDONLY)
 	if err != nil {
 		return 0, 0, fmt.Errorf("read the output: %w", err)
 	}

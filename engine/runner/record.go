@@ -35,7 +35,7 @@ type statusFile struct {
 // createStatus preallocates the record by writing it whole, so that later
 // writes in place succeed on a full disk.
 func createStatus(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := openFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func createStatus(path string) error {
 }
 
 func openStatus(path string) (*statusFile, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := openFile(path, os.O_RDWR)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func newest(f io.ReaderAt) (Record, uint64, error) {
 }
 
 func readRecord(path string) (Record, error) {
-	f, err := os.Open(path)
+	f, err := openFile(path, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Record{State: StateNone}, nil
 	}

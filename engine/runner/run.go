@@ -59,7 +59,7 @@ func (l *Launcher) Prepare(dir string, spec Launch, prompt []byte) (*Run, error)
 // fill takes the lock first: from then on nobody takes the directory for one
 // that was left behind.
 func (r *Run) fill(prompt []byte) error {
-	lock, err := os.OpenFile(r.path(lockName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	lock, err := openFile(r.path(lockName), os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,8 @@ func table() map[int]proc {
 }
 
 // children is what the descendants of pid have taken, those that live and those
-// that were reaped, in milliseconds.
+// that were reaped, in milliseconds. Of those that live it asks the scheduler: eight runners
+// that are each rounded down to a tick would make 200 tasks cheaper by a third of a millisecond.
 func children(pid int) float64 {
 	all := table()
 	sum := all[pid].reaped
@@ -69,7 +70,11 @@ func children(pid int) float64 {
 	add = func(parent int) {
 		for _, p := range all {
 			if p.parent == parent {
-				sum += p.own + p.reaped
+				own, err := cpu(p.pid)
+				if err != nil { // it has ended since
+					own = p.own
+				}
+				sum += own + p.reaped
 				add(p.pid)
 			}
 		}
