@@ -31,8 +31,9 @@ type write struct {
 	size     int
 
 	// Found by check, for apply.
-	id  task.ID // whose pieces they are
-	old *task.Task
+	id   task.ID // whose pieces they are
+	old  *task.Task
+	list []task.Attempt // of old; of a write that has no task not needed
 }
 
 type piece struct {
@@ -63,7 +64,18 @@ func (db *DB) prepare(w task.Write) (*write, error) {
 	if err := p.prepareRecords(); err != nil {
 		return nil, err
 	}
-	if err := p.preparePieces(); err != nil {
+	blobs := slices.Clone(w.Chunks)
+	for _, b := range blobs {
+		if b.Stream != task.Stdout && b.Stream != task.Stderr {
+			return nil, fault("a chunk of %q", b.Stream)
+		}
+	}
+	for s, b := range map[task.Stream]*task.Blob{task.Prompt: w.Prompt, task.Result: w.Result} {
+		if b != nil {
+			blobs = append(blobs, task.Blob{ID: b.ID, Attempt: b.Attempt, Stream: s, Offset: b.Offset, Data: b.Data})
+		}
+	}
+	if err := p.addPieces(blobs...); err != nil {
 		return nil, err
 	}
 	if len(w.Key) > maxKey || strings.ContainsRune(w.Key, 0) {
@@ -127,19 +139,8 @@ func replays(t task.Task) bool {
 	return at == t.Status && at != ""
 }
 
-// preparePieces cuts the blobs of w into pieces and packs them.
-func (p *write) preparePieces() error {
-	blobs := slices.Clone(p.Chunks)
-	for _, b := range p.Chunks {
-		if b.Stream != task.Stdout && b.Stream != task.Stderr {
-			return fault("a chunk of %q", b.Stream)
-		}
-	}
-	for s, b := range map[task.Stream]*task.Blob{task.Prompt: p.Prompt, task.Result: p.Result} {
-		if b != nil {
-			blobs = append(blobs, task.Blob{ID: b.ID, Attempt: b.Attempt, Stream: s, Offset: b.Offset, Data: b.Data})
-		}
-	}
+// addPieces cuts blobs into pieces and packs them.
+func (p *write) addPieces(blobs ...task.Blob) error {
 	for _, b := range blobs {
 		if b.ID != "" && p.id == "" {
 			p.id = b.ID
@@ -196,11 +197,14 @@ func (p *write) checkTask(tx *bolt.Tx) error {
 			return fault("write of task %s: its place %d in the queue is taken by %s", t.ID, t.Seq, taken)
 		}
 	}
-	list, err := getAttempts(tx, t.ID)
-	if err != nil {
-		return err
+	p.list = nil
+	if p.old != nil {
+		var err error
+		if p.list, err = getAttempts(tx, t.ID); err != nil {
+			return err
+		}
 	}
-	next := len(list) + 1
+	next := len(p.list) + 1
 	for _, a := range p.Attempts {
 		if a.N > next {
 			return fault("write of task %s: attempt %d before %d", t.ID, a.N, next)
@@ -312,7 +316,7 @@ func (p *write) putPieces(tx *bolt.Tx) (added int64, err error) {
 func (p *write) putRecords(tx *bolt.Tx, added int64) (err error) {
 	var before, after entry
 	if p.old != nil {
-		if before, err = entryOf(tx, *p.old, storedOf(tx, *p.old)); err != nil {
+		if before, err = entryOf(*p.old, p.list, storedOf(tx, *p.old)); err != nil {
 			return err
 		}
 	}
@@ -324,12 +328,16 @@ func (p *write) putRecords(tx *bolt.Tx, added int64) (err error) {
 	if err := tx.Bucket(bucketTasks).Put([]byte(p.id), p.record); err != nil {
 		return err
 	}
+	list := p.list
 	for i, a := range p.Attempts {
+		if list = append(list, a); a.N < len(list) {
+			list[a.N-1], list = a, list[:len(list)-1]
+		}
 		if err := tx.Bucket(bucketAttempts).Put(keyAttempt(p.id, a.N), p.attempts[i]); err != nil {
 			return err
 		}
 	}
-	if after, err = entryOf(tx, *p.Task, before.summary.stored+added); err != nil {
+	if after, err = entryOf(*p.Task, list, before.summary.stored+added); err != nil {
 		return err
 	}
 	return before.moveTo(tx, after)

@@ -104,17 +104,23 @@ func (c *checker) tasks() {
 		if !replays(t) {
 			c.report("task %s: its history does not lead to %q", t.ID, t.Status)
 		}
-		c.attempts(t)
-		c.index(t, c.streams(t))
+		attempts, err := getAttempts(c.tx, t.ID)
+		if err != nil {
+			c.report("%w", err)
+			return nil
+		}
+		c.attempts(t, attempts)
+		c.index(t, attempts, c.streams(t))
 		return nil
 	})
 }
 
 // index checks the index entries of one task.
-func (c *checker) index(t task.Task, stored int64) {
-	e, err := entryOf(c.tx, t, stored)
+func (c *checker) index(t task.Task, attempts []task.Attempt, stored int64) {
+	e, err := entryOf(t, attempts, stored)
 	if err != nil {
-		return // reported with the attempts
+		c.report("%w", err)
+		return
 	}
 	for k, want := range e.keys() {
 		c.keys[k.bucket]++
@@ -135,12 +141,7 @@ func (c *checker) index(t task.Task, stored int64) {
 	}
 }
 
-func (c *checker) attempts(t task.Task) {
-	list, err := getAttempts(c.tx, t.ID)
-	if err != nil {
-		c.report("%w", err)
-		return
-	}
+func (c *checker) attempts(t task.Task, list []task.Attempt) {
 	c.keys[string(bucketAttempts)] += len(list)
 	if len(list) != t.Attempt {
 		c.report("task %s: %d attempts are recorded, the task knows %d", t.ID, len(list), t.Attempt)

@@ -74,8 +74,8 @@ func getSummary(v []byte) summary {
 	return summary{at(0), at(1), at(2), at(3), at(4), math.Float64frombits(uint64(at(5)))}
 }
 
-// entryOf is the entry for the record t, as it stands in the file or will.
-func entryOf(tx *bolt.Tx, t task.Task, stored int64) (entry, error) {
+// entryOf is the entry for the record t and its attempts, as they stand in the file or will.
+func entryOf(t task.Task, attempts []task.Attempt, stored int64) (entry, error) {
 	e := entry{
 		id: t.ID, status: t.Status, name: t.Spec.Name, root: t.RootID, summary: summaryOf(t, stored), sessions: []string{t.SessionID},
 	}
@@ -86,13 +86,12 @@ func entryOf(tx *bolt.Tx, t task.Task, stored int64) (entry, error) {
 		}
 		e.seq, e.place = t.Seq, place
 	}
-	attempts, err := getAttempts(tx, t.ID)
 	for _, a := range attempts {
 		e.sessions = append(e.sessions, a.SessionID, a.ForkOf)
 	}
 	slices.Sort(e.sessions)
 	e.sessions = slices.DeleteFunc(slices.Compact(e.sessions), func(s string) bool { return s == "" })
-	return e, err
+	return e, nil
 }
 
 // storedOf is the number of bytes that the index knows of t.

@@ -95,7 +95,11 @@ func removeRecord(tx *bolt.Tx, id task.ID) error {
 	if err != nil {
 		return err
 	}
-	e, err := entryOf(tx, t, storedOf(tx, t))
+	attempts, err := getAttempts(tx, id)
+	if err != nil {
+		return err
+	}
+	e, err := entryOf(t, attempts, storedOf(tx, t))
 	if err != nil {
 		return err
 	}

@@ -24,11 +24,12 @@ type Filler struct {
 	tmp    string
 	o      Options
 	db     *DB
-	mapped int        // bytes written since it was opened
-	sent   []*request // and not committed yet, as far as is known
-	size   int        // bytes of those
-	task   task.ID    // the one that was begun
-	piece  task.Blob  // what came of the stream last appended to, and is not written yet
+	mapped int           // bytes written since it was opened
+	sent   []*request    // and not committed yet, as far as is known
+	size   int           // bytes of those
+	task   task.Snapshot // the one that was begun
+	write  *write        // what came of it, and is not sent yet
+	piece  task.Blob     // what came of the stream last appended to, and is not in write yet
 }
 
 // Restore makes a database at path of what fill hands over. It comes to its name
@@ -90,17 +91,10 @@ func (f *Filler) open() error {
 func noCheck(*bolt.Tx) error { return nil }
 
 // Begin puts a task. The bytes of its streams follow.
-func (f *Filler) Begin(s task.Snapshot) error {
-	f.task = s.Task.ID
-	if err := f.put(task.Write{Task: &s.Task, Attempts: s.Attempts}); err != nil {
-		return err
-	}
-	for session, cost := range s.SessionCosts {
-		if err := f.put(task.Write{SessionID: session, SessionCost: cost}); err != nil {
-			return err
-		}
-	}
-	return nil
+func (f *Filler) Begin(s task.Snapshot) (err error) {
+	f.task, f.piece = s, task.Blob{}
+	f.write, err = f.db.prepare(task.Write{Task: &s.Task, Attempts: s.Attempts})
+	return unfit(err)
 }
 
 // Append takes the next bytes of a stream of the task.
@@ -109,7 +103,7 @@ func (f *Filler) Append(b task.Blob) error {
 		if err := f.putPiece(); err != nil {
 			return err
 		}
-		f.piece = task.Blob{ID: f.task, Attempt: b.Attempt, Stream: b.Stream, Offset: b.Offset, Data: make([]byte, 0, len(b.Data))}
+		f.piece = task.Blob{ID: f.task.Task.ID, Attempt: b.Attempt, Stream: b.Stream, Offset: b.Offset, Data: make([]byte, 0, len(b.Data))}
 	}
 	for data := b.Data; len(data) > 0; {
 		n := min(len(data), pieceSize-len(f.piece.Data))
@@ -123,38 +117,49 @@ func (f *Filler) Append(b task.Blob) error {
 	return nil
 }
 
+// putPiece adds the piece to what is to be sent. A small task is sent at once, so that
+// nothing of it is read again to be added to; of a large one what is together.
 func (f *Filler) putPiece() error {
 	b := f.piece
 	f.piece.Offset, f.piece.Data = b.Offset+int64(len(b.Data)), nil
-	switch {
-	case len(b.Data) == 0:
+	if len(b.Data) == 0 {
 		return nil
-	case b.Stream == task.Prompt:
-		return f.put(task.Write{Prompt: &b})
-	case b.Stream == task.Result:
-		return f.put(task.Write{Result: &b})
 	}
-	return f.put(task.Write{Chunks: []task.Blob{b}})
+	if err := f.write.addPieces(b); err != nil || f.write.size < fillBytes/4 {
+		return unfit(err)
+	}
+	return f.send()
+}
+
+func (f *Filler) send() error {
+	p := f.write
+	f.write = &write{id: p.id}
+	if p.Task == nil && p.pieces == nil {
+		return nil
+	}
+	return f.push(&request{check: p.check, apply: p.apply, size: p.size})
 }
 
 // Finish ends the task. What does not hold together is refused, as Check would.
 // That the streams have no gaps is known: to read them again would map all of the
 // file.
 func (f *Filler) Finish() error {
-	err := f.putPiece()
-	id := f.task
-	f.task, f.piece = "", task.Blob{}
-	if err != nil {
+	if err := f.putPiece(); err != nil {
 		return err
 	}
-	return f.push(&request{check: func(tx *bolt.Tx) error {
-		t, err := getTask(tx, id)
-		if err != nil {
+	if err := f.send(); err != nil {
+		return err
+	}
+	s := f.task
+	for session, cost := range s.SessionCosts {
+		if err := f.put(task.Write{SessionID: session, SessionCost: cost}); err != nil {
 			return err
 		}
+	}
+	return f.push(&request{check: func(tx *bolt.Tx) error {
 		c := &checker{tx: tx, keys: map[string]int{}}
-		c.attempts(t)
-		c.prompt(t)
+		c.attempts(s.Task, s.Attempts)
+		c.prompt(s.Task)
 		if len(c.problems) > 0 {
 			return fault("%v", errors.Join(c.problems...))
 		}
@@ -165,8 +170,8 @@ func (f *Filler) Finish() error {
 // Drop takes the task back: it was removed while it was dumped, or the dump ends
 // in it.
 func (f *Filler) Drop() error {
-	id := f.task
-	f.task, f.piece = "", task.Blob{}
+	id := f.task.Task.ID
+	f.write, f.piece = nil, task.Blob{}
 	return f.push(&request{check: noCheck, apply: func(tx *bolt.Tx) error {
 		for {
 			if done, err := removeSome(tx, id); done || err != nil {

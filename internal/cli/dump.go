@@ -54,7 +54,7 @@ task, markdown is for people. A cell of csv that a spreadsheet would take for a 
 			// A reader that has seen enough ends the dump, not us before we
 			// have removed a copy.
 			signal.Ignore(syscall.SIGPIPE)
-			debug.SetGCPercent(dumpGarbage)
+			spendMemory()
 			err := a.dump(ctx, f, refs)
 			if errors.Is(err, errReaderLeft) {
 				return nil
@@ -74,9 +74,14 @@ task, markdown is for people. A cell of csv that a spreadsheet would take for a 
 	return cmd
 }
 
-// dumpGarbage is how much of what lives may lie about as garbage, in percent: all
-// that passes through a dump or a restore is garbage at once.
-const dumpGarbage = 25
+// spendMemory lets a dump or a restore collect its garbage seldom, as all that passes
+// through is garbage at once, but for what must stay within dumpMemory.
+func spendMemory() {
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(dumpMemory)
+}
+
+const dumpMemory = 40 << 20
 
 func (f *dumpFlags) check(homed func(string) string) error {
 	switch f.output {

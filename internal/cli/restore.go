@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,7 +62,7 @@ and under which setting, and asks.`,
 			if f.activate {
 				return a.activate(ctx, path, s.Owner, f.yes)
 			}
-			debug.SetGCPercent(dumpGarbage)
+			spendMemory()
 			return a.restore(ctx, args[0], path, f.partial)
 		}),
 	}
