@@ -114,6 +114,7 @@ func (p *write) prepareRecords() (err error) {
 	if p.record, err = json.Marshal(t); err != nil {
 		return fmt.Errorf("encode task %s: %w", t.ID, err)
 	}
+	p.size += len(p.record)
 	p.attempts = make([][]byte, len(p.Attempts))
 	for i, a := range p.Attempts {
 		if a.N < 1 || a.N > t.Attempt {
@@ -122,6 +123,7 @@ func (p *write) prepareRecords() (err error) {
 		if p.attempts[i], err = json.Marshal(a); err != nil {
 			return fmt.Errorf("encode attempt %d of task %s: %w", a.N, t.ID, err)
 		}
+		p.size += len(p.attempts[i])
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ import (
 // Bounds of what waits for the writer, and of what stays mapped.
 const (
 	fillBytes  = 4 << 20
-	fillMapped = 128 << 20
+	fillMapped = 32 << 20
 )
 
 // Filler takes the tasks of a dump, one after the other, in their order.
