@@ -239,11 +239,13 @@ func (d *Doctor) checkRuns(ctx context.Context) Finding {
 	return ok("%s with a process, none left over", show.Plural(live, "run"))
 }
 
-// leftovers are the temporary copies of commands that did not come to removing them.
+// leftovers are the temporary copies of commands that did not come to removing them,
+// and files that did not come to their names (sys.WriteFile).
 func leftovers(dir string) []string {
 	var old []string
-	temps, _ := filepath.Glob(filepath.Join(dir, CopyPrefix+"*"))
-	for _, temp := range temps {
+	copies, _ := filepath.Glob(filepath.Join(dir, CopyPrefix+"*"))
+	files, _ := filepath.Glob(filepath.Join(dir, ".*-*"))
+	for _, temp := range append(copies, files...) {
 		if fi, err := os.Stat(temp); err == nil && time.Since(fi.ModTime()) > leftoverAge {
 			old = append(old, temp)
 		}
