@@ -167,6 +167,7 @@ func (a *app) edited(ctx context.Context, text []byte) ([]byte, error) {
 	}
 	// As git does: the variable may hold arguments.
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", editor+` "$1"`, "editor", f.Name())
+	cmd.Env = append([]string{}, a.Environ()...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.Stdin, a.Stderr, a.Stderr
 	if err := cmd.Run(); err != nil {
 		return nil, badInput(fmt.Sprintf("the editor %s failed: %v; nothing is changed", editor, err), "Set EDITOR to one that works, or give options.")
