@@ -129,6 +129,9 @@ func (e *Engine) Remove(ctx context.Context, ref string, force bool) error {
 // remove deletes an ended task. It looks again under the lock: a resume may
 // have come between.
 func (e *Engine) remove(id task.ID, by task.Remover) error {
+	if err := e.settleDependants(id); err != nil {
+		return err
+	}
 	unlock := e.locks.lock(id)
 	defer unlock()
 	t, err := e.store.Task(id)
@@ -205,6 +208,14 @@ func (e *Engine) again(a Again, next func(*task.Task, []task.Attempt) (task.Atte
 			return err
 		}
 		if err := e.mayRunAgain(t, a); err != nil {
+			return err
+		}
+		if a.Options.Has("after") {
+			if err := e.needs(&t.Spec, id); err != nil {
+				return err
+			}
+		}
+		if err := e.mayMeet(t); err != nil {
 			return err
 		}
 		if err := e.rebound(t, a); err != nil {

@@ -56,6 +56,11 @@ func (e *Engine) edit(t *task.Task, w *task.Write, c Edit) (err error) {
 	if err := e.rebound(t, Again{}); err != nil {
 		return err
 	}
+	if c.Options.Has("after") {
+		if err := e.needs(&t.Spec, t.ID); err != nil {
+			return err
+		}
+	}
 	if c.Options.Has("start_at") {
 		if t.NotBefore, err = task.ParseStart(t.Spec.StartAt, w.At); err != nil {
 			return err

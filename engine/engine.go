@@ -67,10 +67,13 @@ type Engine struct {
 	sched    *schedule
 	live     map[task.ID]*attempt
 	versions map[task.ID]uint64
-	removing sync.Map // the ids of tasks that are stopped to be removed
-	seq      uint64
-	draining bool
-	holds    map[obstacle]*hold // what keeps tasks waiting since a launch failed
+	// unsettled are queued tasks whose dependencies are to be looked at.
+	unsettled map[task.ID]bool
+	toSettle  chan struct{}
+	removing  sync.Map // the ids of tasks that are stopped to be removed
+	seq       uint64
+	draining  bool
+	holds     map[obstacle]*hold // what keeps tasks waiting since a launch failed
 }
 
 var _ Service = (*Engine)(nil)
@@ -88,7 +91,7 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 	cfg.Patience = cmp.Or(cfg.Patience, 2*time.Minute)
 	e := &Engine{
 		cfg: cfg, store: store, site: site, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
-		wake: make(chan struct{}, 1), attached: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{},
+		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{},
 		sched: newSchedule(limits{jobs: cfg.Jobs, startups: max(2, runtime.NumCPU()), groups: map[string]int{}}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
@@ -120,6 +123,7 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 	}
 	e.wg.Go(e.watch)
 	e.wg.Go(e.dispatch)
+	e.wg.Go(e.settler)
 	e.wg.Go(e.retain)
 	return e, nil
 }
@@ -210,9 +214,12 @@ func (e *Engine) apply(w task.Write) error {
 func (e *Engine) changed(t *task.Task) {
 	e.mu.Lock()
 	if t.Status == task.Queued {
-		e.sched.add(waiterOf(task.PlaceOf(t)))
+		e.enqueue(task.PlaceOf(t))
 	} else {
 		e.sched.remove(t.ID)
+	}
+	if t.Status.Ended() {
+		e.ended(t.ID)
 	}
 	e.mu.Unlock()
 	e.poke()

@@ -132,7 +132,7 @@ func (a *attempt) mayClaim(t *task.Task) error {
 // stays puts a task back that was chosen and not claimed.
 func (e *Engine) stays(t *task.Task) {
 	e.mu.Lock()
-	e.sched.add(waiterOf(task.PlaceOf(t)))
+	e.enqueue(task.PlaceOf(t))
 	e.mu.Unlock()
 	e.publish(t.ID, false)
 }

@@ -22,7 +22,7 @@ var yes, no = ptr(true), ptr(false)
 func ptr(b bool) *bool { return &b }
 
 var (
-	idle  = []task.Status{task.Queued, task.Completed, task.Failed, task.Timeout, task.Cancelled, task.Interrupted}
+	idle  = []task.Status{task.Queued, task.Completed, task.Failed, task.Timeout, task.Cancelled, task.Interrupted, task.Skipped}
 	ended = idle[1:]
 	live  = []task.Status{task.Starting, task.Running}
 

@@ -98,8 +98,16 @@ func (e *Engine) release(a *attempt) {
 
 // waiterOf is a queued task as the scheduler knows it.
 func waiterOf(p task.Place) *waiter {
+	var needs map[task.ID]bool
+	for _, text := range p.After {
+		if needs == nil {
+			needs = map[task.ID]bool{}
+		}
+		needs[task.ID(task.ParseNeed(text).Ref)] = true
+	}
 	return &waiter{
-		id: p.ID, seq: p.Seq, priority: p.Priority, held: p.Held, notBefore: p.NotBefore, retries: p.Retries, dir: p.Dir,
+		needs: needs,
+		id:    p.ID, seq: p.Seq, priority: p.Priority, held: p.Held, notBefore: p.NotBefore, retries: p.Retries, dir: p.Dir,
 		class: class{group: cmp.Or(p.Group, task.DefaultGroup), account: p.Account, claude: p.Claude},
 	}
 }

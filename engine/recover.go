@@ -48,7 +48,7 @@ func (e *Engine) loadQueue() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, p := range queued {
-		e.sched.add(waiterOf(p))
+		e.enqueue(p)
 	}
 	return nil
 }

@@ -45,6 +45,9 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 		return task.Task{}, err
 	}
 	spec, err := Allow(e.site, s, p)
+	if err == nil {
+		err = e.needs(&spec, "")
+	}
 	if err != nil {
 		return task.Task{}, err
 	}

@@ -30,6 +30,7 @@ var mcpStatuses = map[task.Status]mcpgo.TaskStatus{
 	task.Timeout:     mcpgo.TaskStatusCompleted,
 	task.Interrupted: mcpgo.TaskStatusCompleted,
 	task.Cancelled:   mcpgo.TaskStatusCancelled,
+	task.Skipped:     mcpgo.TaskStatusCancelled,
 }
 
 // extTaskOf shows t as the extension does.

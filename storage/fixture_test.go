@@ -55,6 +55,7 @@ func TestOldDatabases(t *testing.T) {
 			t.Errorf("version %d: the dump differs, %v", v, err)
 		}
 		counts, err := db.Counts()
+		counts[task.Skipped] = 0 // is younger than these files, and changes no other record
 		if err != nil || len(counts) != len(task.Statuses) {
 			t.Errorf("version %d: a task of each status is to be there: %v, %v", v, counts, err)
 		}
@@ -93,7 +94,7 @@ func makeFixture(t *testing.T) error {
 	db := storagetest.OpenIn(t, dir)
 	r := rand.New(rand.NewPCG(11, 12))
 	ways := map[task.Status][]task.Status{
-		task.Queued: nil, task.Starting: {task.Starting}, task.Running: {task.Starting, task.Running},
+		task.Queued: nil, task.Starting: {task.Starting}, task.Running: {task.Starting, task.Running}, task.Skipped: {task.Skipped},
 	}
 	for i, s := range task.Statuses {
 		w := queued(i, "Write a haiku about "+string(s))
@@ -108,8 +109,8 @@ func makeFixture(t *testing.T) error {
 			w.Task.Spec.Hold, w.Task.Spec.StartAt, w.Task.NotBefore = true, "2h", t0.Add(2*time.Hour)
 		}
 		apply(t, db, w)
-		way := ways[s]
-		if s.Ended() {
+		way, own := ways[s]
+		if !own {
 			way = ways[task.Running]
 		}
 		if len(way) > 0 {

@@ -236,6 +236,12 @@ var Options = []Option{
 		Rare: true, Says: "2h, 23:30 or RFC 3339",
 		at: func(s *Spec) any { return &s.StartAt },
 	},
+	{
+		Name: "after", Kind: KindList, Items: 64, Chars: MaxName + 10, BlankIsNone: true, One: true, Resume: true,
+		Arg: "REF", Help: "start when that task has completed; REF:any whatever its end, REF:failed if it fails; may be repeated",
+		Rare: true, Says: "task_ids or names that must complete first; REF:any, REF:failed",
+		at: func(s *Spec) any { return &s.After },
+	},
 }
 
 // KeyOption is the idempotency key of a submission, which is no part of its Spec.

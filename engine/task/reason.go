@@ -32,6 +32,7 @@ const (
 	ReasonOutputLimit      FailureReason = "output_limit"
 	ReasonDiskFull         FailureReason = "disk_full"
 	ReasonInterrupted      FailureReason = "interrupted"
+	ReasonDependency       FailureReason = "dependency"
 	ReasonUnknown          FailureReason = "unknown"
 )
 
@@ -41,7 +42,7 @@ var Reasons = []FailureReason{
 	ReasonNetwork, ReasonModelNotFound, ReasonContextOverflow, ReasonMaxTurns, ReasonMaxBudget,
 	ReasonStructuredOutput, ReasonPermissionRoot, ReasonSpawnFailed, ReasonPolicy, ReasonDeadline,
 	ReasonStalled, ReasonStartupTimeout, ReasonBudget, ReasonCancelled,
-	ReasonSessionLost, ReasonProcessFailed, ReasonNoResult, ReasonOutputLimit, ReasonDiskFull, ReasonInterrupted, ReasonUnknown,
+	ReasonSessionLost, ReasonProcessFailed, ReasonNoResult, ReasonOutputLimit, ReasonDiskFull, ReasonInterrupted, ReasonDependency, ReasonUnknown,
 }
 
 // hints are the next steps that a person or a model can take.
@@ -72,6 +73,7 @@ var hints = map[FailureReason]string{
 	ReasonOutputLimit:      "The output limit was reached: start a new task with a higher max_output, or ask for less output.",
 	ReasonDiskFull:         "Free some space on the disks of the state directory and of the task, then resume to go on in the same session.",
 	ReasonInterrupted:      "Resume to go on in the same session; verify first what the last tool did.",
+	ReasonDependency:       "Mend the task that it waited for; in a shell `cctask retry --with-dependants` of that one brings this one back too.",
 	ReasonUnknown:          "Read the logs, then resume or retry.",
 }
 

@@ -32,27 +32,30 @@ const (
 	Cancelled Status = "cancelled"
 	// Interrupted was ended by something else, and what it did last is unknown.
 	Interrupted Status = "interrupted"
+	// Skipped never ran: a task that it waited for did not end as asked.
+	Skipped Status = "skipped"
 )
 
 // Statuses lists every status in the order of a task's life.
-var Statuses = []Status{Queued, Starting, Running, Completed, Failed, Timeout, Cancelled, Interrupted}
+var Statuses = []Status{Queued, Starting, Running, Completed, Failed, Timeout, Cancelled, Interrupted, Skipped}
 
 // transitions is the state machine. Nothing else allows or forbids a change.
 var transitions = map[Status][]Status{
 	"":          {Queued},
-	Queued:      {Starting, Cancelled},
+	Queued:      {Starting, Cancelled, Skipped},
 	Starting:    {Running, Queued, Failed, Cancelled, Interrupted},
 	Running:     {Completed, Failed, Timeout, Cancelled, Interrupted},
 	Interrupted: {Queued},
 	Failed:      {Queued},
 	Timeout:     {Queued},
 	Cancelled:   {Queued},
+	Skipped:     {Queued},
 	Completed:   {},
 }
 
 // Ended tells whether a task in this status has stopped moving by itself.
 func (s Status) Ended() bool {
-	return s == Completed || s == Failed || s == Timeout || s == Cancelled || s == Interrupted
+	return s == Completed || s == Failed || s == Timeout || s == Cancelled || s == Interrupted || s == Skipped
 }
 
 // Live tells whether an attempt of the task may have a process.
@@ -94,7 +97,7 @@ func (t *Task) Become(to Status, at time.Time, reason string) error {
 		if t.StartedAt.IsZero() {
 			t.StartedAt = at
 		}
-	case Completed, Failed, Timeout, Cancelled, Interrupted:
+	case Completed, Failed, Timeout, Cancelled, Interrupted, Skipped:
 		t.FinishedAt = at
 	case Starting:
 	}

@@ -8,7 +8,7 @@ import (
 
 // Every status has its row in the table of transitions and here.
 var wantTransitions = map[Status][]Status{
-	Queued:      {Starting, Cancelled},
+	Queued:      {Starting, Cancelled, Skipped},
 	Starting:    {Running, Queued, Failed, Cancelled, Interrupted},
 	Running:     {Completed, Failed, Timeout, Cancelled, Interrupted},
 	Completed:   {},
@@ -16,6 +16,7 @@ var wantTransitions = map[Status][]Status{
 	Timeout:     {Queued},
 	Cancelled:   {Queued},
 	Interrupted: {Queued},
+	Skipped:     {Queued},
 }
 
 func TestTransitions(t *testing.T) {

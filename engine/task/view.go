@@ -176,6 +176,8 @@ func next(t Task) string {
 		return "check_task_status with this task_id and wait_seconds answers when it ends; several calls in one message wait in parallel."
 	case Completed:
 		return "Done. A new task with this id as resume_task_id goes on in its session; cleanup_task deletes the record."
+	case Skipped:
+		return ReasonDependency.Hint()
 	case Failed, Timeout, Cancelled, Interrupted:
 		hint := t.Hint()
 		if hint == "" {

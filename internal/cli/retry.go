@@ -1,6 +1,10 @@
 package cli
 
 import (
+	"context"
+	"fmt"
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"cctask/engine"
@@ -8,21 +12,64 @@ import (
 )
 
 func newRetry(a *app) *cobra.Command {
-	var asJSON bool
+	var asJSON, dependants bool
 	var options task.Draft
 	cmd := &cobra.Command{
 		Use: "retry ID", Short: "Start an ended task again from its prompt",
 		Long: `Start a new attempt of a task that failed, was interrupted, cancelled or ran out of
 time, with its original prompt in a new claude session. The attempt gets the
 environment of this command. What an option gives holds for it and those after it.`,
-		Example:     `  cctask retry 01JD3ZK4`,
+		Example:     "  cctask retry 01JD3ZK4\n  cctask retry --with-dependants 01JD3ZK4",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(1, 1, "the id of a task"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.again(cmd.Context(), asJSON, engine.Service.Retry, engine.Again{Ref: args[0], Options: options})
+			call := engine.Service.Retry
+			if dependants {
+				call = a.withDependants
+			}
+			return a.again(cmd.Context(), asJSON, call, engine.Again{Ref: args[0], Options: options})
 		},
 	}
+	cmd.Flags().BoolVar(&dependants, "with-dependants", false, "also those that were skipped because this one, or one of them, did not end as they needed")
 	jsonFlag(cmd, &asJSON)
 	registerOptions(cmd.Flags(), task.Changeable(), &options)
 	return cmd
+}
+
+// withDependants retries a task and then what was skipped for it, the ones that
+// wait for it first: each finds what it waits for queued again.
+func (a *app) withDependants(svc engine.Service, ctx context.Context, again engine.Again) (task.Task, error) {
+	first, err := svc.Retry(ctx, again)
+	if err != nil {
+		return first, err
+	}
+	var skipped []task.Task
+	for f := (task.Filter{Statuses: []task.Status{task.Skipped}, Limit: maxListed}); ; {
+		page, err := svc.List(ctx, f)
+		if err != nil {
+			return first, err
+		}
+		skipped = append(skipped, page.Tasks...)
+		if f.Cursor = page.NextCursor; f.Cursor == "" {
+			break
+		}
+	}
+	back := map[task.ID]bool{first.ID: true}
+	again.Options = task.Draft{}
+	for found := true; found; {
+		found = false
+		for _, t := range skipped {
+			waits := slices.ContainsFunc(t.Spec.After, func(ref string) bool { return back[task.ID(task.ParseNeed(ref).Ref)] })
+			if back[t.ID] || !waits {
+				continue
+			}
+			again.Ref = string(t.ID)
+			if t, err = svc.Retry(ctx, again); err != nil {
+				return first, fmt.Errorf("task %s is queued again, and this one is not: %w", first.ID, err)
+			}
+			back[t.ID], found = true, true
+			fmt.Fprintf(a.Stderr, "%s %s as attempt %d\n", t.ID, t.Status.Public(), t.Attempt)
+		}
+	}
+	return first, nil
 }

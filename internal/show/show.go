@@ -91,7 +91,7 @@ func Paint(code int, text string) string {
 // StatusColours are the colours of statuses on a terminal.
 var StatusColours = map[task.Status]int{
 	task.Queued: 36, task.Running: 34, task.Completed: 32, task.Failed: 31,
-	task.Timeout: 33, task.Cancelled: 35, task.Interrupted: 33,
+	task.Timeout: 33, task.Cancelled: 35, task.Interrupted: 33, task.Skipped: 90,
 }
 
 var kindColours = map[string]int{

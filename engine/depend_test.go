@@ -1,0 +1,91 @@
+package engine_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"cctask/engine"
+	"cctask/engine/task"
+	"cctask/internal/testkit/fakeclaude"
+)
+
+// after submits a task that waits for others.
+func (w *world) after(prompt string, after ...string) task.ID {
+	w.Helper()
+	t, err := w.Submit(w.ctx, engine.Submission{Spec: task.Spec{WorkingDir: w.home, Claude: w.claude, After: after}, Prompt: prompt, Env: w.env()})
+	w.must(err)
+	return t.ID
+}
+
+// What waits for a task goes on with its end, or is skipped with all that waits for
+// it, also when another owner sees the end.
+func TestDependencies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 4)
+	g := fakeclaude.NewGate(t)
+	good := w.submit(g.Directive())
+	bad := w.submit("[[exit 1]]")
+	goesOn := w.after("x", string(good))
+	anyway := w.after("x", string(bad)+":any", string(good))
+	rescue := w.after("x", string(bad)+":failed")
+	skipped := w.after("x", string(bad))
+	second := w.after("x", string(skipped)[18:]) // by a part of its id
+	w.end(rescue, task.Completed)
+	if got := w.end(skipped, task.Skipped); got.Reason != task.ReasonDependency || !strings.Contains(got.Message, string(bad)[18:]+" is failed") {
+		t.Errorf("it was skipped for %s: %s", got.Reason, got.Message)
+	}
+	w.end(second, task.Skipped)
+	got, err := w.Get(w.ctx, string(goesOn))
+	w.must(err)
+	if got.Waiting.For != task.WaitDependency || len(got.Waiting.On) != 1 || got.Waiting.On[0] != string(good) {
+		t.Errorf("it waits for %+v", got.Waiting)
+	}
+	w.Close()
+	w.open()
+	w.reached(g)()
+	w.end(goesOn, task.Completed)
+	w.end(anyway, task.Completed)
+	w.starts(5)
+
+	// A skipped one alone would be skipped again; with the culprit it comes back.
+	if _, err := w.Retry(w.ctx, engine.Again{Ref: string(skipped), Env: w.env()}); !errors.Is(err, task.ErrConflict) || !strings.Contains(task.AsError(err).Hint, "--with-dependants") {
+		t.Errorf("a retry of a skipped task: %v", err)
+	}
+	for _, id := range []task.ID{bad, skipped, second} {
+		_, err := w.Retry(w.ctx, engine.Again{Ref: string(id), Env: w.env()})
+		w.must(err)
+	}
+	w.end(second, task.Skipped) // the prompt fails again
+}
+
+// What can be known to be wrong is refused before anything is recorded.
+func TestBadDependencies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	one := w.submit("x")
+	w.end(one, task.Completed)
+	for _, s := range []task.Spec{
+		{After: []string{"nobody"}},
+		{Name: "self", After: []string{"self"}},
+		{After: []string{string(one), string(one) + ":failed"}},
+	} {
+		s.WorkingDir, s.Claude = w.home, w.claude
+		if got, err := w.Submit(w.ctx, engine.Submission{Spec: s, Prompt: "x", Env: w.env()}); err == nil {
+			t.Errorf("%v was taken: %s", s.After, got.ID)
+		}
+	}
+	yes := true
+	_, err := w.Groups(w.ctx, &task.GroupChange{Paused: &yes})
+	w.must(err)
+	a := w.submit("x")
+	b := w.after("x", string(a))
+	c := w.after("x", string(b))
+	if _, err := w.Edit(w.ctx, engine.Edit{Ref: string(a), Options: draft(t, `{"after":["`+string(c)+`"]}`)}); err == nil || !strings.Contains(err.Error(), "wait for each other") {
+		t.Errorf("a cycle: %v", err)
+	}
+	// A record that goes leaves nobody waiting: those after it are judged first.
+	w.must(w.Remove(w.ctx, string(a), true))
+	w.end(b, task.Skipped)
+	w.end(c, task.Skipped)
+}
