@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,6 +22,7 @@ const holdArg = "_hold"
 // hold keeps the locks of all runs in a directory until its stdin ends.
 func hold(dir string) int {
 	entries, err := os.ReadDir(dir)
+	held := make([]*os.File, 0, len(entries)) // one that nobody refers to is closed, and its lock is gone
 	for _, e := range entries {
 		var f *os.File
 		if err == nil {
@@ -29,9 +31,11 @@ func hold(dir string) int {
 		if err == nil {
 			err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
 		}
+		held = append(held, f)
 	}
 	fmt.Println(err)
 	_, _ = os.Stdin.Read(make([]byte, 1))
+	runtime.KeepAlive(held)
 	return 0
 }
 
