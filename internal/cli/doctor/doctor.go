@@ -180,8 +180,10 @@ func (f Finding) Lines(width int, colour bool) string {
 	head := fmt.Sprintf("%s %-13s ", state, f.Name)
 	var b strings.Builder
 	for line := range strings.Lines(text) {
-		for _, l := range show.Wrap(ansi.WcWidth, claude.Visible(strings.TrimSuffix(line, "\n")), max(width-textAt, 20)) {
-			b.WriteString(head + l + "\n")
+		// An option must not end in the middle: the library breaks behind each hyphen.
+		whole := strings.ReplaceAll(claude.Visible(strings.TrimSuffix(line, "\n")), "-", "\u2011")
+		for _, l := range show.Wrap(ansi.WcWidth, whole, max(width-textAt, 20)) {
+			b.WriteString(head + strings.ReplaceAll(l, "\u2011", "-") + "\n")
 			head = strings.Repeat(" ", textAt)
 		}
 	}

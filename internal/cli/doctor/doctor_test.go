@@ -9,14 +9,14 @@ import (
 
 // The third column keeps its place, also where a finding needs several lines.
 func TestAFindingKeepsItsColumn(t *testing.T) {
-	f := note("`cctask daemon stop` lets the next owner take that of the command which starts it.", "two hold together\nof this command: allowed_dirs = [\"/srv/projects\"]")
+	f := note("`cctask daemon stop` lets the next owner take that of the command which starts it: --all-of-it.", "two hold together\nof this command: allowed_dirs = [\"/srv/projects\"]")
 	f.Name = "policy"
 	want := `note     policy        two hold together
                        of this command: allowed_dirs =
                        ["/srv/projects"]
                        -> ` + "`cctask daemon stop`" + ` lets the next
                        owner take that of the command which
-                       starts it.
+                       starts it: --all-of-it.
 `
 	if got := f.Lines(60, false); got != want {
 		t.Errorf("at 60 columns:\n%s", got)
