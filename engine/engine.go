@@ -27,6 +27,8 @@ type Config struct {
 	// Patience is how long a task waits at the head of the queue for a claude
 	// that is not there any more; 0: two minutes.
 	Patience time.Duration
+	// Herald tells people of ends. nil: nobody is told.
+	Herald Herald
 	// ReadOnly is why the store can only be read, and with it all that the engine
 	// answers: it starts nothing and changes nothing. nil: the store can be written.
 	ReadOnly error
@@ -58,6 +60,7 @@ type Engine struct {
 	readers chan struct{}
 	// attached tells the watch that there is a run to be looked at.
 	attached chan struct{}
+	ended    chan struct{} // tells the outbox that there is an end to be told
 	// still is why nothing may change: the database is a restored copy, or can
 	// only be read. nil: it may.
 	still error
@@ -73,6 +76,7 @@ type Engine struct {
 	removing  sync.Map // the ids of tasks that are stopped to be removed
 	seq       uint64
 	draining  bool
+	untold    []task.Notice      // the outbox, as of the last look
 	holds     map[obstacle]*hold // what keeps tasks waiting since a launch failed
 }
 
@@ -91,7 +95,7 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 	cfg.Patience = cmp.Or(cfg.Patience, 2*time.Minute)
 	e := &Engine{
 		cfg: cfg, store: store, site: site, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
-		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{},
+		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), ended: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{},
 		sched: newSchedule(limits{jobs: cfg.Jobs, startups: max(2, runtime.NumCPU()), groups: map[string]int{}}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
@@ -125,6 +129,9 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 	e.wg.Go(e.dispatch)
 	e.wg.Go(e.settler)
 	e.wg.Go(e.retain)
+	if cfg.Herald != nil {
+		e.wg.Go(e.outbox)
+	}
 	return e, nil
 }
 
@@ -160,7 +167,16 @@ func (e *Engine) Drain() {
 func (e *Engine) Stats() Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return Stats{Live: len(e.sched.live), Queued: len(e.sched.waiters)}
+	s := Stats{Live: len(e.sched.live), Queued: len(e.sched.waiters)}
+	for _, n := range e.untold {
+		if n.Tries == 0 || !n.Next.IsZero() {
+			s.Telling++
+		}
+		if n.Tries > 0 {
+			s.Untold = append(s.Untold, n.Says())
+		}
+	}
+	return s
 }
 
 // DefaultJobs is two tasks a core, as far as half of the memory holds them:
@@ -184,13 +200,20 @@ func (e *Engine) change(id task.ID, f func(t *task.Task, w *task.Write) error) (
 		return task.Task{}, err
 	}
 	w := task.Write{At: time.Now(), Task: &t}
+	ended := t.Status.Ended()
 	if err := f(&t, &w); err != nil {
 		return t, err
+	}
+	if !ended && t.Status.Ended() {
+		w.Notice = e.notice(t, w.At)
 	}
 	if err := e.apply(w); err != nil {
 		return t, fmt.Errorf("record task %s: %w", id, err)
 	}
 	e.changed(&t)
+	if w.Notice != nil {
+		e.tellSoon()
+	}
 	return t, nil
 }
 

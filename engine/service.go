@@ -95,4 +95,8 @@ const MaxOutputPiece = 1 << 20
 type Stats struct {
 	Live   int `json:"live"`   // tasks with a process
 	Queued int `json:"queued"` // tasks that wait
+	// Telling are the ends that are still to be told; Untold says of which that has
+	// failed, of some for good.
+	Telling int      `json:"telling,omitempty"`
+	Untold  []string `json:"untold,omitempty"`
 }

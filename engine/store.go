@@ -53,6 +53,9 @@ type Store interface {
 	SetGroup(g task.Group) error
 	Hold() (task.Hold, error) // the zero Hold: none
 	SetHold(h task.Hold) error
+	// Outbox are the ends that are to be told; Told records what came of a try.
+	Outbox() ([]task.Notice, error)
+	Told(n task.Notice) error
 	// Forget drops idempotency keys that are older than a day.
 	Forget(now time.Time) error
 }

@@ -339,6 +339,11 @@ func (p *write) putRecords(tx *bolt.Tx, added int64) (err error) {
 			return err
 		}
 	}
+	if p.Notice != nil {
+		if err := putNotice(tx, *p.Notice); err != nil {
+			return err
+		}
+	}
 	if after, err = entryOf(*p.Task, list, before.summary.stored+added); err != nil {
 		return err
 	}

@@ -65,6 +65,7 @@ func (db *DB) check(tx *bolt.Tx) error {
 		c.tasks()
 		c.totals()
 		c.loose()
+		c.outbox()
 	}
 	if len(c.problems) == 0 {
 		return nil

@@ -37,7 +37,7 @@
 //	removing   <id>                   - (the task is gone, its pieces are being deleted)
 //	roots      <root> 0x00 <id>       - (the task descends from the root)
 //	limits     group/<name>           JSON of task.Group
-//	outbox     -                      for ends that are to be told; nothing is in it yet
+//	outbox     <id> n                 JSON of task.Notice, an end that is to be told
 //
 // A piece holds at most 256 KiB: one byte that says how it is packed, a uint32
 // with its length unpacked, then the data. Keys are offsets, so that to write

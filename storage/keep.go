@@ -109,6 +109,9 @@ func removeRecord(tx *bolt.Tx, id task.ID) error {
 	if _, err := deletePrefix(tx.Bucket(bucketAttempts), []byte(id), -1); err != nil {
 		return err
 	}
+	if _, err := deletePrefix(tx.Bucket(bucketOutbox), []byte(id), -1); err != nil {
+		return err
+	}
 	if err := tx.Bucket(bucketEnv).Delete([]byte(id)); err != nil {
 		return err
 	}

@@ -242,6 +242,12 @@ var Options = []Option{
 		Rare: true, Says: "task_ids or names that must complete first; REF:any, REF:failed",
 		at: func(s *Spec) any { return &s.After },
 	},
+	{
+		Name: "notify", Chars: mostPath, BlankIsNone: true, Resume: true,
+		Arg: "COMMAND", Help: "shell command that is told of the end: it gets the task as JSON on stdin",
+		Rare: true, Says: "shell command, told of the end",
+		at: func(s *Spec) any { return &s.Notify },
+	},
 }
 
 // KeyOption is the idempotency key of a submission, which is no part of its Spec.

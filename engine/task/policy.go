@@ -174,7 +174,15 @@ func (p Policy) Apply(s Spec) (Spec, error) {
 			return s, denied("max_budget_usd", fmt.Sprintf("%v is more than %v", s.MaxBudgetUSD, most), "Ask for less, or leave the budget out.")
 		}
 	}
+	if s.Notify != "" && p.boundsMode() {
+		return s, denied("max_permission_mode", "notify runs a command that no permission of claude's bounds", "Leave notify out; [notify] of the settings file can tell of all ends.")
+	}
 	return p.applyMode(s)
+}
+
+// boundsMode tells whether a task may not do all that its user may.
+func (p Policy) boundsMode() bool {
+	return p.AllowSkipPermissions != nil && !*p.AllowSkipPermissions || p.MaxPermissionMode != "" && p.MaxPermissionMode != bypass
 }
 
 // applyMode bounds the permissions. The mode is then always said to claude: one

@@ -60,6 +60,8 @@ type Spec struct {
 	// OnInterrupt is what follows an end that neither we nor claude wanted: ""
 	// (it stays interrupted) or OnInterruptResume.
 	OnInterrupt string `json:"on_interrupt,omitempty"`
+	// Notify is a command for a shell that is told of the task's end.
+	Notify string `json:"notify,omitempty"`
 
 	// Claude's further options.
 	Effort         string          `json:"effort,omitempty"`

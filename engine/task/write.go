@@ -26,6 +26,9 @@ type Write struct {
 	// SessionID and SessionCost record a session's new total cost.
 	SessionID   string
 	SessionCost float64
+
+	// Notice is the end that is to be told; nil: none is.
+	Notice *Notice
 }
 
 // Blob is a piece of a stream of one attempt of the written task. A chunk at

@@ -19,6 +19,17 @@ func jsonFlag(cmd *cobra.Command, to *bool) {
 	cmd.Flags().BoolVar(to, "json", false, "print JSON, the same task object as the MCP tools give")
 }
 
+func bellFlag(cmd *cobra.Command, to *bool) {
+	cmd.Flags().BoolVar(to, "bell", false, "ring the terminal's bell at the end")
+}
+
+// ring rings where somebody may hear it: in a pipe a bell is noise.
+func (a *app) ring(bell *bool) {
+	if *bell && show.IsTerminal(a.Stderr) {
+		fmt.Fprint(a.Stderr, "\a")
+	}
+}
+
 // listJSON is what several tasks look like in JSON.
 type listJSON struct {
 	Tasks      []task.View `json:"tasks"`

@@ -15,6 +15,7 @@ import (
 	"cctask/engine/runner"
 	"cctask/engine/task"
 	"cctask/internal/cli/settings"
+	"cctask/internal/herald"
 	"cctask/internal/ipc"
 	"cctask/internal/sys"
 	"cctask/storage"
@@ -81,6 +82,7 @@ func (o *owner) start(s settings.Settings, phase string, log zerolog.Logger) err
 		Dir: s.Dir, Jobs: s.Owner.Jobs, Log: log,
 		Keep:   keepPolicy(s.Owner),
 		Policy: o.policy.now,
+		Herald: herald.Herald{Settings: o.policy.notify},
 	}
 	site := &runner.Local{Dir: s.Dir, Spare: spareOwner(s.Dir)}
 	o.dumped = engine.Unsealed{Source: o.db, At: site}

@@ -38,6 +38,14 @@ func (p *ownerPolicy) now() (task.Policy, error) {
 	return c.Policy, nil
 }
 
+// notify says who is told of ends, as the file was read last.
+func (p *ownerPolicy) notify() task.Notify {
+	_, _ = p.now() // a broken file lets nobody go untold
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last.Notify
+}
+
 // notice is what fronts are told while the file is of no use.
 func (p *ownerPolicy) notice() string {
 	_, err := p.now()

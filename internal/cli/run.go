@@ -13,7 +13,7 @@ import (
 
 func newRun(a *app) *cobra.Command {
 	var f taskFlags
-	var asJSON bool
+	var asJSON, bell bool
 	cmd := &cobra.Command{
 		Use: "run [PROMPT | -]", Short: "Run a task and print its answer",
 		Long: `Start a task, show its progress on stderr and print claude's answer on stdout.
@@ -35,10 +35,12 @@ terminal is, leave the task running and print its id; cctask wait ID waits for i
 			if err != nil {
 				return err
 			}
+			defer a.ring(&bell)
 			return a.run(cmd.Context(), sub, asJSON)
 		},
 	}
 	f.register(cmd)
+	bellFlag(cmd, &bell)
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

@@ -231,3 +231,16 @@ func TestListInColour(t *testing.T) {
 		}
 	}
 }
+
+// TestBell: who asked for it hears the end, in a pipe nobody does.
+func TestBell(t *testing.T) {
+	t.Parallel()
+	x := onTerminal(t, front(t, "run", "--bell", "[[text 1]]"), true)
+	x.until(`\x07$`)
+	if code := x.code(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if out := x.cctask("wait", "--bell", "last"); strings.Contains(out, "\a") {
+		t.Errorf("in a pipe: %q", out)
+	}
+}

@@ -18,7 +18,7 @@ import (
 
 func newWait(a *app) *cobra.Command {
 	var timeout task.Seconds
-	var asJSON, first, firstFailure bool
+	var asJSON, bell, first, firstFailure bool
 	cmd := &cobra.Command{
 		Use: "wait [ID...]", Short: "Wait for tasks to end",
 		Long: `Wait until the named tasks have ended, or without an ID all that are queued or running
@@ -42,12 +42,14 @@ a list, printed at the end.`,
 			if asJSON {
 				w.ends = io.Discard
 			}
+			defer a.ring(&bell)
 			return w.run(ctx, args)
 		}),
 	}
 	cmd.Flags().Var(&timeout, "timeout", "give up after seconds, or a `TIME` like 90s, 2h or 1d; 0 waits for ever")
 	cmd.Flags().BoolVar(&first, "any", false, "end when one of them has ended")
 	cmd.Flags().BoolVar(&firstFailure, "first-failure", false, "end when one of them has not completed")
+	bellFlag(cmd, &bell)
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

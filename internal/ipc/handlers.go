@@ -67,7 +67,7 @@ func newServer(o *Owner, b Backend) *server {
 
 func (s *server) hello() Hello {
 	st := s.b.Stats()
-	h := Hello{Lock: s.o.Record(), Live: st.Live, Queued: st.Queued, Uptime: time.Since(s.began)}
+	h := Hello{Lock: s.o.Record(), Stats: st, Uptime: time.Since(s.began)}
 	if s.o.Notice != nil {
 		h.Notice = s.o.Notice()
 	}

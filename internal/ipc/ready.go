@@ -121,7 +121,7 @@ func ownerEnv(env []string) []string {
 		name, _, _ := strings.Cut(kv, "=")
 		switch {
 		case name == "HOME", name == "PATH", name == "TMPDIR", name == "LANG", name == "TZ",
-			strings.HasPrefix(name, "XDG_"), strings.HasPrefix(name, "LC_"):
+			strings.HasPrefix(name, "XDG_"), strings.HasPrefix(name, "LC_"), strings.HasPrefix(name, "CCTASK_NOTIFY_"):
 			kept = append(kept, kv)
 		}
 	}

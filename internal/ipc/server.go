@@ -247,7 +247,7 @@ func (s *server) tell(why error) (first bool) {
 func (s *server) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if st := s.b.Stats(); s.inflight > 0 || st.Live > 0 || st.Queued > 0 {
+	if st := s.b.Stats(); s.inflight > 0 || st.Live > 0 || st.Queued > 0 || st.Telling > 0 {
 		s.busy = time.Now()
 	}
 	if time.Since(s.busy) < s.o.Idle {

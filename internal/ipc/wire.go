@@ -15,8 +15,7 @@ import (
 // Hello is what an owner says of itself.
 type Hello struct {
 	Lock
-	Live   int           `json:"live"`
-	Queued int           `json:"queued"`
+	engine.Stats
 	Uptime time.Duration `json:"uptime"` // nanoseconds
 	Notice string        `json:"notice,omitempty"`
 }

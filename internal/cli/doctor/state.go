@@ -145,6 +145,9 @@ func (d *Doctor) checkOwner(ctx context.Context) Finding {
 		return note("The next task that is started makes it hand over; running tasks go on.",
 			"process %d has version %s, this is %s", h.PID, h.Version, d.Version)
 	}
+	if len(h.Untold) > 0 {
+		return note("Correct [notify] in the settings file, or the task's notify; it is tried for a day.", "%s", strings.Join(h.Untold, "; "))
+	}
 	return ok("process %d (version %s) answers; %s running, %d queued", h.PID, h.Version, show.Plural(h.Live, "task"), h.Queued)
 }
 

@@ -19,7 +19,8 @@ import (
 )
 
 // File is the settings file: settings by the names of their flags, defaults
-// of task options in [defaults], and the bounds of [policy]. A file with a fault
+// of task options in [defaults], the bounds of [policy], and who is told of ends in
+// [notify]. A file with a fault
 // anywhere is refused as a whole.
 type File struct {
 	Path     string // "": there is no place for one
@@ -28,7 +29,8 @@ type File struct {
 	settings map[string]Value
 	Defaults task.Draft
 	Policy   task.Policy
-	rows     []Row // of defaults and policy
+	Notify   task.Notify
+	rows     []Row // of the tables
 }
 
 // File reads the settings file; only one that nobody named may be missing.
@@ -183,14 +185,23 @@ func (c *File) read(data []byte) error {
 	keys, table, err = below("policy", &struct {
 		Policy struct{} `toml:"policy"`
 	}{})
+	if err == nil {
+		err = takeRows(c, "policy", task.Rules, keys, table, c.takeRule)
+	}
 	if err != nil {
 		return err
 	}
-	return takeRows(c, "policy", task.Rules, keys, table, c.takeRule)
+	keys, table, err = below("notify", &struct {
+		Notify struct{} `toml:"notify"`
+	}{})
+	if err != nil {
+		return err
+	}
+	return takeRows(c, "notify", task.NotifyRows, keys, table, c.takeNotify)
 }
 
 // sections are the tables that a settings file may have.
-var sections = []string{"defaults", "policy"}
+var sections = []string{"defaults", "policy", "notify"}
 
 func isSection(name string) bool { return slices.Contains(sections, name) }
 
@@ -222,7 +233,7 @@ func (c *File) takeSetting(key, at string, v any) error {
 		c.settings[o.name] = given
 		return nil
 	}
-	return c.unknown(at, "key", key, append(keys, "[defaults]", "[policy]"))
+	return c.unknown(at, "key", key, append(keys, "[defaults]", "[policy]", "[notify]"))
 }
 
 // takeRows takes the keys of a section, each judged alone, so that a fault has its
@@ -304,6 +315,14 @@ func (c *File) takeRule(r task.Rule, v any) error {
 	}
 	r.Put(&c.Policy, v)
 	return nil
+}
+
+func (c *File) takeNotify(r task.Row[task.Notify], v any) error {
+	if !r.Allows(v) {
+		return r.Refuse(v)
+	}
+	r.Put(&c.Notify, v)
+	return c.Notify.Check()
 }
 
 func (c *File) unknown(at, what, name string, known []string) error {

@@ -78,6 +78,7 @@ priority = -7
 group = "night"
 hold = true
 start_at = "2h"
+notify = "tell"
 
 [policy]
 allowed_dirs = ["~/", "/srv"]
@@ -87,6 +88,13 @@ allowed_models = ["haiku", "sonnet"]
 max_timeout = 3600
 max_budget_usd = 2
 extra_args = ["--settings=/s.json"]
+
+[notify]
+command = "tell"
+webhook = "https://example.com/hook"
+webhook_headers = ["Authorization: Bearer ${CCTASK_NOTIFY_TOKEN}"]
+desktop = true
+on = ["failed", "timeout"]
 `
 
 func TestSettingsFile(t *testing.T) {
@@ -110,6 +118,12 @@ func TestSettingsFile(t *testing.T) {
 	if !reflect.DeepEqual(s.File.Policy, p) {
 		t.Errorf("policy %+v", s.File.Policy)
 	}
+	n := task.Notify{
+		Command: "tell", Webhook: "https://example.com/hook", Headers: []string{"Authorization: Bearer ${CCTASK_NOTIFY_TOKEN}"}, Desktop: true, On: []string{"failed", "timeout"},
+	}
+	if !reflect.DeepEqual(s.File.Notify, n) {
+		t.Errorf("notify %+v", s.File.Notify)
+	}
 	spec := s.File.Defaults.Spec
 	want := task.Spec{
 		Model: "haiku", Labels: []string{"a", "b"}, TimeoutSeconds: 1800, SkipPermissions: &no, PermissionMode: "plan", AllowedTools: []string{"Read"},
@@ -117,7 +131,7 @@ func TestSettingsFile(t *testing.T) {
 		AddDirs: []string{home + "/lib"}, Literal: true, MCPConfig: []string{"/m.json", `{"mcpServers":{}}`}, StrictMCPConfig: &no, MaxOutput: 1 << 20, OnInterrupt: "resume",
 		Effort: "low", FallbackModel: "haiku,sonnet", SystemPrompt: "You are terse.", Agent: "reviewer", Agents: []byte(`{"reviewer":{"description":"reviews","prompt":"Review."}}`),
 		Tools: []string{"Read"}, Settings: home + "/s.json", SettingSources: []string{"user"}, PluginDirs: []string{home + "/plugin"}, Betas: []string{"x"}, Env: map[string]string{"KEY": "hush"},
-		Priority: -7, Group: "night", Hold: true, StartAt: "2h",
+		Priority: -7, Group: "night", Hold: true, StartAt: "2h", Notify: "tell",
 	}
 	if !reflect.DeepEqual(spec, want) {
 		t.Errorf("\n got %+v\nwant %+v", spec, want)
@@ -132,7 +146,7 @@ func TestSettingsFile(t *testing.T) {
 		{"idle", "2h", "--idle"},
 		{"keep-age", "7d", file + ":8:1: keep_age"},
 		{"defaults.model", "haiku", file + ":14:1"},
-		{"policy.max_timeout", "3600", file + ":52:1"},
+		{"policy.max_timeout", "3600", file + ":53:1"},
 		{"defaults.env", "[KEY]", file + ":41:1"},
 	} {
 		if rows[want.Name] != want {
@@ -155,7 +169,7 @@ func TestEverySettingHasItsFaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	defaults := task.Names(task.Options, true) // a new one needs its line in everything
-	if rows := s.Explain(); len(rows) != len(settingTable)+len(defaults)+len(task.Rules) || len(settingTable) != 11 || len(task.Options) < 32 || len(task.Rules) != 7 {
+	if rows := s.Explain(); len(rows) != len(settingTable)+len(defaults)+len(task.Rules)+len(task.NotifyRows) || len(settingTable) != 11 || len(task.Options) < 32 || len(task.Rules) != 7 || len(task.NotifyRows) != 5 {
 		t.Errorf("%d rows, %d settings, %d options, %d rules", len(rows), len(settingTable), len(task.Options), len(task.Rules))
 	}
 	for _, o := range settingTable {
