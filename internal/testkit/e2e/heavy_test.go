@@ -180,7 +180,7 @@ func chaosOfAll(t *testing.T, tasks int) {
 				t.Errorf("task %d: %v", i, deref(v.Result))
 			}
 		case task.Interrupted:
-		case task.Queued, task.Starting, task.Running, task.Failed, task.Timeout, task.Cancelled:
+		case task.Queued, task.Starting, task.Running, task.Failed, task.Timeout, task.Cancelled, task.Skipped:
 			t.Errorf("task %d: %s %s: %s", i, v.Status, v.FailureReason, v.StatusMessage)
 		}
 	}
