@@ -18,8 +18,8 @@ func (e *Engine) enqueue(p task.Place) {
 	}
 }
 
-// ended lets those be looked at that wait for a task. Guarded by Engine.mu.
-func (e *Engine) ended(id task.ID) {
+// freed lets those be looked at that wait for a task that has ended. Guarded by Engine.mu.
+func (e *Engine) freed(id task.ID) {
 	for w := range e.sched.needed[id] {
 		e.unsettled[w.id] = true
 		e.tellSettler()

@@ -242,7 +242,7 @@ func (e *Engine) changed(t *task.Task) {
 		e.sched.remove(t.ID)
 	}
 	if t.Status.Ended() {
-		e.ended(t.ID)
+		e.freed(t.ID)
 	}
 	e.mu.Unlock()
 	e.poke()
