@@ -60,7 +60,7 @@ type Engine struct {
 	readers chan struct{}
 	// attached tells the watch that there is a run to be looked at.
 	attached chan struct{}
-	ended    chan struct{} // tells the outbox that there is an end to be told
+	toTell   chan struct{} // tells the outbox that there is an end to be told
 	// still is why nothing may change: the database is a restored copy, or can
 	// only be read. nil: it may.
 	still error
@@ -95,7 +95,7 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 	cfg.Patience = cmp.Or(cfg.Patience, 2*time.Minute)
 	e := &Engine{
 		cfg: cfg, store: store, site: site, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
-		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), ended: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{},
+		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), toTell: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{},
 		sched: newSchedule(limits{jobs: cfg.Jobs, startups: max(2, runtime.NumCPU()), groups: map[string]int{}}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())

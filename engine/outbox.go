@@ -38,7 +38,7 @@ func (e *Engine) notice(t task.Task, at time.Time) *task.Notice {
 
 func (e *Engine) tellSoon() {
 	select {
-	case e.ended <- struct{}{}:
+	case e.toTell <- struct{}{}:
 	default:
 	}
 }
@@ -57,7 +57,7 @@ func (e *Engine) outbox() {
 			alarm = time.After(min(time.Until(next), time.Minute))
 		}
 		select {
-		case <-e.ended:
+		case <-e.toTell:
 		case <-alarm:
 		case <-e.ctx.Done():
 			return
