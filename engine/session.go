@@ -72,8 +72,8 @@ func anew(kind task.AttemptKind, first task.Attempt) task.Attempt {
 // that end, where the task asked for it or claude had not begun the session.
 func (a *attempt) goesOn(t *task.Task, w *task.Write, lost bool) error {
 	end := &w.Attempts[0]
-	if t.CancelRequested || !lost && (end.Status != task.Interrupted || t.Spec.OnInterrupt == "") {
-		return nil
+	if !lost && end.Status != task.Interrupted {
+		return nil // most do, and need no look at the attempts before
 	}
 	all, err := a.e.store.Attempts(t.ID)
 	if err != nil {
@@ -82,16 +82,19 @@ func (a *attempt) goesOn(t *task.Task, w *task.Write, lost bool) error {
 	touched := func(b task.Attempt) bool {
 		return b.SessionID == end.SessionID && b.N != end.N && !b.Untouched && (!b.StartedAt.IsZero() || b.StdoutBytes > 0)
 	}
-	switch {
-	case !lost:
+	switch next(ending{
+		status: end.Status, cancelled: t.CancelRequested, goesOn: t.Spec.OnInterrupt != "", lost: lost, resumes: end.Resumes,
+		foreign: all[0].Resumes || end.ForkOf != "", touched: slices.ContainsFunc(all, touched),
+	}) {
+	case again:
 		return a.resumeItself(t, w, all)
-	case all[0].Resumes || end.ForkOf != "":
-		end.Message = fmt.Sprintf("claude no longer has the session of task %s, or looks for it in another home; start a new task with what it needs to know in its prompt", t.Spec.ResumeTaskID)
-	case slices.ContainsFunc(all, touched):
-		// To do the task from its beginning would do twice what was done before.
-		end.Message = "claude no longer has the session that this task worked in, or looks for it in another home; nothing was done"
-	case end.Resumes:
+	case afresh:
 		return a.afresh(t, w, all)
+	case failForeign:
+		end.Message = fmt.Sprintf("claude no longer has the session of task %s, or looks for it in another home; start a new task with what it needs to know in its prompt", t.Spec.ResumeTaskID)
+	case failTouched:
+		end.Message = "claude no longer has the session that this task worked in, or looks for it in another home; nothing was done"
+	case over:
 	}
 	t.Message = end.Message
 	return nil
