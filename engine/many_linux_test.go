@@ -19,6 +19,8 @@ import (
 
 const holdArg = "_hold"
 
+func init() { helpers[holdArg] = hold }
+
 // hold keeps the locks of all runs in a directory until its stdin ends.
 func hold(dir string) int {
 	entries, err := os.ReadDir(dir)

@@ -15,13 +15,16 @@ import (
 	"cctask/storage"
 )
 
+// helpers are what else the test binary is, by its first argument, on systems that have it.
+var helpers = map[string]func(arg string) int{}
+
 // The test binary is also the runner and the fake claude.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "_run" {
 		os.Exit(runner.Main(runner.Hooks{}))
 	}
-	if len(os.Args) == 3 && os.Args[1] == holdArg {
-		os.Exit(hold(os.Args[2]))
+	if len(os.Args) == 3 && helpers[os.Args[1]] != nil {
+		os.Exit(helpers[os.Args[1]](os.Args[2]))
 	}
 	if farsite.Called() {
 		os.Exit(farsite.Main())
