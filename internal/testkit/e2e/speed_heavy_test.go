@@ -43,8 +43,8 @@ func TestHeavySpeedOnALongHistory(t *testing.T) {
 		{"__complete status ", quick, "completed"},
 		// What has to look at each entry of an index, and find it in the file
 		// first if the owner is new.
-		{"list --all --name module*471", 2 * quick, "module 471:"},
-		{"list --all --label rare", 2 * quick, "module 10000:"},
+		{"list --all --name module*471", 2 * quick, "Look into module 471 "},
+		{"list --all --label rare", 2 * quick, "Look into module 10000 "},
 		{"list --all --sort ended --limit 20", 2 * quick, "PROMPT"},
 		// What has to look at each record or prompt costs what it costs.
 		{"list --all --sort cost --limit 20", time.Second, "PROMPT"},
