@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"runtime"
@@ -78,8 +79,8 @@ func run(ctx context.Context, dir string, stdin []byte, name string, args ...str
 	switch text := said.String(); {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("did not end within %s", patience)
-	case err != nil && errors.Is(err, syscall.EPIPE):
-		return nil // who does not read it all has ended well
+	case errors.Is(err, syscall.EPIPE), errors.Is(err, exec.ErrWaitDelay):
+		return nil // who does not read it all, or leaves somebody behind who has its output, has ended well
 	case err != nil && text != "":
 		return fmt.Errorf("%w: %s", err, text)
 	default:
@@ -132,7 +133,10 @@ func post(ctx context.Context, s task.Notify, id string, body []byte) error {
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		if full := (*url.Error)(nil); errors.As(err, &full) {
+			err = full.Err // without the URL, which is the secret of many webhooks
+		}
+		return fmt.Errorf("the webhook could not be reached: %w", err)
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<16))
 	_ = resp.Body.Close()

@@ -35,6 +35,7 @@ func TestCommands(t *testing.T) {
 		"yes | head -c 100000; exit 1":   "y y y",
 		"kill -9 $$":                     "signal: killed",
 		"exec 1>&- 2>&-; sleep 0; false": "exit status 1",
+		"sleep 3 &":                      "", // has done its part, and would do it again
 	} {
 		err := tell(t, task.Notify{Command: command}, task.ChannelCommand, of)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 2*mostSaid) {
@@ -97,6 +98,11 @@ func TestWebhook(t *testing.T) {
 		if err := tell(t, n, task.ChannelWebhook, task.Task{}); err == nil || !strings.Contains(err.Error(), v) || strings.Contains(err.Error(), "secret") {
 			t.Error(err)
 		}
+	}
+	// Nobody listens. Whoever knows the URL of many a webhook may post to it.
+	n = task.Notify{Webhook: "http://127.0.0.1:1/hook/secret"}
+	if err := tell(t, n, task.ChannelWebhook, task.Task{}); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Error(err)
 	}
 	if err := tell(t, task.Notify{}, task.ChannelWebhook, task.Task{}); err != nil {
 		t.Errorf("a channel that is no more: %v", err)
