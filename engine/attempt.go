@@ -110,7 +110,7 @@ func (a *attempt) claim() (task.Task, task.Attempt, error) {
 		if t.Status != task.Queued {
 			return errGone
 		}
-		if keptBack(t) {
+		if a.e.keptBack(t) {
 			a.e.stays(t)
 			return errHeld
 		}

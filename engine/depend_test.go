@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"cctask/engine"
 	"cctask/engine/task"
@@ -88,4 +89,38 @@ func TestBadDependencies(t *testing.T) {
 	w.must(w.Remove(w.ctx, string(a), true))
 	w.end(b, task.Skipped)
 	w.end(c, task.Skipped)
+}
+
+// A task that is told to wait for another one after it was chosen, and before its claim,
+// waits.
+func TestDependencyOfAChosenTask(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	g := fakeclaude.NewGate(t)
+	dep := w.submit(g.Directive() + "[[exit 1]]")
+	open := w.reached(g)
+	chosen, edited := make(chan struct{}, 100), make(chan struct{})
+	w.store.set(func() {
+		w.store.before = func(wr task.Write) error {
+			select {
+			case <-edited:
+				return nil
+			default:
+			}
+			if becomes(task.Starting)(wr) {
+				chosen <- struct{}{}
+				return &task.Error{Code: task.CodeNoSpace, Message: "write tasks.db"} // the claim is tried again
+			}
+			return nil
+		}
+	})
+	id := w.submit("x")
+	<-chosen
+	_, err := w.Edit(w.ctx, engine.Edit{Ref: string(id), Options: draft(t, `{"after":["`+string(dep)+`"]}`)})
+	w.must(err)
+	close(edited)
+	time.Sleep(300 * time.Millisecond)
+	open()
+	w.end(id, task.Skipped)
+	w.starts(1)
 }

@@ -83,8 +83,11 @@ func (e *Engine) edit(t *task.Task, w *task.Write, c Edit) (err error) {
 }
 
 // keptBack tells of a task that was chosen whether it may not start any more: it
-// was changed between.
-func keptBack(t *task.Task) bool {
+// was changed between, and then it is in the queue again with what it waits for.
+func (e *Engine) keptBack(t *task.Task) bool {
 	w := waiterOf(task.PlaceOf(t))
-	return w.held || w.notBefore.After(time.Now())
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	changed := e.sched.waiters[t.ID]
+	return w.held || w.notBefore.After(time.Now()) || changed != nil && len(changed.needs) > 0
 }
