@@ -20,7 +20,7 @@ type Herald interface {
 	Tell(ctx context.Context, c task.Channel, t task.Task, id string, body []byte) error
 }
 
-// atOnce is how many notices are told at the same time: one that hangs keeps few others waiting.
+// atOnce is how many notices are told at the same time: fewer that hang keep none of the others waiting.
 const atOnce = 8
 
 // notice is the entry of the outbox about the end of t, for the commit of that end:
@@ -45,8 +45,10 @@ func (e *Engine) tellSoon() {
 
 // outbox tells of ends, and tries again what failed when its time has come.
 func (e *Engine) outbox() {
+	t := telling{slots: make(chan struct{}, atOnce), ids: map[string]bool{}}
+	defer t.all.Wait()
 	for {
-		next, err := e.tellAll(time.Now())
+		next, err := e.tellAll(&t, time.Now())
 		if err != nil && e.ctx.Err() == nil {
 			e.log.Warn().Err(err).Msg("outbox")
 			next = time.Now().Add(time.Minute)
@@ -65,32 +67,75 @@ func (e *Engine) outbox() {
 	}
 }
 
-// tellAll tells of what is due and says when the next try is; zero: none is to come.
-func (e *Engine) tellAll(now time.Time) (next time.Time, _ error) {
-	list, err := e.store.Outbox()
+// telling is what is being told, so that a look at the outbox neither waits for it nor
+// tells it twice.
+type telling struct {
+	all   sync.WaitGroup
+	slots chan struct{}
+	ids   map[string]bool // of notices that are being told, or were since the last look
+
+	mu    sync.Mutex
+	ended []string // of these, those that are told no more
+}
+
+// end notes that a notice is told no more, which the next look heeds.
+func (t *telling) end(id string) {
+	t.mu.Lock()
+	t.ended = append(t.ended, id)
+	t.mu.Unlock()
+}
+
+// forget lets what has ended be told again. What came of it is in the outbox by then, so
+// this must come before the outbox is read.
+func (t *telling) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, id := range t.ended {
+		delete(t.ids, id)
+	}
+	t.ended = nil
+}
+
+// tellAll begins to tell of what is due and says when the next try is; zero: none is to come.
+func (e *Engine) tellAll(t *telling, now time.Time) (next time.Time, _ error) {
+	t.forget()
+	list, err := e.store.Outbox() // tasks may have been removed, and others have ended
 	if err != nil {
 		return next, fmt.Errorf("read the outbox: %w", err)
 	}
 	e.setUntold(list)
-	slots := make(chan struct{}, atOnce)
-	errs := make([]error, len(list))
-	var told sync.WaitGroup
-	for i := range list {
-		if n := list[i]; due(n, now) {
-			slots <- struct{}{}
-			told.Go(func() {
-				defer func() { <-slots }()
-				errs[i] = e.tell(n)
-			})
+	for _, n := range list {
+		switch {
+		case t.ids[n.ID()]:
+		case due(n, now):
+			select {
+			case t.slots <- struct{}{}:
+			case <-e.ctx.Done():
+				return next, nil
+			}
+			t.ids[n.ID()] = true
+			t.all.Go(func() { e.tellOne(t, n) })
+		case !n.Next.IsZero() && (next.IsZero() || n.Next.Before(next)):
+			next = n.Next
 		}
 	}
-	told.Wait()
-	list, err = e.store.Outbox() // tasks may have been removed, and others have ended
-	if err != nil {
-		return next, fmt.Errorf("read the outbox: %w", err)
+	return next, nil
+}
+
+// tellOne tells a notice and has the outbox looked at again. What came of it could not be
+// recorded where that fails: then it is told again, but not at once.
+func (e *Engine) tellOne(t *telling, n task.Notice) {
+	err := e.tell(n)
+	<-t.slots
+	if err != nil && e.ctx.Err() == nil {
+		e.log.Warn().Err(err).Msg("outbox")
+		select {
+		case <-time.After(time.Minute):
+		case <-e.ctx.Done():
+		}
 	}
-	e.setUntold(list)
-	return soonest(list), errors.Join(errs...)
+	t.end(n.ID())
+	e.tellSoon()
 }
 
 func (e *Engine) setUntold(list []task.Notice) {
@@ -102,19 +147,6 @@ func (e *Engine) setUntold(list []task.Notice) {
 // due tells whether a notice is to be told now.
 func due(n task.Notice, now time.Time) bool {
 	return n.Tries == 0 || !n.Next.IsZero() && !now.Before(n.Next)
-}
-
-// soonest is when the first of them is tried again; zero: none is.
-func soonest(list []task.Notice) (at time.Time) {
-	for _, n := range list {
-		if n.Tries == 0 { // came while others were told
-			return n.At
-		}
-		if !n.Next.IsZero() && (at.IsZero() || n.Next.Before(at)) {
-			at = n.Next
-		}
-	}
-	return at
 }
 
 // message is what is told of an end. ID is the same however often it is told.

@@ -98,6 +98,36 @@ func TestEndsAreTold(t *testing.T) {
 	}
 }
 
+// Who hangs when told keeps nobody else waiting, and is not told a second time meanwhile.
+func TestHangingNoticeDelaysNoOther(t *testing.T) {
+	t.Parallel()
+	began := make(chan string, 100)
+	w, heard := telling(t, task.Notify{Command: "x"}, nil)
+	w.Close()
+	tells := w.cfg.Herald.(*herald).told
+	w.cfg.Herald.(*herald).told = func(ctx context.Context, c task.Channel, id string, body []byte) error {
+		if strings.Contains(string(body), "slowly") {
+			began <- id
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return tells(ctx, c, id, body)
+	}
+	w.open()
+	w.end(w.submit("[[text slowly]]"), task.Completed)
+	<-began
+	for range 3 {
+		id := w.submit("[[text fine]]")
+		w.end(id, task.Completed)
+		if got := w.hears(heard); got.body.Task.TaskID != id {
+			t.Errorf("%+v", got)
+		}
+	}
+	if len(began) > 0 {
+		t.Error("told again while it is told")
+	}
+}
+
 // An owner that ends while it tells leaves the notice to the next one.
 func TestNextOwnerTells(t *testing.T) {
 	t.Parallel()

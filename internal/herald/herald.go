@@ -108,6 +108,10 @@ func (t *tail) String() string {
 	return claude.Visible(strings.ToValidUTF8(strings.Join(strings.Fields(string(t.text)), " "), ""))
 }
 
+// client follows no redirection: most turn a POST into a GET without the message, and
+// what answers that would pass for somebody who was told.
+var client = http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+
 // post sends the message to a webhook. What is not a 2xx is a fault.
 func post(ctx context.Context, s task.Notify, id string, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.Webhook, bytes.NewReader(body))
@@ -131,7 +135,7 @@ func post(ctx context.Context, s task.Notify, id string, body []byte) error {
 		}
 		req.Header.Set(strings.TrimSpace(name), strings.TrimSpace(value))
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		if full := (*url.Error)(nil); errors.As(err, &full) {
 			err = full.Err // without the URL, which is the secret of many webhooks

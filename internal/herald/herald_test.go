@@ -78,7 +78,10 @@ func TestWebhook(t *testing.T) {
 		got = r
 		b, _ := io.ReadAll(r.Body)
 		_ = json.Unmarshal(b, &body)
-		w.WriteHeader(status)
+		if r.Method == http.MethodPost {
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(status)
+		}
 	}))
 	defer s.Close()
 	n := task.Notify{Webhook: s.URL + "/hook", Headers: []string{"Authorization: Bearer ${CCTASK_NOTIFY_TOKEN}"}}
@@ -92,6 +95,10 @@ func TestWebhook(t *testing.T) {
 	status = http.StatusTeapot
 	if err := tell(t, n, task.ChannelWebhook, task.Task{}); err == nil || !strings.Contains(err.Error(), "418") {
 		t.Error(err)
+	}
+	status = http.StatusFound // would be asked again by a GET, without the message
+	if err := tell(t, n, task.ChannelWebhook, task.Task{}); err == nil || !strings.Contains(err.Error(), "302") || got.Method != "POST" {
+		t.Errorf("%v %+v", err, got)
 	}
 	for _, v := range []string{"OTHER", "CCTASK_NOTIFY_NONE"} {
 		n.Headers = []string{"X: ${" + v + "}"}
