@@ -60,21 +60,33 @@ func (e *Engine) settler() {
 // settle takes from a queued task the needs that are met, and ends it if one never
 // will be.
 func (e *Engine) settle(id task.ID) error {
+	never, err := e.meetNeeds(id)
+	if err != nil || never == nil {
+		return err
+	}
+	return e.skip(id, *never)
+}
+
+// meetNeeds takes from a queued task the needs that are met, and gives one that never will
+// be. Under the task's lock: what is taken is what its record asks for.
+func (e *Engine) meetNeeds(id task.ID) (never *task.Need, _ error) {
+	unlock := e.locks.lock(id)
+	defer unlock()
 	t, err := e.store.Task(id)
 	if errors.Is(err, task.ErrNotFound) || err == nil && t.Status != task.Queued {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, text := range t.Spec.After {
 		n := task.ParseNeed(text)
-		dep, met, never, err := e.judgeNeed(n)
+		_, met, never, err := e.judgeNeed(n)
 		switch {
 		case err != nil:
-			return err
+			return nil, err
 		case never:
-			return e.skip(id, n, dep)
+			return &n, nil
 		case met:
 			e.mu.Lock()
 			if w := e.sched.waiters[id]; w != nil {
@@ -85,7 +97,7 @@ func (e *Engine) settle(id task.ID) error {
 			e.publish(id, false)
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // judgeNeed looks at the task that a need names.
@@ -101,20 +113,25 @@ func (e *Engine) judgeNeed(n task.Need) (dep task.Task, met, never bool, err err
 	return dep, met, dep.Status.Ended() && !met, nil
 }
 
-// skip ends a task that waits for an end which did not come, and names the task.
-func (e *Engine) skip(id task.ID, n task.Need, dep task.Task) error {
+// skip ends a task that waits for an end which did not come, and names the task. It looks
+// again: either task may have been retried or changed.
+func (e *Engine) skip(id task.ID, n task.Need) error {
 	_, err := e.persist(id, func(t *task.Task, w *task.Write) error {
 		if t.Status != task.Queued || !slices.Contains(t.Spec.After, n.String()) {
 			return errNothingToDo
+		}
+		dep, _, never, err := e.judgeNeed(n)
+		if err == nil && !never {
+			err = errNothingToDo
+		}
+		if err != nil {
+			return err
 		}
 		a, err := e.store.Attempt(t.ID, t.Attempt)
 		if err != nil {
 			return err
 		}
 		why := fmt.Sprintf("task %s is %s, and this one waited for it to be %s", e.named([]string{n.Ref})[0], dep.Status, n.Want)
-		if n.Want == task.NeedAny {
-			why = "a task that it waited for is gone"
-		}
 		a.Status, a.Reason, a.Message, a.FinishedAt = task.Skipped, task.ReasonDependency, why, w.At
 		t.Reason, t.Message = a.Reason, a.Message
 		w.Attempts, w.DropEnv = []task.Attempt{a}, true

@@ -2,7 +2,9 @@ package engine_test
 
 import (
 	"errors"
+	"runtime/debug"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -123,4 +125,89 @@ func TestDependencyOfAChosenTask(t *testing.T) {
 	open()
 	w.end(id, task.Skipped)
 	w.starts(1)
+}
+
+// A need that becomes a stricter one while it is looked at is not met by what the one
+// before it asked for.
+func TestNeedIsChangedWhileItIsLookedAt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	yes := true
+	bad := w.submit("[[exit 1]]")
+	w.end(bad, task.Failed)
+	_, err := w.Groups(w.ctx, &task.GroupChange{Paused: &yes})
+	w.must(err)
+	id := w.submit("x")
+	edit := func(want string) {
+		if _, err := w.Edit(w.ctx, engine.Edit{Ref: string(id), Options: draft(t, `{"after":["`+string(bad)+want+`"]}`)}); err != nil {
+			t.Error(err)
+		}
+	}
+	var once sync.Once
+	edited, judge := make(chan struct{}), make(chan struct{})
+	w.store.set(func() {
+		w.store.task = func(read task.ID) {
+			if read != bad || !strings.Contains(string(debug.Stack()), ").settler(") {
+				return
+			}
+			first := false
+			once.Do(func() {
+				first = true
+				go func() { edit(":completed"); close(edited) }()
+			})
+			if !first {
+				<-judge
+				return
+			}
+			select {
+			case <-edited:
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	})
+	edit(":any")
+	<-edited
+	time.Sleep(100 * time.Millisecond)
+	got, err := w.Get(w.ctx, string(id))
+	w.must(err)
+	if got.Waiting.For == task.WaitGroupPaused {
+		t.Error("it does not wait for the other task any more")
+	}
+	close(judge)
+	w.end(id, task.Skipped)
+}
+
+// Two changes at the same time do not make tasks wait for each other.
+func TestCycleOfTwoChanges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	yes := true
+	_, err := w.Groups(w.ctx, &task.GroupChange{Paused: &yes})
+	w.must(err)
+	a, b := w.submit("x"), w.submit("x")
+	both := make(chan struct{}, 2)
+	w.store.set(func() {
+		w.store.task = func(task.ID) {
+			if !strings.Contains(string(debug.Stack()), ").noCycle(") {
+				return
+			}
+			both <- struct{}{}
+			for range 20 {
+				if time.Sleep(10 * time.Millisecond); len(both) == 2 {
+					return
+				}
+			}
+			<-both
+		}
+	})
+	errs := make(chan error)
+	for id, other := range map[task.ID]task.ID{a: b, b: a} {
+		go func() {
+			_, err := w.Edit(w.ctx, engine.Edit{Ref: string(id), Options: draft(t, `{"after":["`+string(other)+`"]}`)})
+			errs <- err
+		}()
+	}
+	if one, two := <-errs, <-errs; one == nil && two == nil {
+		t.Error("each waits for the other")
+	}
 }

@@ -36,6 +36,10 @@ func (e *Engine) Edit(_ context.Context, c Edit) (task.Task, error) {
 	if err != nil {
 		return task.Task{}, err
 	}
+	if c.Options.Has("after") {
+		e.sessions.Lock()
+		defer e.sessions.Unlock()
+	}
 	t, err := e.change(id, func(t *task.Task, w *task.Write) error { return e.edit(t, w, c) })
 	if err != nil {
 		return task.Task{}, err

@@ -45,7 +45,9 @@ type Engine struct {
 	locks keyedMutex
 	hub   Hub
 	// sessions is held while a task takes an existing session: whether another
-	// one holds it must stay true until that is recorded. Taken before locks.
+	// one holds it must stay true until that is recorded. Also while a recorded task is
+	// told what to wait for: two at a time could be made to wait for each other. Taken
+	// before locks.
 	sessions sync.Mutex
 	groups   sync.Mutex // held while what is set of a group changes
 
