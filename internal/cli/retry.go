@@ -54,22 +54,41 @@ func (a *app) withDependants(svc engine.Service, ctx context.Context, again engi
 			break
 		}
 	}
-	back := map[task.ID]bool{first.ID: true}
 	again.Options = task.Draft{}
-	for found := true; found; {
-		found = false
-		for _, t := range skipped {
-			waits := slices.ContainsFunc(t.Spec.After, func(ref string) bool { return back[task.ID(task.ParseNeed(ref).Ref)] })
-			if back[t.ID] || !waits {
-				continue
-			}
-			again.Ref = string(t.ID)
-			if t, err = svc.Retry(ctx, again); err != nil {
-				return first, fmt.Errorf("task %s is queued again, and this one is not: %w", first.ID, err)
-			}
-			back[t.ID], found = true, true
-			fmt.Fprintf(a.Stderr, "%s %s as attempt %d\n", t.ID, t.Status.Public(), t.Attempt)
+	for _, t := range dependants(first.ID, skipped) {
+		again.Ref = string(t.ID)
+		if t, err = svc.Retry(ctx, again); err != nil {
+			return first, fmt.Errorf("task %s is queued again, and this one is not: %w", first.ID, err)
 		}
+		fmt.Fprintf(a.Stderr, "%s %s as attempt %d\n", t.ID, t.Status.Public(), t.Attempt)
 	}
 	return first, nil
+}
+
+// dependants are those of the skipped tasks that wait for a task, or for one of them,
+// each behind all of them that it waits for.
+func dependants(of task.ID, skipped []task.Task) (list []task.Task) {
+	among := map[task.ID]bool{of: true}
+	waits := func(t task.Task) bool {
+		return slices.ContainsFunc(t.Spec.After, func(ref string) bool { return among[task.ID(task.ParseNeed(ref).Ref)] })
+	}
+	for grown := true; grown; {
+		grown = false
+		for _, t := range skipped {
+			if !among[t.ID] && waits(t) {
+				among[t.ID], grown = true, true
+			}
+		}
+	}
+	delete(among, of)
+	for grown := true; grown; {
+		grown = false
+		for _, t := range skipped {
+			if among[t.ID] && !waits(t) {
+				list, grown = append(list, t), true
+				delete(among, t.ID)
+			}
+		}
+	}
+	return list
 }
