@@ -139,3 +139,22 @@ func TestPlanNeverRunsTwice(t *testing.T) {
 		}
 	}
 }
+
+type place struct {
+	Site
+	runner.Place
+}
+
+func (p place) Where() runner.Place { return p.Place }
+
+// A run of a start that came to nothing may be back after a power loss: it goes before its
+// task starts, and nothing of it is taken for the task's.
+func TestRunOfAQueuedTaskAfterAPowerLoss(t *testing.T) {
+	e := &Engine{site: place{Place: runner.Place{Boot: "now"}}}
+	for boot, want := range map[string]action{"before": doDiscard, "now": doSeal} {
+		s := &runner.Sight{Life: runner.Gone, Rec: runner.Record{State: runner.StateIntent, Boot: boot}}
+		if got := plan(e.factsOf(&task.Task{Status: task.Queued, Attempt: 1}, task.Attempt{}, 1, s)); got != want {
+			t.Errorf("%s: %s, want %s", boot, got, want)
+		}
+	}
+}

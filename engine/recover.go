@@ -57,15 +57,20 @@ func (e *Engine) loadQueue() error {
 // of its attempt n; s is nil if it has nothing.
 func (e *Engine) factsOf(t *task.Task, rec task.Attempt, n int, s *runner.Sight) facts {
 	f := facts{recorded: t != nil, life: runner.Gone}
+	boot := e.site.Where().Boot
 	if t != nil {
 		f.status, f.cancel = t.Status, t.CancelRequested
 		f.earlier = s != nil && n < t.Attempt
-		boot := e.site.Where().Boot
 		f.job, f.rebooted = rec.Job != "", rec.Boot != "" && boot != "" && rec.Boot != boot
 	}
 	if s != nil {
 		f.there, f.life = true, s.Life
 		f.intent, f.final = begun(*s), s.Rec.State == runner.StateEnded
+		// The removal of a run is not synced: one of a start that came to nothing is back
+		// after a power loss. That its task is queued was durable.
+		if f.status == task.Queued && s.Rec.Boot != "" && boot != "" && s.Rec.Boot != boot {
+			f.intent = false
+		}
 	}
 	return f
 }
