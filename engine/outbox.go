@@ -47,7 +47,7 @@ func (e *Engine) tellSoon() {
 func (e *Engine) outbox() {
 	t := telling{slots: make(chan struct{}, atOnce), ids: map[string]bool{}}
 	defer t.all.Wait()
-	for {
+	for e.ctx.Err() == nil {
 		next, err := e.tellAll(&t, time.Now())
 		if err != nil && e.ctx.Err() == nil {
 			e.log.Warn().Err(err).Msg("outbox")

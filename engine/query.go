@@ -202,12 +202,12 @@ type engineWatch struct {
 func (w *engineWatch) Close() { w.sub.Close() }
 
 func (w *engineWatch) Next(ctx context.Context) ([]Event, error) {
-	if err := w.e.MayChange(); err != nil {
-		return nil, err // nobody would ever wake the watcher
-	}
 	if !w.looked {
 		w.looked = true
 		return nil, nil
+	}
+	if err := w.e.MayChange(); err != nil {
+		return nil, err // nobody would ever wake the watcher
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -76,18 +76,14 @@ func Await(ctx context.Context, s Look, q WaitQuery) ([]task.Task, error) {
 	defer w.Close()
 	for {
 		evs, err := w.Next(ctx)
-		// Where nothing ever changes a look is all that there is.
-		if err != nil && !errors.Is(err, task.ErrConflict) {
+		if err != nil {
 			return nil, err
 		}
-		if lookErr := a.look(ctx, evs); lookErr != nil {
-			return nil, lookErr
+		if err := a.look(ctx, evs); err != nil {
+			return nil, err
 		}
 		if a.done() {
 			return a.tasks(ctx)
-		}
-		if err != nil {
-			return nil, err
 		}
 	}
 }

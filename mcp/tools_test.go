@@ -161,7 +161,7 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 		{"execute_cc_task", `{"prompt":"x","options":{"effort":"low"},"effort":"low"}`, "options: effort stands beside it too"},
 		{"execute_cc_task", `{"prompt":"x","options":["effort"]}`, `options: given ["effort"], allowed is a JSON object`},
 		{"execute_cc_task", `{"prompt":"x","env":{"A B":"hush"}}`, "env: given something else, allowed is 1 to 256 variables by their names"},
-		{"execute_cc_task", `{"prompt":"x","zzz":1}`, "zzz: no such argument, allowed are add_dirs, agent, agents, allowed_tools, append_system_prompt, "},
+		{"execute_cc_task", `{"prompt":"x","zzz":1}`, "zzz: no such argument, allowed are add_dirs, after, agent, agents, allowed_tools, append_system_prompt, "},
 		{"check_task_status", `{"id":"x"}`, "id: no such argument, the nearest is task_id"},
 		{"execute_cc_task", `{"prompt":"x","timeout":-1}`, "timeout: given -1, allowed is seconds, or a time like 90s"},
 		{"execute_cc_task", `{"prompt":"x","timeout":"soon"}`, `timeout: given "soon", allowed is seconds, or a time`},

@@ -89,7 +89,7 @@ var Options = []Option{
 	{
 		Name: "max_budget_usd", Kind: KindNumber, Most: 1e6, Claude: "--max-budget-usd", Resume: true,
 		Arg: "USD", Help: "dollars that the task may cost, all attempts together; 0 is no limit",
-		Says: "Dollars it may cost, likewise. 0: no limit.",
+		Says: "Dollars it may cost, all attempts together. 0: no limit.",
 		at:   func(s *Spec) any { return &s.MaxBudgetUSD },
 	},
 	{
@@ -227,7 +227,7 @@ var Options = []Option{
 	{
 		Name: "hold", Kind: KindToggle, Resume: true,
 		Help: "do not start it before 'cctask release'",
-		Rare: true, Says: "until a person releases it",
+		Rare: true, Says: "until it is released",
 		at: func(s *Spec) any { return &s.Hold },
 	},
 	{
