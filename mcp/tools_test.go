@@ -373,6 +373,27 @@ type writeFunc func([]byte)
 
 func (w writeFunc) Write(b []byte) (int, error) { w(b); return len(b), nil }
 
+// deaf lets a task be waited for, and does not answer what it is.
+type deaf struct{ *fake }
+
+func (deaf) Get(context.Context, string) (task.Task, error) {
+	return task.Task{}, &task.Error{Code: task.CodeOwnerGone, Message: "silent"}
+}
+
+// Who cancels a call while the owner is silent has its task stopped all the same.
+func TestWatchGivesTheTaskWithAnError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		s := New(Config{Service: deaf{f}, Defaults: defaults})
+		id := f.seed(t)
+		r, _ := recorder(s)
+		now, _ := f.Get(t.Context(), string(id))
+		if got, err := s.watch(t.Context(), r, &now, time.Second); err == nil || got == nil || got.ID != id {
+			t.Errorf("got %v, %v", got, err)
+		}
+	})
+}
+
 func TestProgressPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()

@@ -46,7 +46,10 @@ func (s *Server) watch(ctx context.Context, r *request, t *task.Task, limit time
 			return t, &task.Error{Code: task.CodeNotFound, Message: fmt.Sprintf("task %s was deleted while this call waited for it", t.ID)}
 		case wait.Err() != nil:
 			// t may be as old as the wait.
-			return s.latest(ctx, string(t.ID))
+			if next, err = s.latest(ctx, string(t.ID)); err != nil {
+				return t, err
+			}
+			return next, nil
 		default:
 			return t, fmt.Errorf("wait for task %s: %w", t.ID, err)
 		}
