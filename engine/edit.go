@@ -13,6 +13,8 @@ type Edit struct {
 	Ref     string     `json:"ref"`
 	Prompt  string     `json:"prompt,omitempty"` // "" leaves it
 	Options task.Draft `json:"options,omitzero"`
+	// Policy is the front's own: what it could not submit it cannot make of another task.
+	Policy task.Policy `json:"policy,omitzero"`
 }
 
 // Edit changes what a task is to do while it waits. Its place among those of its
@@ -57,7 +59,7 @@ func (e *Engine) edit(t *task.Task, w *task.Write, c Edit) (err error) {
 	if t.Spec, err = c.Options.Change(t.Spec); err != nil {
 		return err
 	}
-	if err := e.rebound(t, Again{}); err != nil {
+	if err := e.rebound(t, Again{Policy: c.Policy}); err != nil {
 		return err
 	}
 	if c.Options.Has("after") {

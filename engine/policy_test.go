@@ -84,6 +84,25 @@ func refused(t *testing.T, err error, rule string) {
 	}
 }
 
+// What a front may not submit it cannot make of a task that waits, and what it changed
+// stays within its policy.
+func TestEditMeetsTheFrontsPolicy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	free, err := w.Submit(w.ctx, engine.Submission{Spec: task.Spec{WorkingDir: w.home, Claude: w.claude, Hold: true}, Prompt: "x", Env: w.env()})
+	w.must(err)
+	front := task.Policy{MaxTimeoutSeconds: 60, MaxPermissionMode: "plan"}
+	_, err = w.Edit(w.ctx, engine.Edit{Ref: string(free.ID), Options: draft(t, `{"timeout":61}`), Policy: front})
+	refused(t, err, "max_timeout")
+	got, err := w.Edit(w.ctx, engine.Edit{Ref: string(free.ID), Prompt: "other", Policy: front})
+	w.must(err)
+	if got.Spec.PermissionMode != "plan" || got.Spec.TimeoutSeconds != 60 {
+		t.Errorf("recorded: %+v", got.Spec)
+	}
+	_, err = w.Edit(w.ctx, engine.Edit{Ref: string(free.ID), Options: draft(t, `{"timeout":61}`)})
+	refused(t, err, "max_timeout")
+}
+
 // A policy that cannot be read refuses new tasks; queued ones wait for it.
 func TestBrokenPolicy(t *testing.T) {
 	t.Parallel()

@@ -37,6 +37,11 @@ tasks of its priority stays. What runs or has ended is refused.`,
 				return err
 			}
 			c.Ref = string(tasks[0].ID)
+			s, err := a.settings()
+			if err != nil {
+				return err
+			}
+			c.Policy = s.File.Policy
 			switch {
 			case len(args) == 2 || file != "":
 				c.Prompt, err = a.prompt(file, args[1:])
