@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"cctask/engine/task"
@@ -13,8 +14,13 @@ type Edit struct {
 	Ref     string     `json:"ref"`
 	Prompt  string     `json:"prompt,omitempty"` // "" leaves it
 	Options task.Draft `json:"options,omitzero"`
+	Clear   []string   `json:"clear,omitempty"` // names of options that it is to have no more
 	// Policy is the front's own: what it could not submit it cannot make of another task.
 	Policy task.Policy `json:"policy,omitzero"`
+}
+
+func (c Edit) changes(option string) bool {
+	return c.Options.Has(option) || slices.Contains(c.Clear, option)
 }
 
 // Edit changes what a task is to do while it waits. Its place among those of its
@@ -56,18 +62,18 @@ func (e *Engine) edit(t *task.Task, w *task.Write, c Edit) (err error) {
 			Hint: "Cancel it, then resume or retry it with other options.",
 		}
 	}
-	if t.Spec, err = c.Options.Change(t.Spec); err != nil {
+	if t.Spec, err = c.Options.Change(t.Spec.Without(c.Clear)); err != nil {
 		return err
 	}
 	if err := e.rebound(t, Again{Policy: c.Policy}); err != nil {
 		return err
 	}
-	if c.Options.Has("after") {
+	if c.changes("after") {
 		if err := e.needs(&t.Spec, t.ID); err != nil {
 			return err
 		}
 	}
-	if c.Options.Has("start_at") {
+	if c.changes("start_at") {
 		if t.NotBefore, err = task.ParseStart(t.Spec.StartAt, w.At); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -64,6 +65,16 @@ func (d Draft) Change(s Spec) (Spec, error) {
 		}
 	}
 	return s, s.Check()
+}
+
+// Without is s without those of the named options that another attempt may be given anew.
+func (s Spec) Without(names []string) Spec {
+	for _, o := range Changeable() {
+		if slices.Contains(names, o.Name) {
+			copyOption(o, &s, &Spec{})
+		}
+	}
+	return s
 }
 
 func copyOption(o Option, to, from *Spec) {

@@ -24,8 +24,9 @@ func newEdit(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "edit ID [PROMPT | -]", Short: "Change a task that is queued",
 		Long: `Change the prompt and the options of a task that waits: those that are given, or, where
-nothing is, what is changed in $VISUAL or $EDITOR, which gets them as TOML. Its place among
-tasks of its priority stays. What runs or has ended is refused.`,
+nothing is, what is changed in $VISUAL or $EDITOR, which gets them as TOML: an option whose
+line is taken out there, or left empty, it has no more. Its place among tasks of its
+priority stays. What runs or has ended is refused.`,
 		Example: `  cctask edit 01JD3ZK4 --priority 10 --group docs
   cctask edit 01JD3ZK4 "Review the parser, and its tests"
   EDITOR=nano cctask edit 01JD3ZK4`,
@@ -100,6 +101,15 @@ func (a *app) inEditor(ctx context.Context, svc engine.Service, t task.Task, c *
 	if err := toml.Unmarshal(after, &changed); err != nil {
 		return badInput(fmt.Sprintf("what was written is not TOML: %v", err), "Nothing is changed; call edit again.")
 	}
+	if _, kept := changed[promptKey]; !kept {
+		return badInput("the prompt is gone", "Nothing is changed; call edit again.")
+	}
+	for name := range old {
+		if v, kept := changed[name]; name != promptKey && (!kept || isEmpty(v)) {
+			c.Clear = append(c.Clear, name)
+			delete(changed, name)
+		}
+	}
 	for name, v := range changed {
 		if reflect.DeepEqual(v, old[name]) {
 			continue
@@ -123,11 +133,16 @@ func (a *app) inEditor(ctx context.Context, svc engine.Service, t task.Task, c *
 	return nil
 }
 
+func isEmpty(v any) bool {
+	list, isList := v.([]any)
+	return v == "" || isList && len(list) == 0
+}
+
 // editText shows a task as TOML: each option that can be changed, with its value
 // of the moment or as a comment.
 func editText(t task.Task, prompt string) ([]byte, error) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# Task %s. Save it and leave to change the task.\n", t.ID)
+	fmt.Fprintf(&b, "# Task %s. Save it and leave to change the task; an option without its line it has no more.\n", t.ID)
 	add := func(name string, v any) error {
 		line, err := toml.Marshal(map[string]any{name: v})
 		b.Write(line)
@@ -144,6 +159,9 @@ func editText(t task.Task, prompt string) ([]byte, error) {
 		if !given {
 			fmt.Fprintf(&b, "# %s =\n", o.Name)
 			continue
+		}
+		if n, ok := v.(float64); ok && o.Kind == task.KindInteger {
+			v = int64(n)
 		}
 		if err := add(o.Name, v); err != nil {
 			return nil, fmt.Errorf("show %s: %w", o.Name, err)
