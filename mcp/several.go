@@ -49,7 +49,7 @@ func (s *Server) checkAll(ctx context.Context, r *request, a checkArgs) (any, er
 // named finds the tasks of a call.
 func (s *Server) named(ctx context.Context, a checkArgs) (tasks []task.Task, note string, err error) {
 	if a.Label == "" {
-		tasks, err = s.readAll(ctx, a.TaskIDs)
+		tasks, err = s.readAll(ctx, a.TaskIDs, false)
 		return tasks, "", err
 	}
 	page, err := s.svc.List(ctx, task.Filter{Labels: []string{a.Label}, Limit: maxChecked})
@@ -66,7 +66,7 @@ func (s *Server) named(ctx context.Context, a checkArgs) (tasks []task.Task, not
 	for i, t := range page.Tasks {
 		refs[i] = string(t.ID)
 	}
-	tasks, err = s.readAll(ctx, refs) // with their answers
+	tasks, err = s.readAll(ctx, refs, true) // with their answers
 	return tasks, note, err
 }
 

@@ -394,6 +394,28 @@ func TestWatchGivesTheTaskWithAnError(t *testing.T) {
 	})
 }
 
+// A task that is deleted while a call waits for several keeps it from no answer about the
+// others.
+func TestWaitForSeveralOfWhichOneIsDeleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		s := New(Config{Service: f, Defaults: defaults})
+		stays, goes := f.seed(t), f.seed(t)
+		r, _ := recorder(s)
+		go func() {
+			time.Sleep(time.Second)
+			if err := f.Remove(t.Context(), string(goes), true); err != nil {
+				t.Error(err)
+			}
+		}()
+		q := engine.WaitQuery{Refs: []string{string(stays), string(goes)}, Until: engine.All}
+		got, err := s.watchAll(t.Context(), r, q, time.Minute)
+		if err != nil || got[0].Status.Ended() || got[1].ID != goes || got[1].Status != "" {
+			t.Errorf("got %v, %v", got, err)
+		}
+	})
+}
+
 func TestProgressPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()

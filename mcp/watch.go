@@ -123,22 +123,26 @@ func (s *Server) watchAll(ctx context.Context, r *request, q engine.WaitQuery, l
 			return tasks, nil
 		case errors.Is(err, errNothingNew):
 		case ctx.Err() == nil && wait.Err() != nil:
-			return s.readAll(ctx, q.Refs)
+			return s.readAll(ctx, q.Refs, true)
 		default:
 			return nil, fmt.Errorf("wait for %d tasks: %w", len(q.Refs), err)
 		}
 	}
 }
 
-// readAll gives tasks as they are.
-func (s *Server) readAll(ctx context.Context, refs []string) ([]task.Task, error) {
+// readAll gives tasks as they are. One that was there and is not any more has its ID alone.
+func (s *Server) readAll(ctx context.Context, refs []string, were bool) ([]task.Task, error) {
 	tasks := make([]task.Task, len(refs))
 	for i, ref := range refs {
 		t, err := s.latest(ctx, ref)
-		if err != nil {
+		switch {
+		case were && errors.Is(err, task.ErrNotFound):
+			tasks[i].ID = task.ID(ref)
+		case err != nil:
 			return nil, err
+		default:
+			tasks[i] = *t
 		}
-		tasks[i] = *t
 	}
 	return tasks, nil
 }
