@@ -65,8 +65,10 @@ func (p *progress) line(now time.Time) string {
 	t := p.task
 	parts := []string{fmt.Sprintf("task %s %s", t.ID, t.Status.Public())}
 	switch {
-	case t.Status == task.Queued && t.QueuePosition > 0:
-		parts = append(parts, fmt.Sprintf("%d in the queue", t.QueuePosition))
+	case t.Status == task.Queued:
+		if t.QueuePosition > 0 {
+			parts = append(parts, fmt.Sprintf("%d in the queue", t.QueuePosition))
+		}
 		if why := (show.Row{Task: t}).Why(); why != "" {
 			parts = append(parts, show.OneLine(why))
 		}

@@ -35,6 +35,10 @@ func TestProgressLine(t *testing.T) {
 	if line := p.line(time.Now()); !strings.HasSuffix(line, "queued, 2 in the queue") {
 		t.Errorf("queued: %q", line)
 	}
+	p.task.QueuePosition, p.task.Waiting = 0, task.Waiting{For: task.WaitHeld}
+	if line := p.line(time.Now()); !strings.HasSuffix(line, "queued, held") {
+		t.Errorf("held: %q", line)
+	}
 }
 
 // TestPlainProgress tells a change of status at once and the rest rarely; the

@@ -137,7 +137,7 @@ func doing(r show.Row) string {
 	case r.CancelRequested && !r.Status.Ended():
 		return "being cancelled"
 	case r.Status == task.Queued:
-		return show.OneLine(fmt.Sprintf("%d in the queue%s", r.QueuePosition, because(r.Task)))
+		return show.OneLine(waits(r.Task))
 	case r.Status == task.Completed:
 		return task.Ago(r.FinishedAt, r.Now)
 	case r.Status.Ended():
@@ -152,12 +152,17 @@ func doing(r show.Row) string {
 	return show.OneLine(cmp.Or(p.Doing(), p.LastText))
 }
 
-// because is what a queued task waits for beside its turn.
-func because(t task.Task) string {
-	if why := (show.Row{Task: t}).Why(); why != "" {
-		return ", " + why
+// waits is what a queued task waits for: its turn, unless it is not yet among those
+// that have one, and what else.
+func waits(t task.Task) string {
+	var parts []string
+	if t.QueuePosition > 0 {
+		parts = append(parts, fmt.Sprintf("%d in the queue", t.QueuePosition))
 	}
-	return ""
+	if why := (show.Row{Task: t}).Why(); why != "" {
+		parts = append(parts, why)
+	}
+	return strings.Join(parts, ", ")
 }
 
 // name is what a person calls a task.

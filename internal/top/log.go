@@ -2,6 +2,7 @@ package top
 
 import (
 	"fmt"
+	"strings"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
@@ -140,7 +141,7 @@ func (l *logPane) empty(t task.Task) string {
 	case l.err != nil:
 		return show.OneLine(l.err.Error())
 	case t.Status == task.Queued:
-		return fmt.Sprintf("waiting, %d in the queue%s", t.QueuePosition, because(t))
+		return strings.TrimSuffix("waiting, "+waits(t), ", ")
 	case !l.read:
 		return "reading the log …"
 	case t.Status.Ended():

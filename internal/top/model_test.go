@@ -309,6 +309,15 @@ func TestSelectionStays(t *testing.T) {
 	s.lacks("›")
 }
 
+func TestQueuedSaysWhy(t *testing.T) {
+	t.Parallel()
+	held, next := newTask(2, task.Queued, "one"), newTask(1, task.Queued, "two")
+	held.Waiting.For, next.QueuePosition = task.WaitHeld, 1
+	s := open(t, 80, 24, held, next)
+	s.shows("held", "1 in the queue")
+	s.lacks("0 in the queue")
+}
+
 func TestCancelAsks(t *testing.T) {
 	t.Parallel()
 	s := several(t, 80, 24)
