@@ -225,11 +225,41 @@ func (e *Engine) mayMeet(t *task.Task) error {
 			return err
 		}
 		if never {
+			hint := "Start a new task, or give this one another after."
+			root, err := e.culprit(dep)
+			if err != nil {
+				return err
+			}
+			if root.Status != task.Completed {
+				hint = fmt.Sprintf("`cctask retry --with-dependants %s` brings both back.", root.ID)
+			}
 			return &task.Error{
 				Code: task.CodeConflict, Message: fmt.Sprintf("task %s waits for task %s to be %s, and that is %s", t.ID, n.Ref, n.Want, dep.Status),
-				Hint: fmt.Sprintf("`cctask retry --with-dependants %s` brings both back.", n.Ref),
+				Hint: hint,
 			}
 		}
 	}
 	return nil
+}
+
+// culprit is the task for whose end t was skipped, which another attempt of t alone
+// would be too; it is t where that ended by itself.
+func (e *Engine) culprit(t task.Task) (task.Task, error) {
+	for t.Status == task.Skipped {
+		before := t.ID
+		for _, text := range t.Spec.After {
+			dep, _, never, err := e.judgeNeed(task.ParseNeed(text))
+			if err != nil {
+				return t, err
+			}
+			if never {
+				t = dep
+				break
+			}
+		}
+		if t.ID == before {
+			break
+		}
+	}
+	return t, nil
 }

@@ -57,9 +57,16 @@ func (e *Engine) Edit(_ context.Context, c Edit) (task.Task, error) {
 
 func (e *Engine) edit(t *task.Task, w *task.Write, c Edit) (err error) {
 	if t.Status != task.Queued {
+		hint := "Cancel it, then resume or retry it with other options."
+		switch {
+		case t.Status == task.Completed:
+			hint = "Start a new task; with resume_task_id (in a shell: --resume-task-id) it goes on in the same session."
+		case t.Status.Ended():
+			hint = "Retry it with other options."
+		}
 		return &task.Error{
 			Code: task.CodeConflict, Message: fmt.Sprintf("task %s is %s: only what is queued can be changed", t.ID, t.Status.Public()),
-			Hint: "Cancel it, then resume or retry it with other options.",
+			Hint: hint,
 		}
 	}
 	if t.Spec, err = c.Options.Change(t.Spec.Without(c.Clear)); err != nil {

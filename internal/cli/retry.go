@@ -2,12 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"cctask/engine"
+	"cctask/engine/claude"
 	"cctask/engine/task"
 )
 
@@ -57,7 +59,12 @@ func (a *app) withDependants(svc engine.Service, ctx context.Context, again engi
 	again.Options = task.Draft{}
 	for _, t := range dependants(first.ID, skipped) {
 		again.Ref = string(t.ID)
-		if t, err = svc.Retry(ctx, again); err != nil {
+		t, err = svc.Retry(ctx, again)
+		if errors.Is(err, task.ErrConflict) { // what it waits for has failed again already
+			fmt.Fprintf(a.Stderr, "%s stays skipped: %s\n", again.Ref, claude.Visible(err.Error()))
+			continue
+		}
+		if err != nil {
 			return first, fmt.Errorf("task %s is queued again, and this one is not: %w", first.ID, err)
 		}
 		fmt.Fprintf(a.Stderr, "%s %s as attempt %d\n", t.ID, t.Status.Public(), t.Attempt)
