@@ -24,7 +24,7 @@ type input struct {
 const rareName = "options"
 
 // longText is how many characters of a text are said by each tool.
-const longText = 45
+const longText = 62
 
 // inputs are the arguments of a tool, in the order in which they are shown.
 type inputs []input
@@ -36,7 +36,7 @@ func (as inputs) schema(tool string) json.RawMessage {
 		Enum        []string       `json:"enum,omitempty"`
 		Items       map[string]any `json:"items,omitempty"`
 		Default     any            `json:"default,omitempty"`
-		Description string         `json:"description,omitempty"`
+		Description string         `json:"description"`
 	}
 	var b bytes.Buffer
 	var required, rare []string
@@ -52,7 +52,7 @@ func (as inputs) schema(tool string) json.RawMessage {
 			continue
 		}
 		if a.as != "" && a.as != tool && len(a.Says) > longText {
-			a.Says = "" // the tool's description says where it stands
+			a.Says = "As in " + a.as + "."
 		}
 		p := property{Type: jsonTypes[a.Kind], Enum: a.Words, Default: a.Usual, Description: a.Says}
 		if p.Type == "array" {

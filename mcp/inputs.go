@@ -12,7 +12,7 @@ var outputWords = []string{"auto", "none", "tail", "full"}
 
 const (
 	detailSays = "Also command, prompt, working_dir, usage, session and times."
-	idSays     = "The task_id, a unique part of it (its first or last 4 characters or more), the task's name, or last, the newest."
+	idSays     = "The task_id, its first or last characters (4 or more), the task's name, or last, the newest."
 )
 
 // runArguments are the arguments of the tools that start a task, those of the

@@ -45,7 +45,7 @@ The task outlives this call: if the call is cut off, list_active_tasks finds it.
 			name: "start_cc_task_async", title: "Start a Claude Code task",
 			description: `Start a Claude Code task and return its task_id at once. To run tasks in parallel call it once for each, then wait for all by one check_task_status with task_ids and wait_seconds.
 
-Arguments without a description are those of execute_cc_task. Tasks beyond the number that may run at once are queued, first in, first out. Tasks that change files should have different working directories or files. Answers and output are kept, by default for 30 days.`,
+Tasks beyond the number that may run at once are queued, first in, first out. Tasks that change files should have different working directories or files. Answers and output are kept, by default for 30 days.`,
 			input: runInput, output: "task.out.json", destructive: true, openWorld: true,
 			meta: map[string]any{alwaysLoad: true}, call: s.startAsync,
 		},

@@ -107,8 +107,8 @@ var Options = []Option{
 	{
 		Name: "literal", Kind: KindToggle,
 		Help: "take a prompt that begins with / as text, not as a slash command",
-		Says: "Take a leading / of the prompt as text, not as a slash command.",
-		at:   func(s *Spec) any { return &s.Literal },
+		Rare: true, Says: "true: a leading / is text, no slash command",
+		at: func(s *Spec) any { return &s.Literal },
 	},
 	{
 		Name: "mcp_config", Kind: KindPaths, Items: 32, Chars: 100_000, BlankIsNone: true, Claude: "--mcp-config", Secret: true,
@@ -119,14 +119,14 @@ var Options = []Option{
 	{
 		Name: "strict_mcp_config", Kind: KindToggle, Claude: "--strict-mcp-config", Usual: true,
 		Help: "load only the MCP servers of --mcp-config (default); =false also those of user and project",
-		Says: "Only the servers of mcp_config. false: also the user's and the project's.",
-		at:   func(s *Spec) any { return &s.StrictMCPConfig },
+		Rare: true, Says: "false: also the servers of user and project",
+		at: func(s *Spec) any { return &s.StrictMCPConfig },
 	},
 	{
 		Name: "max_output", Kind: KindSize, Least: 1, Most: 1 << 40, Resume: true,
 		Arg: "SIZE", Help: "most bytes of stdout or stderr; beyond them the task is stopped and fails (default 1GiB)",
-		Says: "Most bytes of stdout or stderr; default 1 GiB.",
-		at:   func(s *Spec) any { return &s.MaxOutput },
+		Rare: true, Says: "bytes of stdout or stderr, 1 GiB",
+		at: func(s *Spec) any { return &s.MaxOutput },
 	},
 	{
 		Name: "resume_task_id", Chars: 200, One: true,
@@ -209,7 +209,7 @@ var Options = []Option{
 	{
 		Name: "env", Kind: KindVars, Items: mostItems, Chars: 100_000, BlankIsNone: true, Resume: true,
 		Arg: "NAME=VALUE", Help: "variable of the task's own, over those of this command; may be repeated",
-		Rare: true, Says: "object of variables",
+		Rare: true, Says: "object",
 		at: func(s *Spec) any { return &s.Env },
 	},
 	{
