@@ -359,3 +359,30 @@ func TestFileCutUnderTheMap(t *testing.T) {
 		t.Errorf("Close: %v", err)
 	}
 }
+
+// A bucket whose value is too short for its header is refused before bbolt reads it.
+func TestShortBucketIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := filled(t)
+	path := filepath.Join(dir, storage.FileName)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page, root, txid, flags, header, child, valueLength = 4096, 32, 64, 8, 16, 8, 12
+	meta := b
+	if binary.NativeEndian.Uint64(b[page+txid:]) > binary.NativeEndian.Uint64(b[txid:]) {
+		meta = b[page:]
+	}
+	at := b[binary.NativeEndian.Uint64(meta[root:])*page:]
+	for at[flags] == 1 { // a branch
+		at = b[binary.NativeEndian.Uint64(at[header+child:])*page:]
+	}
+	binary.NativeEndian.PutUint32(at[header+valueLength:], 13)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if db, err := storage.Open(dir, storage.Options{}); !errors.Is(err, task.ErrCorrupt) || !strings.Contains(err.Error(), "a bucket without its header") {
+		t.Errorf("opened: %v, %v", db != nil, err)
+	}
+}

@@ -109,6 +109,9 @@ func believable(r io.ReaderAt, size int64) error {
 	return err
 }
 
+// bucketHeader is the size of a bucket's root and sequence, with which its value begins.
+const bucketHeader = 16
+
 // maxRoot bounds the pages of the tree of the buckets, which are few. One that leads
 // back to itself has no end: bbolt would look for a bucket until its stack is full,
 // and nothing catches that.
@@ -132,8 +135,12 @@ func (m boltMeta) elements(r io.ReaderAt, id uint64) (below []uint64, err error)
 		} else {
 			below = append(below, native.Uint64(e[8:]))
 		}
-		if at+start+length > uint64(len(page)) {
+		switch {
+		case at+start+length > uint64(len(page)):
 			err = fmt.Errorf("page %d: an element points outside", id)
+		// bbolt reads the header of a bucket without a look at its length.
+		case flags == flagLeaf && native.Uint32(e[12:]) < bucketHeader:
+			err = fmt.Errorf("page %d: a bucket without its header", id)
 		}
 	}
 	return below, err
