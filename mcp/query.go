@@ -362,10 +362,8 @@ func (s *Server) cleanup(ctx context.Context, r *request) (any, error) {
 	switch {
 	case err != nil && wait.Err() != nil && ctx.Err() == nil:
 		// A full disk can keep an end from being recorded for any time.
-		return nil, &task.Error{
-			Code: task.CodeConflict, Message: fmt.Sprintf("task %s was told to stop, but its end is not recorded yet", clip(a.TaskID, 100)),
-			Hint: "Call cleanup_task again in a minute. If that does not help, see whether the disk is full.",
-		}
+		return nil, task.Errorf(task.CodeConflict, "Call cleanup_task again in a minute. If that does not help, see whether the disk is full.",
+			"task %s was told to stop, but its end is not recorded yet", clip(a.TaskID, 100))
 	case err != nil:
 		return nil, fmt.Errorf("stop task %s: %w", clip(a.TaskID, 100), err)
 	}

@@ -21,10 +21,8 @@ var errStopping = errors.New("the server is stopping")
 
 // errLeft answers a call that the server's end cut off before it had anything to
 // tell, such as while an owner still starts.
-var errLeft = &task.Error{
-	Code: task.CodeClosing, Message: "the server is leaving and had no answer yet",
-	Hint: "Call again: tasks outlive the server. If the call was to start or delete a task, see first with list_active_tasks (include_finished) whether it did.",
-}
+var errLeft = task.Errorf(task.CodeClosing, "Call again: tasks outlive the server. If the call was to start or delete a task, see first with list_active_tasks (include_finished) whether it did.",
+	"the server is leaving and had no answer yet")
 
 // cancelled is the cause of a request's end when the client cancelled it.
 type cancelled struct{ reason string }

@@ -72,9 +72,7 @@ func (s *Server) readResource(ctx context.Context, r *request, p params) (any, e
 func (s *Server) resource(ctx context.Context, uri string) ([]mcpgo.ResourceContents, error) {
 	ref, stream, query, err := splitURI(uri)
 	if !strings.HasPrefix(uri, uriScheme) || err == nil && foreign(uri) {
-		return nil, &task.Error{
-			Code: task.CodeNotFound, Message: fmt.Sprintf("there is no resource %q; resources/list and resources/templates/list have those that there are", clip(uri, 100)),
-		}
+		return nil, task.Errorf(task.CodeNotFound, "", "there is no resource %q; resources/list and resources/templates/list have those that there are", clip(uri, 100))
 	}
 	if err != nil {
 		return nil, &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("the URI is malformed: %v", err), Hint: "Escape a name as in any URI."}
@@ -207,10 +205,7 @@ func rangeOf(query string) (offset, limit int64, err error) {
 		}
 		n, err := strconv.ParseInt(values.Get(p.name), 10, 64)
 		if err != nil || n < p.lo || n > p.hi {
-			return 0, 0, &task.Error{
-				Code: task.CodeInvalid, Message: fmt.Sprintf("%s: given %q, allowed is a whole number from %d to %d", p.name, clip(values.Get(p.name), 80), p.lo, p.hi),
-				Hint: "Correct the URI and read again.",
-			}
+			return 0, 0, task.Errorf(task.CodeInvalid, "Correct the URI and read again.", "%s: given %q, allowed is a whole number from %d to %d", p.name, clip(values.Get(p.name), 80), p.lo, p.hi)
 		}
 		*p.dst = n
 	}

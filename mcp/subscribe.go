@@ -3,7 +3,6 @@ package mcp
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -190,10 +189,7 @@ func (s *Server) subscribe(ctx context.Context, r *request, p params) (any, erro
 	case uri == "":
 		return nil, errNoURI
 	case foreign(uri) && len(uri) <= maxURI:
-		fault := r.faultOf(&task.Error{
-			Code: task.CodeNotFound, Message: fmt.Sprintf("%s is no resource of this server", clip(uri, 100)),
-			Hint: "Subscribe to task://active, task://recent, task://{id} or one of its streams.",
-		})
+		fault := r.faultOf(task.Errorf(task.CodeNotFound, "Subscribe to task://active, task://recent, task://{id} or one of its streams.", "%s is no resource of this server", clip(uri, 100)))
 		fault.Data = map[string]any{"uri": uri}
 		return nil, fault
 	}

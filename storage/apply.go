@@ -79,10 +79,7 @@ func (db *DB) prepare(w task.Write) (*write, error) {
 		return nil, err
 	}
 	if len(w.Key) > maxKey || strings.ContainsRune(w.Key, 0) {
-		return nil, &task.Error{
-			Code: task.CodeInvalid, Message: fmt.Sprintf("idempotency_key: has %d bytes, or a NUL byte among them", len(w.Key)),
-			Hint: fmt.Sprintf("Use at most %d bytes.", maxKey),
-		}
+		return nil, task.Errorf(task.CodeInvalid, fmt.Sprintf("Use at most %d bytes.", maxKey), "idempotency_key: has %d bytes, or a NUL byte among them", len(w.Key))
 	}
 	if w.Env != nil {
 		var err error

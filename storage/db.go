@@ -104,10 +104,8 @@ func locked(path string, err error) error {
 		return err
 	}
 	by := cmp.Or(holder(path), "another process")
-	return &task.Error{
-		Code: task.CodeLocked, Message: fmt.Sprintf("the database %s is in use by %s", path, by),
-		Hint: "Ask the running cctask (`cctask daemon status`), stop it (`cctask daemon stop`), or use another directory (CCTASK_DIR).",
-	}
+	return task.Errorf(task.CodeLocked, "Ask the running cctask (`cctask daemon status`), stop it (`cctask daemon stop`), or use another directory (CCTASK_DIR).",
+		"the database %s is in use by %s", path, by)
 }
 
 // open locks and verifies the file before bbolt may map it.

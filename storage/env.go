@@ -109,10 +109,7 @@ func (k *keyring) load(create bool) (cipher.AEAD, error) {
 		return nil, fmt.Errorf("read the key of the environments: %w", err)
 	}
 	if len(key) != keySize {
-		return nil, &task.Error{
-			Code: task.CodeCorrupt, Message: fmt.Sprintf("%s has %d bytes, not %d", k.path, len(key), keySize),
-			Hint: "Remove it: a new one is made. Tasks that still wait must then be started again.",
-		}
+		return nil, task.Errorf(task.CodeCorrupt, "Remove it: a new one is made. Tasks that still wait must then be started again.", "%s has %d bytes, not %d", k.path, len(key), keySize)
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {

@@ -14,25 +14,16 @@ import (
 )
 
 func notFound(ref string) *task.Error {
-	return &task.Error{
-		Code: task.CodeNotFound, Message: fmt.Sprintf("no task %q", ref),
-		Hint: "List the tasks with `cctask list --all`.",
-	}
+	return task.Errorf(task.CodeNotFound, "List the tasks with `cctask list --all`.", "no task %q", ref)
 }
 
 func missing(id task.ID, what string) error {
-	return &task.Error{
-		Code: task.CodeNotFound, Message: fmt.Sprintf("task %s has no %s", id, what),
-		Hint: fmt.Sprintf("See what it has with `cctask status %s`.", id),
-	}
+	return task.Errorf(task.CodeNotFound, fmt.Sprintf("See what it has with `cctask status %s`.", id), "task %s has no %s", id, what)
 }
 
 // fault is a write or a record that the engine should not have made.
 func fault(format string, args ...any) error {
-	return &task.Error{
-		Code: task.CodeInternal, Message: fmt.Sprintf(format, args...),
-		Hint: "This is a fault of cctask: see owner.log in the state directory.",
-	}
+	return task.Errorf(task.CodeInternal, "This is a fault of cctask: see owner.log in the state directory.", format, args...)
 }
 
 func corrupt(path string, cause error) error {

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"sync"
@@ -81,10 +80,7 @@ func (db *DB) mine() error {
 }
 
 func replaced(path string) error {
-	return &task.Error{
-		Code: task.CodeClosing, Message: fmt.Sprintf("the database %s was removed or replaced", path),
-		Hint: "Run the command again.",
-	}
+	return task.Errorf(task.CodeClosing, "Run the command again.", "the database %s was removed or replaced", path)
 }
 
 // guarded runs f. After a panic of it bbolt's state in memory cannot be trusted.

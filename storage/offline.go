@@ -121,8 +121,5 @@ func copyQuiet(src, out *os.File) error {
 	if _, err := readMeta(src); err != nil {
 		return corrupt(src.Name(), err)
 	}
-	return &task.Error{
-		Code: task.CodeLocked, Message: fmt.Sprintf("the database %s is being written to", src.Name()),
-		Hint: "Its owner lives: ask it (`cctask daemon status`), or try again.",
-	}
+	return task.Errorf(task.CodeLocked, "Its owner lives: ask it (`cctask daemon status`), or try again.", "the database %s is being written to", src.Name())
 }

@@ -222,10 +222,7 @@ func unfit(err error) error {
 	if !errors.Is(err, task.ErrInternal) {
 		return err
 	}
-	return &task.Error{
-		Code: task.CodeInvalid, Message: "the dump does not hold together: " + err.Error(),
-		Hint: "It was changed or damaged after it was made: dump again.",
-	}
+	return task.Errorf(task.CodeInvalid, "It was changed or damaged after it was made: dump again.", "the dump does not hold together: %v", err)
 }
 
 // settle interrupts what ran when it was dumped. That is not left to recovery,
@@ -278,10 +275,7 @@ func Activate(path string, o Options, env []string, agree func(*DB) error) (queu
 	case err != nil:
 		return 0, err
 	case !is:
-		return 0, &task.Error{
-			Code: task.CodeConflict, Message: fmt.Sprintf("the database %s was not restored from a dump, or is activated already", path),
-			Hint: "There is nothing to do: its tasks run.",
-		}
+		return 0, task.Errorf(task.CodeConflict, "There is nothing to do: its tasks run.", "the database %s was not restored from a dump, or is activated already", path)
 	}
 	if err := agree(db); err != nil {
 		return 0, err

@@ -134,10 +134,7 @@ func (q *query) after(list []rank) ([]rank, error) {
 	}
 	i := slices.IndexFunc(list, func(r rank) bool { return strings.EqualFold(string(r.id), q.Cursor) })
 	if i < 0 {
-		return nil, &task.Error{
-			Code: task.CodeInvalid, Message: "cursor: the task at the end of the page before is no longer in this list",
-			Hint: "List from the first page on, without a cursor.",
-		}
+		return nil, task.Errorf(task.CodeInvalid, "List from the first page on, without a cursor.", "cursor: the task at the end of the page before is no longer in this list")
 	}
 	last := list[i]
 	return slices.DeleteFunc(list, func(r rank) bool { return q.compare(r, last) <= 0 }), nil

@@ -1,6 +1,9 @@
 package task
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Code is the stable name of an error. It travels over the socket and in MCP
 // errors, and is turned back into the same Error on the other side.
@@ -43,6 +46,11 @@ func (e *Error) Error() string {
 		s += ": " + e.Err.Error()
 	}
 	return s
+}
+
+// Errorf is an Error whose message is made like that of fmt.Errorf.
+func Errorf(code Code, hint, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
 // Invalid is a refusal of what a caller gave, with what to give instead.

@@ -58,10 +58,8 @@ func (b *batch) run(ctx context.Context) error {
 	if err := b.finish(ctx, svc, sigs); err != nil || len(b.removed) == 0 {
 		return err
 	}
-	return &task.Error{
-		Code: task.CodeRemoved, Message: fmt.Sprintf("of %[2]s %[1]d removed since an earlier call, as told above", len(b.removed), show.Plural(len(b.subs), "task")),
-		Hint: "The rest is recorded. To do these again give their lines other idempotency keys, in a file of their own.",
-	}
+	return task.Errorf(task.CodeRemoved, "The rest is recorded. To do these again give their lines other idempotency keys, in a file of their own.",
+		"of %[2]s %[1]d removed since an earlier call, as told above", len(b.removed), show.Plural(len(b.subs), "task"))
 }
 
 // finish waits for the tasks that are recorded, if it is to, and shows them.
@@ -183,10 +181,8 @@ func (b *batch) brokenOff(fault error, signal os.Signal, sigs signals) error {
 			}
 		}
 	}
-	return &stop{code, &task.Error{
-		Code: task.CodeInternal, Message: fmt.Sprintf("%s; %d of %s recorded: %s", why, n, show.Plural(len(b.subs), "task"), goOn(n)),
-		Hint: fmt.Sprintf("The same command with --idempotency-key %s records the rest; `cctask cancel` with the ids above ends these.", b.key),
-	}}
+	return &stop{code, task.Errorf(task.CodeInternal, fmt.Sprintf("The same command with --idempotency-key %s records the rest; `cctask cancel` with the ids above ends these.", b.key),
+		"%s; %d of %s recorded: %s", why, n, show.Plural(len(b.subs), "task"), goOn(n))}
 }
 
 func goOn(n int) string {
@@ -214,10 +210,7 @@ func (b *batch) left(n int) error {
 	if !b.each {
 		return left(b.tasks[0])
 	}
-	return &stop{exitInterrupted, &task.Error{
-		Code: task.CodeInternal, Message: fmt.Sprintf("interrupted; %s", goOn(n)),
-		Hint: fmt.Sprintf("The same command with --idempotency-key %s waits for them again, `cctask cancel ID...` ends them.", b.key),
-	}}
+	return &stop{exitInterrupted, task.Errorf(task.CodeInternal, fmt.Sprintf("The same command with --idempotency-key %s waits for them again, `cctask cancel ID...` ends them.", b.key), "interrupted; %s", goOn(n))}
 }
 
 // tally shows how many tasks have ended: in a line that is redrawn on a

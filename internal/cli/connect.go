@@ -102,10 +102,8 @@ func vacant(dir, who string) error {
 	if err != nil || !held || lock.Phase == ipc.PhaseClosing {
 		return err
 	}
-	return &task.Error{
-		Code: task.CodeLocked, Message: fmt.Sprintf("%s: %s holds the state directory %s", who, lock, dir),
-		Hint: fmt.Sprintf("Every command uses that owner without %s; `cctask daemon stop` ends it, and running tasks go on.", who),
-	}
+	return task.Errorf(task.CodeLocked, fmt.Sprintf("Every command uses that owner without %s; `cctask daemon stop` ends it, and running tasks go on.", who),
+		"%s: %s holds the state directory %s", who, lock, dir)
 }
 
 // ofThisFront is what a resumed or retried task gets of this front: its claude

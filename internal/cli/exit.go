@@ -135,8 +135,5 @@ func gone(t task.Task, err error) bool {
 
 // removed is the end of a task whose record somebody deleted while we waited.
 func removed(id task.ID) error {
-	return &stop{exitEnded, &task.Error{
-		Code: task.CodeNotFound, Message: fmt.Sprintf("task %s was removed while it was waited for", id),
-		Hint: "Nothing is left of it; `cctask list --all` shows what is recorded.",
-	}}
+	return &stop{exitEnded, task.Errorf(task.CodeNotFound, "Nothing is left of it; `cctask list --all` shows what is recorded.", "task %s was removed while it was waited for", id)}
 }

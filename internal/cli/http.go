@@ -111,10 +111,7 @@ func httpToken(dir string) (token, file string, err error) {
 		return "", "", fmt.Errorf("look at %s: %w", file, err)
 	}
 	refuse := func(what string) (string, string, error) {
-		return "", "", &task.Error{
-			Code: task.CodeInvalid, Message: fmt.Sprintf("%s %s", file, what),
-			Hint: "Remove it: a new one is made, which clients must then be given.",
-		}
+		return "", "", task.Errorf(task.CodeInvalid, "Remove it: a new one is made, which clients must then be given.", "%s %s", file, what)
 	}
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	switch {

@@ -96,10 +96,7 @@ func (sigs signals) settled(ctx context.Context, call func(context.Context) (tas
 			return r.t, r.err
 		case s := <-sigs:
 			if pending != nil {
-				return task.Task{}, &stop{exitInterrupted, &task.Error{
-					Code: task.CodeInternal, Message: "interrupted before an answer came",
-					Hint: "Whether the task was recorded is unknown: see `cctask list --all`.",
-				}}
+				return task.Task{}, &stop{exitInterrupted, task.Errorf(task.CodeInternal, "Whether the task was recorded is unknown: see `cctask list --all`.", "interrupted before an answer came")}
 			}
 			pending = s
 		}

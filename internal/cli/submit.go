@@ -178,11 +178,7 @@ func (a *app) recordAndTell(ctx context.Context, asJSON bool, f call, tell func(
 
 // left says that a task goes on without us.
 func left(t task.Task) error {
-	return &stop{exitInterrupted, &task.Error{
-		Code:    task.CodeInternal,
-		Message: fmt.Sprintf("interrupted; task %s goes on", t.ID),
-		Hint:    fmt.Sprintf("`cctask wait %s` waits for it, `cctask cancel %s` ends it.", t.ID, t.ID),
-	}}
+	return &stop{exitInterrupted, task.Errorf(task.CodeInternal, fmt.Sprintf("`cctask wait %s` waits for it, `cctask cancel %s` ends it.", t.ID, t.ID), "interrupted; task %s goes on", t.ID)}
 }
 
 // isTerminal tells whether a person is at the other end.

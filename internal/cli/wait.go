@@ -146,10 +146,7 @@ func (w *waiter) await(ctx context.Context, tasks []task.Task) (err error) {
 		}
 	}
 	if late > 0 {
-		return &stop{exitTimeout, &task.Error{
-			Code: task.CodeConflict, Message: fmt.Sprintf("%d of %s had not ended after %s", late, show.Plural(len(tasks), "task"), w.timeout),
-			Hint: "They go on: `cctask wait` waits again, `cctask list` shows them.",
-		}}
+		return &stop{exitTimeout, task.Errorf(task.CodeConflict, "They go on: `cctask wait` waits again, `cctask list` shows them.", "%d of %s had not ended after %s", late, show.Plural(len(tasks), "task"), w.timeout)}
 	}
 	if code != exitDone {
 		return &stop{code: code}

@@ -82,14 +82,9 @@ func (w *watcher) finished(r ended) (task.Task, error) {
 	case gone(r.t, r.err):
 		return r.t, removed(w.id)
 	case r.err != nil:
-		return r.t, &task.Error{
-			Code: task.AsError(r.err).Code, Message: fmt.Sprintf("wait for task %s: %v", w.id, r.err),
-			Hint: fmt.Sprintf("The task is recorded: `cctask wait %s` goes on waiting.", w.id),
-		}
+		return r.t, task.Errorf(task.AsError(r.err).Code, fmt.Sprintf("The task is recorded: `cctask wait %s` goes on waiting.", w.id), "wait for task %s: %v", w.id, r.err)
 	case w.cancelling && r.t.Status == task.Cancelled:
-		return r.t, &stop{exitInterrupted, &task.Error{
-			Code: task.CodeConflict, Message: fmt.Sprintf("task %s is cancelled", w.id), Hint: r.t.Reason.Hint(),
-		}}
+		return r.t, &stop{exitInterrupted, task.Errorf(task.CodeConflict, r.t.Reason.Hint(), "task %s is cancelled", w.id)}
 	}
 	return r.t, nil
 }
@@ -99,10 +94,7 @@ func (w *watcher) left(t task.Task) error {
 	if !w.cancelling {
 		return left(t)
 	}
-	return &stop{exitInterrupted, &task.Error{
-		Code: task.CodeInternal, Message: fmt.Sprintf("interrupted while task %s is being cancelled", t.ID),
-		Hint: fmt.Sprintf("`cctask cancel %s` waits until it is dead.", t.ID),
-	}}
+	return &stop{exitInterrupted, task.Errorf(task.CodeInternal, fmt.Sprintf("`cctask cancel %s` waits until it is dead.", t.ID), "interrupted while task %s is being cancelled", t.ID)}
 }
 
 // signalled tells whether the task is to be left running. On a terminal the

@@ -61,10 +61,7 @@ func (d *dumper) run() error {
 		}
 		// In a damaged file keys may be out of order, and this never end.
 		if p.More && p.After <= q.After {
-			return &task.Error{
-				Code: task.CodeCorrupt, Message: fmt.Sprintf("task %s comes after %s", p.After, q.After),
-				Hint: "The database is damaged: put back a copy of it.",
-			}
+			return task.Errorf(task.CodeCorrupt, "The database is damaged: put back a copy of it.", "task %s comes after %s", p.After, q.After)
 		}
 		for i := range p.Tasks {
 			if err := d.task(&p.Tasks[i]); err != nil {

@@ -42,15 +42,10 @@ func foreign(head []byte) error {
 	}
 	switch {
 	case len(head) == headSize && string(head[16:]) == "\xed\xda\x0c\xed":
-		return &task.Error{
-			Code: task.CodeInvalid, Message: "this is no dump in JSON Lines: it is a database itself",
-			Hint: "Read it with `cctask dump --db FILE`, or put it as tasks.db into a state directory.",
-		}
+		return task.Errorf(task.CodeInvalid, "Read it with `cctask dump --db FILE`, or put it as tasks.db into a state directory.", "this is no dump in JSON Lines: it is a database itself")
 	case marked:
-		return &task.Error{
-			Code: task.CodeInvalid, Message: "the dump has a byte order mark (BOM) before it, so something rewrote it",
-			Hint: "Dump again with `cctask dump -o FILE`; or cut the mark off, if nothing else was changed: `tail -c +4 FILE | cctask restore -`.",
-		}
+		return task.Errorf(task.CodeInvalid, "Dump again with `cctask dump -o FILE`; or cut the mark off, if nothing else was changed: `tail -c +4 FILE | cctask restore -`.",
+			"the dump has a byte order mark (BOM) before it, so something rewrote it")
 	}
 	return nil
 }

@@ -49,17 +49,11 @@ func read(s *restorer, schema uint32, partial bool) (Restored, error) {
 			err := s.drop()
 			return s.out, err
 		}
-		return s.out, &task.Error{
-			Code: task.CodeInvalid, Message: "the dump is not whole: " + err.Error(),
-			Hint: "Dump again, or restore the tasks that are whole in it with --partial.",
-		}
+		return s.out, task.Errorf(task.CodeInvalid, "Dump again, or restore the tasks that are whole in it with --partial.", "the dump is not whole: %v", err)
 	}
 	var known *task.Error
 	if err != nil && !errors.As(err, &known) {
-		err = &task.Error{
-			Code: task.CodeInvalid, Message: fmt.Sprintf("line %d is no line of a dump: %v", s.in.n, err),
-			Hint: "Give a file that `cctask dump` wrote as JSON Lines, as it was written.",
-		}
+		err = task.Errorf(task.CodeInvalid, "Give a file that `cctask dump` wrote as JSON Lines, as it was written.", "line %d is no line of a dump: %v", s.in.n, err)
 	}
 	return s.out, err
 }
@@ -113,15 +107,9 @@ func (l Line) acceptable(schema uint32, looks bool) error {
 	case h == nil || h.Format != formatName:
 		return errors.New("it is not the header")
 	case h.Version > formatVersion || h.Schema > schema:
-		return &task.Error{
-			Code: task.CodeVersion, Message: fmt.Sprintf("the dump has format %d and schema %d, this program knows %d and %d", h.Version, h.Schema, formatVersion, schema),
-			Hint: "Use the newer cctask that wrote it.",
-		}
+		return task.Errorf(task.CodeVersion, "Use the newer cctask that wrote it.", "the dump has format %d and schema %d, this program knows %d and %d", h.Version, h.Schema, formatVersion, schema)
 	case h.Output != Full && !looks:
-		return &task.Error{
-			Code: task.CodeInvalid, Message: fmt.Sprintf("the dump was made with --output %s: a database of it would claim outputs that it does not have", h.Output),
-			Hint: "Dump again with --output full.",
-		}
+		return task.Errorf(task.CodeInvalid, "Dump again with --output full.", "the dump was made with --output %s: a database of it would claim outputs that it does not have", h.Output)
 	}
 	return nil
 }

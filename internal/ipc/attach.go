@@ -172,18 +172,13 @@ func goneError(dir string) error {
 }
 
 func hungError(l Lock) error {
-	return &task.Error{
-		Code: task.CodeOwnerGone, Message: fmt.Sprintf("the owner (process %d) does not answer", l.PID),
-		Hint: "`cctask list` and most other commands replace it; running tasks go on.",
-	}
+	return task.Errorf(task.CodeOwnerGone, "`cctask list` and most other commands replace it; running tasks go on.", "the owner (process %d) does not answer", l.PID)
 }
 
 func lateError(dir string, st state, l Lock) error {
 	if st == starting {
-		return &task.Error{
-			Code: task.CodeOwnerStarting, Message: fmt.Sprintf("the owner (process %d) still starts: it migrates or recovers the database", l.PID),
-			Hint: "Try again in a minute; owner.log in the state directory says what it does.",
-		}
+		return task.Errorf(task.CodeOwnerStarting, "Try again in a minute; owner.log in the state directory says what it does.",
+			"the owner (process %d) still starts: it migrates or recovers the database", l.PID)
 	}
 	if st == vacant {
 		return &task.Error{Code: task.CodeOwnerGone, Message: "no owner came to serve " + dir, Hint: "See owner.log in the state directory."}

@@ -138,10 +138,7 @@ func (s *server) converse(base context.Context, conn net.Conn) {
 		name, body, err := readFrame(r, maxQuestion)
 		switch {
 		case errors.Is(err, errTooLarge):
-			refused = &task.Error{
-				Code: task.CodeInvalid, Message: fmt.Sprintf("the request has more than %d bytes", maxQuestion),
-				Hint: "Put the material into a file in the working directory and name the file in the prompt.",
-			}
+			refused = task.Errorf(task.CodeInvalid, "Put the material into a file in the working directory and name the file in the prompt.", "the request has more than %d bytes", maxQuestion)
 		case err != nil:
 			return
 		}
@@ -195,9 +192,7 @@ func (s *server) ask(base context.Context, conn net.Conn, r *bufio.Reader, name 
 	}
 	h, known := s.verbs[name]
 	if !known {
-		return s.answer(conn, nil, &task.Error{
-			Code: task.CodeInvalid, Message: fmt.Sprintf("the owner knows no verb %q", name), Hint: "It knows " + strings.Join(Verbs(), ", ") + ".",
-		}) == nil
+		return s.answer(conn, nil, task.Errorf(task.CodeInvalid, "It knows "+strings.Join(Verbs(), ", ")+".", "the owner knows no verb %q", name)) == nil
 	}
 	c, stop := base, func() {}
 	if h.waits {

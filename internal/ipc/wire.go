@@ -159,10 +159,7 @@ func decode(body []byte, v any) error {
 func decodeError(b []byte) error {
 	var e task.Error
 	if json.Unmarshal(b, &e) != nil || e.Code == "" {
-		return &task.Error{
-			Code: task.CodeInternal, Message: "the owner refused without a reason that could be read",
-			Hint: "See owner.log in the state directory.",
-		}
+		return task.Errorf(task.CodeInternal, "See owner.log in the state directory.", "the owner refused without a reason that could be read")
 	}
 	return &e
 }
@@ -172,9 +169,6 @@ func closingError() *task.Error {
 }
 
 func versionError(version, theirs, ours string) *task.Error {
-	return &task.Error{
-		Code:    task.CodeVersion,
-		Message: fmt.Sprintf("the owner (version %s) speaks protocol %s, the front protocol %s", version, theirs, ours),
-		Hint:    "Use the cctask of the owner's version, or end the owner with that one's `cctask daemon stop`; running tasks go on.",
-	}
+	return task.Errorf(task.CodeVersion, "Use the cctask of the owner's version, or end the owner with that one's `cctask daemon stop`; running tasks go on.",
+		"the owner (version %s) speaks protocol %s, the front protocol %s", version, theirs, ours)
 }

@@ -74,10 +74,8 @@ func ReadOnly(dir, file string) error {
 		}
 		why = err.Error()
 	}
-	return &task.Error{
-		Code: task.CodeInvalid, Message: fmt.Sprintf("the state directory %s can only be read: %s", dir, why),
-		Hint: fmt.Sprintf("Name another one with --dir or CCTASK_DIR, such as a copy of your own: cp -r %q COPY && chmod -R go=,u+w COPY", dir),
-	}
+	return task.Errorf(task.CodeInvalid, fmt.Sprintf("Name another one with --dir or CCTASK_DIR, such as a copy of your own: cp -r %q COPY && chmod -R go=,u+w COPY", dir),
+		"the state directory %s can only be read: %s", dir, why)
 }
 
 // Make makes a private directory that survives a power cut, or checks the one

@@ -53,8 +53,6 @@ func checkDatabaseFile(ctx context.Context, path string) error {
 		return fmt.Errorf("check %s: %w", path, err)
 	}
 	why, _, _ := bytes.Cut(errs.Bytes(), []byte("\n"))
-	return &task.Error{
-		Code: task.CodeCorrupt, Message: fmt.Sprintf("the database %s is damaged: its check ended with %q", path, why),
-		Hint: fmt.Sprintf("It was left as it is. Put back a copy of it, or move it away to begin with an empty one: mv %q %q", path, path+".damaged"),
-	}
+	return task.Errorf(task.CodeCorrupt, fmt.Sprintf("It was left as it is. Put back a copy of it, or move it away to begin with an empty one: mv %q %q", path, path+".damaged"),
+		"the database %s is damaged: its check ended with %q", path, why)
 }

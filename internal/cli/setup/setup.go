@@ -113,10 +113,8 @@ func (s Setup) runClaude(ctx context.Context, args []string) error {
 	}
 	out, err := Claude(ctx, s.Environ, path, args...).CombinedOutput()
 	if err != nil {
-		return &task.Error{
-			Code: task.CodeInternal, Message: fmt.Sprintf("claude %s: %v: %s", strings.Join(args[:2], " "), err, show.OneLine(string(out))),
-			Hint: "Run that command by hand to see what keeps it; nothing after it was changed.",
-		}
+		return task.Errorf(task.CodeInternal, "Run that command by hand to see what keeps it; nothing after it was changed.",
+			"claude %s: %v: %s", strings.Join(args[:2], " "), err, show.OneLine(string(out)))
 	}
 	return nil
 }
