@@ -243,6 +243,12 @@ var Options = []Option{
 		at: func(s *Spec) any { return &s.After },
 	},
 	{
+		Name: "workdir_mode", Words: []string{string(DirShared), string(DirExclusive)}, BlankIsNone: true,
+		Arg: "MODE", Help: "shared (default), or exclusive: one such task at a time in this directory tree",
+		Rare: true, Says: "shared, exclusive",
+		at: func(s *Spec) any { return (*string)(&s.WorkdirMode) },
+	},
+	{
 		Name: "notify", Chars: mostPath, BlankIsNone: true, Resume: true,
 		Arg: "COMMAND", Help: "shell command that is told of the end: it gets the task as JSON on stdin",
 		Rare: true, Says: "shell command, told of the end",

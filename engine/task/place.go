@@ -2,6 +2,7 @@ package task
 
 import (
 	"cmp"
+	"path/filepath"
 	"time"
 )
 
@@ -44,7 +45,7 @@ func PlaceOf(t *Task) Place {
 		After: t.Spec.After, Account: t.Account, Root: t.RootID,
 	}
 	if t.Spec.WorkdirMode == DirExclusive {
-		p.Dir = cmp.Or(t.RealDir, t.Spec.WorkingDir)
+		p.Dir = cmp.Or(t.RealDir, filepath.Clean(t.Spec.WorkingDir))
 	}
 	return p
 }

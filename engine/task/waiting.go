@@ -1,6 +1,7 @@
 package task
 
 import (
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -72,6 +73,9 @@ func (w Waiting) Words(now time.Time) string {
 	case WaitPolicy:
 		return "the settings file cannot be read"
 	case WaitDirectory:
+		if filepath.IsAbs(on) { // several others have parts of it
+			return "directory in use below " + on
+		}
 		return "directory in use by " + on
 	case WaitClaudeMissing:
 		return "claude is not there: " + on
