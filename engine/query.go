@@ -70,19 +70,24 @@ func (e *Engine) show(id task.ID, l task.Look) (task.Shown, error) {
 		// Before the record: one that is older than its version would let its
 		// reader wait for a change that has been.
 		version := max(e.version(id), e.born)
+		// Before the record too: the removal may be over when the record is here.
+		_, removing := e.removing.Load(id)
 		s, err := e.store.Show(id, l)
 		if err != nil {
 			return s, err
 		}
 		s.Version = version
-		if _, removing := e.removing.Load(id); s.Status.Ended() && !removing {
+		_, since := e.removing.Load(id)
+		if removing = removing || since; s.Status.Ended() && !removing {
 			return s, nil
 		}
 		t, err := s.Task()
 		if err != nil {
 			return s, err
 		}
-		t = e.fill(t)
+		if t = e.fill(t); removing {
+			t.Message = task.BeingRemoved
+		}
 		if err := s.Set(t); err != nil {
 			return s, err
 		}

@@ -234,3 +234,35 @@ func TestOutputBeforeTheRunnersAnswer(t *testing.T) {
 	open()
 	w.end(id, task.Completed)
 }
+
+// Who waits for a task that is removed learns so, also where the removal is over
+// between the read of the record and the look at what is being removed.
+func TestReadOfATaskThatIsRemoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	id := w.submit("[[hang]]")
+	ended, goOn, removed := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	w.store.set(func() {
+		w.store.after = func(wr task.Write) error {
+			if wr.Task != nil && wr.Task.Status == task.Cancelled {
+				close(ended)
+				<-goOn
+			}
+			return nil
+		}
+	})
+	go func() { removed <- w.Remove(w.ctx, string(id), true) }()
+	<-ended
+	w.store.set(func() {
+		w.store.task = func(task.ID) {
+			w.store.set(func() { w.store.task = nil })
+			close(goOn)
+			w.must(<-removed)
+		}
+	})
+	got, err := w.Get(w.ctx, string(id))
+	w.must(err)
+	if got.Status != task.Cancelled || got.Message != task.BeingRemoved {
+		t.Errorf("%s: %q", got.Status, got.Message)
+	}
+}
