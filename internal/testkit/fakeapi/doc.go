@@ -17,7 +17,7 @@
 //	[[stream N PAUSE WORD]] say the word N times, a delta each, with pauses between
 //	[[delay DURATION]]      wait
 //	[[hold NAME]]           wait until Release(NAME) or POST /_release/NAME
-//	[[hang]]                wait for ever; ends the turn
+//	[[hang [times=N]]]      wait for ever; ends the turn
 //	[[bash COMMAND]]        run the command with the tool Bash; ends the turn
 //	[[tool NAME JSON]]      call the tool with that input; ends the turn
 //	[[tools JSON JSON...]]  call several tools in one turn, each
@@ -27,7 +27,10 @@
 //	[[status CODE [times=N] [after=DURATION] [MESSAGE]]]
 //	                        an HTTP error, after=... being its retry-after; with
 //	                        times=N only the first N tries get it, then the turn goes on
-//	[[drop]]                cut the connection; ends the turn
+//	[[drop [times=N]]]      cut the connection; ends the turn
+//	[[limit [times=N] [after=DURATION]]]
+//	                        the usage limit of a subscription, reset after=... from
+//	                        now; the CLI shows it as such if it has CLAUDE_CODE_OAUTH_TOKEN
 //
 // Durations are Go's (100ms, 2s). The directives of a turn are played in order;
 // waits before its first content also hold back the response header. A turn

@@ -129,6 +129,8 @@ func TestScripts(t *testing.T) {
 		{"[[delay x]]", nil, `400 invalid_request_error: fakeapi: directive [[delay x]]: time: invalid duration "x"`},
 		{"[[status 429 after=2s slow down]]", nil, "429 rate_limit_error: slow down"},
 		{"[[status 503]]", nil, "503 api_error: scripted api_error"},
+		{"[[drop later]]", nil, "400 invalid_request_error: fakeapi: directive [[drop later]]: want times=N or nothing"},
+		{"[[limit after=1h]]", nil, "429 rate_limit_error: scripted rate_limit_error"},
 		{"[[drop]]", nil, `Post "` + api.URL + `/v1/messages?beta=true": EOF`},
 	} {
 		status, body := post(t, api.URL, script{prompt: c.prompt, results: c.results})

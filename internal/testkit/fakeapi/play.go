@@ -257,7 +257,12 @@ func writeFailure(w http.ResponseWriter, f Failure) error {
 	if f.Message == "" {
 		f.Message = "scripted " + kind
 	}
-	if f.After > 0 {
+	if f.Limit {
+		h := w.Header()
+		h.Set("anthropic-ratelimit-unified-status", "rejected")
+		h.Set("anthropic-ratelimit-unified-representative-claim", "five_hour")
+		h.Set("anthropic-ratelimit-unified-reset", strconv.FormatInt(time.Now().Add(f.After).Unix(), 10))
+	} else if f.After > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(f.After.Seconds())))
 	}
 	return writeJSON(w, f.Status, object{"type": "error", "error": object{"type": kind, "message": f.Message}})

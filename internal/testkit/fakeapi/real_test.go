@@ -225,3 +225,40 @@ func TestRealHandlerAndSubagent(t *testing.T) {
 		t.Errorf("a subagent was counted: %+v", st)
 	}
 }
+
+// A subscription's limit is an event of its own with the time of its reset.
+func TestRealUsageLimit(t *testing.T) {
+	h := newHome(t)
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	run := func(prompt string) []byte {
+		cmd, out := h.command(ctx, prompt)
+		cmd.Env = append(cmd.Env, "ANTHROPIC_API_KEY=", "CLAUDE_CODE_OAUTH_TOKEN=sk-ant-oat01-fake")
+		_ = cmd.Run() // its last event tells how it went
+		return out.Bytes()
+	}
+	before := time.Now().Add(time.Hour).Unix()
+	out := run("[[limit after=1h]]")
+	var info struct {
+		Info struct {
+			Status   string
+			ResetsAt int64
+		} `json:"rate_limit_info"`
+	}
+	for line := range bytes.Lines(out) {
+		if bytes.Contains(line, []byte(`"rate_limit_event"`)) {
+			if err := json.Unmarshal(line, &info); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if r := lastResult(t, out); !r.IsError || !strings.Contains(r.Result, "limit") {
+		t.Errorf("%+v", r)
+	}
+	if info.Info.Status != "rejected" || info.Info.ResetsAt < before {
+		t.Errorf("%+v", info.Info)
+	}
+	if got := h.api.Stats().Turns; got != 1 {
+		t.Errorf("%d tries, want 1", got)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -85,16 +86,10 @@ func (t *Turn) apply(d directive) (ends bool, err error) {
 		return false, nil
 	case "end":
 		return true, nil
-	case "hang":
-		t.Steps = append(t.Steps, Step{Hang: true})
-		return true, nil
-	case "drop":
-		t.Steps = append(t.Steps, Step{Drop: true})
-		return true, nil
-	case "status":
-		f, err := parseFailure(d.args)
-		t.Steps = append(t.Steps, Step{Fail: &f})
-		return f.Times == 0, err
+	case "hang", "drop", "status", "limit":
+		step, err := parseTrouble(d)
+		t.Steps = append(t.Steps, step)
+		return step.Times == 0, err
 	default:
 		return true, t.tools(d)
 	}
@@ -152,21 +147,36 @@ func (t *Turn) stream(args string) error {
 	return nil
 }
 
-// parseFailure reads "CODE [times=N] [after=DURATION] [message]".
-func parseFailure(args string) (f Failure, err error) {
-	code, rest, _ := strings.Cut(args, " ")
-	f.Status, err = strconv.Atoi(code)
+// parseTrouble reads "[CODE] [times=N] [after=DURATION] [message]"; only a status has
+// a code.
+func parseTrouble(d directive) (s Step, err error) {
+	rest := d.args
+	switch d.verb {
+	case "hang":
+		s.Hang = true
+	case "drop":
+		s.Drop = true
+	case "limit":
+		s.Fail = &Failure{Status: http.StatusTooManyRequests, Limit: true}
+	default:
+		s.Fail = &Failure{}
+		var code string
+		code, rest, _ = strings.Cut(rest, " ")
+		s.Fail.Status, err = strconv.Atoi(code)
+	}
 	for rest != "" && err == nil {
 		word, more, _ := strings.Cut(rest, " ")
 		if v, ok := strings.CutPrefix(word, "times="); ok {
-			f.Times, err = strconv.Atoi(v)
+			s.Times, err = strconv.Atoi(v)
+		} else if s.Fail == nil {
+			err = errors.New("want times=N or nothing")
 		} else if v, ok := strings.CutPrefix(word, "after="); ok {
-			f.After, err = time.ParseDuration(v)
+			s.Fail.After, err = time.ParseDuration(v)
 		} else {
-			f.Message = rest
+			s.Fail.Message = rest
 			break
 		}
 		rest = more
 	}
-	return f, err
+	return s, err
 }

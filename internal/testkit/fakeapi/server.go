@@ -127,7 +127,7 @@ func (s *Server) turn(c Conversation) Turn {
 	}
 	try := s.try(c)
 	t.Steps = slices.DeleteFunc(t.Steps, func(s Step) bool {
-		return s.Fail != nil && s.Fail.Times > 0 && try > s.Fail.Times
+		return s.Times > 0 && try > s.Times
 	})
 	return t
 }

@@ -24,6 +24,7 @@ type Step struct {
 	Hang  bool     // blocks until the client or the server ends
 	Drop  bool     // cuts the connection
 	Fail  *Failure // an HTTP error in place of the answer; only before the first content
+	Times int      // of Hang, Drop, Fail: only the first n tries of the turn meet it; 0: all
 }
 
 // Failure is an HTTP error.
@@ -31,7 +32,7 @@ type Failure struct {
 	Status  int
 	Message string        // "": one that fits the status
 	After   time.Duration // the retry-after header, in whole seconds; 0: none
-	Times   int           // only the first n tries of the turn fail, the others pass; 0: all fail
+	Limit   bool          // the usage limit of a subscription, reset after After; the CLI must have a token
 }
 
 // ToolUse asks the CLI to run a tool.
