@@ -37,6 +37,7 @@ func chooseCases() []chooseCase {
 			name: "first in, first out", limits: limits{jobs: 2, startups: 10}, queue: make([]waiter, 3), want: "[t1 t2]",
 			why: map[task.ID]task.Waiting{"t3": {For: task.WaitSlot}},
 		},
+		{name: "what is part of a task that runs before what is not", limits: limits{jobs: 3, startups: 10}, queue: []waiter{{}, {depth: 1}, {depth: 2}, {priority: 1}}, want: "[t4 t3 t2]"},
 		{name: "higher priority first", limits: limits{jobs: 2, startups: 10}, queue: []waiter{{priority: -1}, {}, {priority: 5}}, want: "[t3 t2]"},
 		{
 			name: "start-ups are bounded", limits: limits{jobs: 9, startups: 1}, queue: make([]waiter, 2), want: "[t1]",
@@ -311,6 +312,7 @@ func TestChooseIsTheModel(t *testing.T) {
 				seq++
 				w := waiter{
 					id: task.ID(fmt.Sprint("t", seq)), seq: seq, priority: rapid.IntRange(-1, 1).Draw(t, "priority"),
+					depth: rapid.IntRange(0, 1).Draw(t, "depth"),
 					class: class{group: groups.Draw(t, "group"), account: rapid.SampledFrom([]string{"", "a1"}).Draw(t, "account")},
 					held:  rapid.IntRange(0, 9).Draw(t, "held") == 0,
 					dir:   rapid.SampledFrom([]string{"", "", "/a", "/a/b", "/a/b/c", "/a/d", "/e"}).Draw(t, "dir"),

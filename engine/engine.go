@@ -49,6 +49,7 @@ type Engine struct {
 	// told what to wait for: two at a time could be made to wait for each other. Taken
 	// before locks.
 	sessions sync.Mutex
+	roots    keyedMutex // of a root, held while a task is added to those below it
 	groups   sync.Mutex // held while what is set of a group changes
 
 	ctx    context.Context // ends at Close: followers detach, nothing new starts
@@ -75,7 +76,8 @@ type Engine struct {
 	// unsettled are queued tasks whose dependencies are to be looked at.
 	unsettled map[task.ID]bool
 	toSettle  chan struct{}
-	removing  sync.Map // the ids of tasks that are stopped to be removed
+	borne     map[task.ID]int // how many tasks a root has had below it, where this owner was asked
+	removing  sync.Map        // the ids of tasks that are stopped to be removed
 	seq       uint64
 	draining  bool
 	untold    []task.Notice      // the outbox, as of the last look
@@ -97,7 +99,7 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 	cfg.Patience = cmp.Or(cfg.Patience, 2*time.Minute)
 	e := &Engine{
 		cfg: cfg, store: store, site: site, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
-		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), toTell: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{},
+		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), toTell: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{}, borne: map[task.ID]int{},
 		sched: newSchedule(limits{jobs: cfg.Jobs, startups: max(2, runtime.NumCPU()), groups: map[string]int{}}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())

@@ -107,7 +107,7 @@ func waiterOf(p task.Place) *waiter {
 	}
 	return &waiter{
 		needs: needs,
-		id:    p.ID, seq: p.Seq, priority: p.Priority, held: p.Held, notBefore: p.NotBefore, retries: p.Retries, dir: p.Dir,
+		id:    p.ID, seq: p.Seq, priority: p.Priority, depth: p.Depth, held: p.Held, notBefore: p.NotBefore, retries: p.Retries, dir: p.Dir,
 		class: class{group: cmp.Or(p.Group, task.DefaultGroup), account: p.Account, claude: p.Claude},
 	}
 }

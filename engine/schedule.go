@@ -41,6 +41,7 @@ type waiter struct {
 	id       task.ID
 	seq      uint64 // when it entered the queue, in the order of all entries
 	priority int
+	depth    int // how many tasks stand above it
 	class    class
 	held     bool
 	// notBefore is the earliest start; zero once it has come, so that a clock which
@@ -107,6 +108,11 @@ type slot struct {
 func (w *waiter) before(v *waiter) bool {
 	if w.priority != v.priority {
 		return w.priority > v.priority
+	}
+	// Of what is under way, the rest goes before what is not: else each of a hundred
+	// tasks that share out their work would live until the last one has begun.
+	if w.depth != v.depth {
+		return w.depth > v.depth
 	}
 	return w.seq < v.seq
 }

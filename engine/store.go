@@ -38,6 +38,8 @@ type Store interface {
 	// Sealed is the number of bytes of a stream that are in the database.
 	Sealed(id task.ID, n int, s task.Stream) (int64, error)
 
+	// Descendants are the tasks that are recorded below a root.
+	Descendants(root task.ID) ([]task.ID, error)
 	List(ctx context.Context, f task.Filter) (task.Page, error)
 	Queue() ([]task.Place, error) // the queued tasks in the queue's order
 	Live() ([]task.Task, error)   // the starting and running tasks

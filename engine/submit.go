@@ -21,7 +21,7 @@ import (
 
 // Submit checks everything that can be checked now, so that a bad task is
 // refused with nothing recorded, and then records it before it answers.
-func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
+func (e *Engine) Submit(ctx context.Context, s Submission) (task.Task, error) {
 	s.Spec.Name = norm.NFC.String(s.Spec.Name) // one name, however a keyboard or a file system composes it
 	hash := hashOf(s)
 	first := task.Attempt{N: 1, Kind: task.First, PromptN: 1, Status: task.Queued}
@@ -51,12 +51,12 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 	if err != nil {
 		return task.Task{}, err
 	}
-	seq, err := e.nextSeq()
+	now := time.Now()
+	at, err := task.ParseStart(spec.StartAt, now)
 	if err != nil {
 		return task.Task{}, err
 	}
-	now := time.Now()
-	at, err := task.ParseStart(spec.StartAt, now)
+	seq, err := e.nextSeq()
 	if err != nil {
 		return task.Task{}, err
 	}
@@ -64,6 +64,15 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 	t := task.Task{
 		ID: id, Spec: spec, RealDir: realDir(e.site, spec.WorkingDir), Policy: s.Policy, PromptBytes: len(s.Prompt), PromptHead: task.Head(s.Prompt),
 		NotBefore: at, Seq: seq, Attempt: 1, Limits: s.Limits, CreatedAt: now, SessionID: cmp.Or(first.SessionID, id.UUID()),
+	}
+	born, err := e.bear(ctx, &t, s, p)
+	defer born()
+	if err != nil {
+		// A call that is repeated over an owner's death is no task more.
+		if taken, lookErr := e.store.Taken(s.Key, now); lookErr == nil && taken != nil {
+			return e.repeated(taken, s.Key, hash)
+		}
+		return task.Task{}, err
 	}
 	first.SessionID, first.CreatedAt = t.SessionID, now
 	if err := t.Become(task.Queued, now, "submitted"); err != nil {
@@ -84,6 +93,7 @@ func (e *Engine) Submit(_ context.Context, s Submission) (task.Task, error) {
 		return task.Task{}, fmt.Errorf("record the task: %w", err)
 	}
 	e.changed(&t)
+	e.borneOne(t.RootID)
 	return e.fill(t), nil
 }
 

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 
 	bolt "go.etcd.io/bbolt"
@@ -37,4 +38,16 @@ func (db *DB) List(ctx context.Context, f task.Filter) (page task.Page, err erro
 		page.NextCursor = string(page.Tasks[q.limit-1].ID)
 	}
 	return page, nil
+}
+
+// Descendants are the tasks that are recorded below a root, the oldest first.
+func (db *DB) Descendants(root task.ID) ([]task.ID, error) {
+	return read(db, func(tx *bolt.Tx) (ids []task.ID, err error) {
+		prefix := keyRoot(root, "")
+		c := tx.Bucket(bucketRoots).Cursor()
+		for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+			ids = append(ids, task.ID(k[len(prefix):]))
+		}
+		return ids, nil
+	})
 }

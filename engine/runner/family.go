@@ -6,6 +6,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"cctask/internal/sys"
 )
 
 // family are the children of this process, as an owner.
@@ -49,4 +51,20 @@ func (f *children) start(self string, argv []string, attr *os.ProcAttr) (*child,
 		close(c.done)
 	}()
 	return c, nil
+}
+
+// Above is the next process above pid that is one of those, but not above this one; 0
+// if there is none. A runner is a subreaper, so that what it has started stays below it.
+func Above(pid int, is func(pid int) bool) int {
+	// A chain that is read while processes come and go may be a ring for a moment.
+	for range 1000 {
+		if pid <= 1 || pid == os.Getpid() {
+			return 0
+		}
+		if is(pid) {
+			return pid
+		}
+		pid = sys.Parent(pid)
+	}
+	return 0
 }

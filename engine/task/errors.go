@@ -19,6 +19,7 @@ const (
 	CodeRemoved             Code = "removed"              // the task that an idempotency key stands for
 	CodeSessionBusy         Code = "session_busy"         // another live task holds the session
 	CodePolicy              Code = "policy_denied"        // the person's policy forbids it; nothing was recorded
+	CodeDescendants         Code = "descendants"          // a task may start no more tasks; nothing was recorded
 	CodeOwnerStarting       Code = "owner_starting"       // the owner still migrates or recovers
 	CodeOwnerGone           Code = "owner_gone"           // no owner answered, and none could be started
 	CodeLocked              Code = "locked"               // another process holds the database
@@ -77,6 +78,7 @@ var (
 	ErrRemoved             = &Error{Code: CodeRemoved}
 	ErrSessionBusy         = &Error{Code: CodeSessionBusy}
 	ErrPolicy              = &Error{Code: CodePolicy}
+	ErrDescendants         = &Error{Code: CodeDescendants}
 	ErrOwnerStarting       = &Error{Code: CodeOwnerStarting}
 	ErrOwnerGone           = &Error{Code: CodeOwnerGone}
 	ErrLocked              = &Error{Code: CodeLocked}

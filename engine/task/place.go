@@ -35,6 +35,7 @@ type Place struct {
 	Account   string    `json:"account,omitempty"`
 	Dir       string    `json:"dir,omitempty"` // that it wants for itself
 	Root      ID        `json:"root,omitempty"`
+	Depth     int       `json:"depth,omitempty"`
 }
 
 // PlaceOf is the place of a queued task.
@@ -42,7 +43,7 @@ func PlaceOf(t *Task) Place {
 	p := Place{
 		ID: t.ID, Seq: t.Seq, Claude: t.Spec.Claude, Labels: t.Spec.Labels, Priority: t.Spec.Priority, Group: t.Spec.Group,
 		Held: t.Spec.Hold, NotBefore: t.NotBefore, Retries: !t.NotBefore.IsZero() && t.Attempt > 1,
-		After: t.Spec.After, Account: t.Account, Root: t.RootID,
+		After: t.Spec.After, Account: t.Account, Root: t.RootID, Depth: t.Depth,
 	}
 	if t.Spec.WorkdirMode == DirExclusive {
 		p.Dir = cmp.Or(t.RealDir, filepath.Clean(t.Spec.WorkingDir))

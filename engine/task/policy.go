@@ -20,6 +20,10 @@ type Policy struct {
 	AllowedModels        []string `json:"allowed_models,omitempty"`
 	MaxTimeoutSeconds    float64  `json:"max_timeout,omitempty"`
 	MaxBudgetUSD         float64  `json:"max_budget_usd,omitempty"`
+	// Bounds of the tasks that are started inside tasks; nil: the default of kin.go.
+	MaxDepth           *int `json:"max_depth,omitempty"`
+	MaxLiveDescendants *int `json:"max_live_descendants,omitempty"`
+	MaxDescendants     *int `json:"max_descendants,omitempty"`
 	// ExtraArgs stand behind all other arguments of claude, which takes the
 	// last one where an option comes twice.
 	ExtraArgs []string `json:"extra_args,omitempty"`
@@ -39,6 +43,9 @@ var Rules = []Rule{
 	{Name: "allowed_models", Kind: KindList, at: func(p *Policy) any { return &p.AllowedModels }},
 	{Name: "max_timeout", Kind: KindSeconds, Most: mostSeconds, at: func(p *Policy) any { return &p.MaxTimeoutSeconds }},
 	{Name: "max_budget_usd", Kind: KindNumber, at: func(p *Policy) any { return &p.MaxBudgetUSD }},
+	{Name: "max_depth", Kind: KindInteger, Most: mostDescendants, at: func(p *Policy) any { return &p.MaxDepth }},
+	{Name: "max_live_descendants", Kind: KindInteger, Most: mostDescendants, at: func(p *Policy) any { return &p.MaxLiveDescendants }},
+	{Name: "max_descendants", Kind: KindInteger, Most: mostDescendants, at: func(p *Policy) any { return &p.MaxDescendants }},
 	{Name: "extra_args", Kind: KindList, at: func(p *Policy) any { return &p.ExtraArgs }},
 }
 
@@ -65,6 +72,9 @@ func (p Policy) And(q Policy) (Policy, error) {
 	}
 	both.MaxTimeoutSeconds = lower(p.MaxTimeoutSeconds, q.MaxTimeoutSeconds)
 	both.MaxBudgetUSD = lower(p.MaxBudgetUSD, q.MaxBudgetUSD)
+	both.MaxDepth = lowerOf(p.MaxDepth, q.MaxDepth)
+	both.MaxLiveDescendants = lowerOf(p.MaxLiveDescendants, q.MaxLiveDescendants)
+	both.MaxDescendants = lowerOf(p.MaxDescendants, q.MaxDescendants)
 	if !slices.Equal(p.ExtraArgs, q.ExtraArgs) {
 		both.ExtraArgs = slices.Concat(q.ExtraArgs, p.ExtraArgs)
 	}

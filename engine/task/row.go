@@ -74,6 +74,11 @@ func (r Row[T]) Get(of *T) (v any, given bool) {
 		return *p, *p != 0
 	case *int:
 		return float64(*p), *p != 0
+	case **int:
+		if *p == nil {
+			return 0.0, false
+		}
+		return float64(**p), true
 	case *int64:
 		return float64(*p), *p != 0
 	case *bool:
@@ -102,6 +107,9 @@ func (r Row[T]) Put(to *T, v any) {
 		*p = v.(float64)
 	case *int:
 		*p = int(v.(float64))
+	case **int:
+		n := int(v.(float64))
+		*p = &n
 	case *int64:
 		*p = int64(v.(float64))
 	case *bool:

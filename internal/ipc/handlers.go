@@ -121,6 +121,9 @@ func (s *server) converse(base context.Context, conn net.Conn) {
 		delete(s.conns, conn)
 		s.mu.Unlock()
 	}()
+	if u, is := conn.(*net.UnixConn); is {
+		base = engine.CalledBy(base, peerPID(u))
+	}
 	r := bufio.NewReaderSize(conn, 4096)
 	_ = conn.SetReadDeadline(time.Now().Add(greetTime))
 	protocol, who, err := readGreeting(r)

@@ -196,6 +196,14 @@ func checkPeer(c *net.UnixConn) error {
 	return nil
 }
 
+// peerPID is the process at the other end; 0 if it cannot be seen from here.
+func peerPID(c *net.UnixConn) (pid int) {
+	if raw, err := c.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { pid = sys.PeerPID(int(fd)) })
+	}
+	return pid
+}
+
 // untilDone waits for a reason to leave.
 func (s *server) untilDone(ctx context.Context, failed <-chan error) error {
 	every := goneCheck

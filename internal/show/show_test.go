@@ -27,6 +27,7 @@ func whole() task.Task {
 		Spec:      task.Spec{Name: "n", Labels: []string{"a", "b"}, WorkingDir: "/w", Model: "opus", Group: "g", Priority: 1},
 		CreatedAt: now, StartedAt: now, FinishedAt: now, RetryAt: now, SessionID: "s", ExitCode: &code,
 		CostUSD: 1, CostUncertain: true, NumTurns: 3, DurationMS: 2000, QueuePosition: 1,
+		ParentID: "p", RootID: "r", Depth: 1,
 		Waiting: task.Waiting{For: task.WaitDependency, Until: now, On: []string{"x"}},
 		Usage:   task.Usage{InputTokens: 1, OutputTokens: 2, CacheCreationTokens: 3, CacheReadTokens: 4},
 	}

@@ -33,6 +33,25 @@ func PeerUID(fd int) (int, error) {
 	return int(c.Uid), nil
 }
 
+// PeerPID is the process that made the connection of a unix socket; 0 if it is not
+// one that this process can see.
+func PeerPID(fd int) int {
+	pid, err := unix.GetsockoptInt(fd, unix.SOL_LOCAL, unix.LOCAL_PEERPID)
+	if err != nil {
+		return 0
+	}
+	return pid
+}
+
+// Parent is the process that started pid, or has inherited it; 0 if that is not known.
+func Parent(pid int) int {
+	p, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
+	if err != nil {
+		return 0
+	}
+	return int(p.Eproc.Ppid)
+}
+
 // CloseOnExec keeps every descriptor but the standard ones from processes that
 // this one starts.
 func CloseOnExec() {

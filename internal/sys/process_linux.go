@@ -62,6 +62,26 @@ func PeerUID(fd int) (int, error) {
 	return int(c.Uid), nil
 }
 
+// PeerPID is the process that made the connection of a unix socket; 0 if it is not
+// one that this process can see.
+func PeerPID(fd int) int {
+	c, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return 0
+	}
+	return int(c.Pid)
+}
+
+// Parent is the process that started pid, or has inherited it; 0 if that is not known.
+func Parent(pid int) int {
+	fields, err := Stat(pid)
+	if err != nil {
+		return 0
+	}
+	ppid, _ := strconv.Atoi(fields[1])
+	return ppid
+}
+
 // CloseOnExec keeps every descriptor but the standard ones from processes that
 // this one starts.
 func CloseOnExec() {

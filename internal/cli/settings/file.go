@@ -303,7 +303,7 @@ func (c *File) takeDefault(o task.Option, v any) error {
 
 func (c *File) takeRule(r task.Rule, v any) error {
 	// It would allow everything, and looks as if it allowed nothing.
-	if items, isList := v.([]string); v == "" || v == 0.0 || isList && len(items) == 0 {
+	if items, isList := v.([]string); v == "" || v == 0.0 && r.Kind != task.KindInteger || isList && len(items) == 0 {
 		return task.Invalid(r.Name+" is empty and would bound nothing", "Leave it out, or say what is allowed.")
 	}
 	if !r.Allows(v) {

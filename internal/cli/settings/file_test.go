@@ -89,6 +89,9 @@ allowed_models = ["haiku", "sonnet"]
 max_timeout = 3600
 max_budget_usd = 2
 extra_args = ["--settings=/s.json"]
+max_depth = 0
+max_live_descendants = 5
+max_descendants = 50
 
 [notify]
 command = "tell"
@@ -111,10 +114,10 @@ func TestSettingsFile(t *testing.T) {
 		s.Owner.KeepAge != 7*24*time.Hour || s.Owner.KeepCount != 10 || s.Owner.KeepSize != 10<<30 || s.Owner.Idle != "2h0m0s" || s.Owner.Config != file {
 		t.Errorf("%+v", s)
 	}
-	no := false
+	no, none, five, fifty := false, 0, 5, 50
 	p := task.Policy{
 		AllowedDirs: []string{home, "/srv"}, MaxPermissionMode: "acceptEdits", AllowSkipPermissions: &no, AllowedModels: []string{"haiku", "sonnet"},
-		MaxTimeoutSeconds: 3600, MaxBudgetUSD: 2, ExtraArgs: []string{"--settings=/s.json"},
+		MaxTimeoutSeconds: 3600, MaxBudgetUSD: 2, MaxDepth: &none, MaxLiveDescendants: &five, MaxDescendants: &fifty, ExtraArgs: []string{"--settings=/s.json"},
 	}
 	if !reflect.DeepEqual(s.File.Policy, p) {
 		t.Errorf("policy %+v", s.File.Policy)
@@ -170,7 +173,7 @@ func TestEverySettingHasItsFaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	defaults := task.Names(task.Options, true) // a new one needs its line in everything
-	if rows := s.Explain(); len(rows) != len(settingTable)+len(defaults)+len(task.Rules)+len(task.NotifyRows) || len(settingTable) != 11 || len(task.Options) < 32 || len(task.Rules) != 7 || len(task.NotifyRows) != 5 {
+	if rows := s.Explain(); len(rows) != len(settingTable)+len(defaults)+len(task.Rules)+len(task.NotifyRows) || len(settingTable) != 11 || len(task.Options) < 32 || len(task.Rules) != 10 || len(task.NotifyRows) != 5 {
 		t.Errorf("%d rows, %d settings, %d options, %d rules", len(rows), len(settingTable), len(task.Options), len(task.Rules))
 	}
 	for _, o := range settingTable {

@@ -16,6 +16,7 @@
 //
 //	[[text WORDS]]       an assistant's text; the last one is the result
 //	[[tool NAME]]        an assistant's tool_use
+//	[[sh LINE]]          a shell runs the line, and the assistant says what it printed
 //	[[print LINE]]       the line as it is on stdout, such as an event of one's own
 //	[[stderr LINE]]      the line on stderr
 //	[[flood N]]          exactly N bytes of stdout: those of Flood(N)

@@ -2,10 +2,13 @@ package fakeclaude
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -20,6 +23,19 @@ var verbs = map[string]func(r *run, args string) error{
 	"tool": func(r *run, args string) error {
 		r.assistant(object{"type": "tool_use", "id": "toolu_" + newUUID(), "name": args, "input": object{}})
 		return nil
+	},
+	"sh": func(r *run, args string) error {
+		r.begin()
+		sh := exec.Command("sh", "-c", args)
+		sh.Env = append([]string{}, os.Environ()...)
+		out, err := sh.CombinedOutput()
+		r.said = strings.TrimSpace(string(out))
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+			r.said += "\nexit " + strconv.Itoa(exit.ExitCode())
+			err = nil
+		}
+		r.assistant(object{"type": "text", "text": r.said})
+		return err
 	},
 	"print": func(r *run, args string) error {
 		r.begin()
