@@ -48,7 +48,8 @@ func (e *Engine) above(pid int) task.ID {
 	return runners[runner.Above(pid, func(pid int) bool { return runners[pid] != "" })]
 }
 
-// runners are those of live tasks on this machine.
+// runners are those of live tasks on this machine. One that has ended a run may have the
+// next one while the first is still being recorded.
 func (e *Engine) runners() map[int]task.ID {
 	if e.site.Where().Site != "" {
 		return nil
@@ -58,8 +59,8 @@ func (e *Engine) runners() map[int]task.ID {
 	all := make(map[int]task.ID, len(e.live))
 	for id, a := range e.live {
 		a.mu.Lock()
-		if pid := a.sight.Rec.RunnerPID; pid > 0 {
-			all[pid] = id
+		if rec := a.sight.Rec; rec.RunnerPID > 0 && rec.State != runner.StateEnded {
+			all[rec.RunnerPID] = id
 		}
 		a.mu.Unlock()
 	}
