@@ -19,6 +19,7 @@ require (
 	github.com/tidwall/pretty v1.2.0
 	github.com/tidwall/sjson v1.2.7
 	go.etcd.io/bbolt v1.5.0
+	golang.org/x/mod v0.33.0
 	golang.org/x/sys v0.49.0
 	golang.org/x/term v0.47.0
 	golang.org/x/text v0.14.0

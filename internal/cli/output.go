@@ -89,6 +89,20 @@ func (a *app) lookup(ctx context.Context, svc engine.Service, refs []string, use
 	return tasks, nil
 }
 
+// all are the tasks that fit, of all pages.
+func all(ctx context.Context, svc engine.Service, f task.Filter) (tasks []task.Task, err error) {
+	for f.Limit = maxListed; ; {
+		page, err := svc.List(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		tasks = append(tasks, page.Tasks...)
+		if f.Cursor = page.NextCursor; f.Cursor == "" {
+			return tasks, nil
+		}
+	}
+}
+
 // choose takes the task that a reference means, and says that there are others.
 func (a *app) choose(m task.Match, use task.Use) (task.ID, error) {
 	id, note, err := m.Choose(use, time.Now())

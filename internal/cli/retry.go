@@ -45,16 +45,9 @@ func (a *app) withDependants(svc engine.Service, ctx context.Context, again engi
 	if err != nil {
 		return first, err
 	}
-	var skipped []task.Task
-	for f := (task.Filter{Statuses: []task.Status{task.Skipped}, Limit: maxListed}); ; {
-		page, err := svc.List(ctx, f)
-		if err != nil {
-			return first, err
-		}
-		skipped = append(skipped, page.Tasks...)
-		if f.Cursor = page.NextCursor; f.Cursor == "" {
-			break
-		}
+	skipped, err := all(ctx, svc, task.Filter{Statuses: []task.Status{task.Skipped}})
+	if err != nil {
+		return first, err
 	}
 	again.Options = task.Draft{}
 	for _, t := range dependants(first.ID, skipped) {

@@ -64,27 +64,20 @@ func (a *app) summarize(ctx context.Context, svc engine.Service, f task.Filter, 
 
 // withAttempts reads all tasks that fit, oldest first, those of several attempts with them.
 func withAttempts(ctx context.Context, svc engine.Service, f task.Filter) (tasks []task.Task, err error) {
-	f.Limit, f.Reverse = maxListed, true
-	for {
-		page, err := svc.List(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		for _, t := range page.Tasks {
-			if t.Attempt > 1 {
-				whole, err := svc.Get(ctx, string(t.ID))
-				if errors.Is(err, task.ErrNotFound) {
-					continue // removed meanwhile
-				}
-				if err != nil {
-					return nil, err
-				}
-				t.Attempts = whole.Attempts
+	f.Reverse = true
+	listed, err := all(ctx, svc, f)
+	for _, t := range listed {
+		if t.Attempt > 1 {
+			whole, err := svc.Get(ctx, string(t.ID))
+			if errors.Is(err, task.ErrNotFound) {
+				continue // removed meanwhile
 			}
-			tasks = append(tasks, t)
+			if err != nil {
+				return nil, err
+			}
+			t.Attempts = whole.Attempts
 		}
-		if f.Cursor = page.NextCursor; f.Cursor == "" {
-			return tasks, nil
-		}
+		tasks = append(tasks, t)
 	}
+	return tasks, err
 }

@@ -171,17 +171,9 @@ func (w *waiter) tasks(ctx context.Context, refs []string) ([]task.Task, error) 
 	if len(refs) > 0 {
 		return w.lookup(ctx, w.svc, refs, task.ToRead)
 	}
-	var tasks []task.Task
-	f := task.Filter{Statuses: unended, Limit: maxListed}
-	for {
-		page, err := w.svc.List(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		tasks = append(tasks, page.Tasks...)
-		if f.Cursor = page.NextCursor; f.Cursor == "" {
-			break
-		}
+	tasks, err := all(ctx, w.svc, task.Filter{Statuses: unended})
+	if err != nil {
+		return nil, err
 	}
 	tasks = slices.DeleteFunc(tasks, func(t task.Task) bool { return w.within().Has(t.ID) })
 	if len(tasks) == 0 && !w.asJSON {

@@ -88,8 +88,8 @@ func (c *Client) Submit(ctx context.Context, s engine.Submission) (task.Task, er
 	if err := s.Spec.Check(); err != nil {
 		return task.Task{}, err
 	}
-	r := submitRequest{Spec: s.Spec, Prompt: []byte(s.Prompt), Env: convert[[]byte](s.Env), Limits: s.Limits, Key: keyOr(s.Key), Policy: s.Policy}
-	return call(ctx, c, submitVerb, r)
+	s.Key = keyOr(s.Key)
+	return call(ctx, c, submitVerb, submitRequest{s, []byte(s.Prompt), convert[[]byte](s.Env)})
 }
 
 // keyOr makes a key where the caller gave none, so that a call that is repeated
@@ -149,8 +149,8 @@ func (c *Client) again(ctx context.Context, v verb[againRequest, task.Task], a e
 	if err != nil {
 		return task.Task{}, err
 	}
-	r := againRequest{Ref: string(id), Prompt: []byte(a.Prompt), Env: convert[[]byte](a.Env), Limits: a.Limits, Claude: a.Claude, Key: keyOr(a.Key), Policy: a.Policy, Options: a.Options}
-	return call(ctx, c, v, r)
+	a.Ref, a.Key = string(id), keyOr(a.Key)
+	return call(ctx, c, v, againRequest{a, []byte(a.Prompt), convert[[]byte](a.Env)})
 }
 
 // Edit changes a queued task.

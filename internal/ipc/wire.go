@@ -58,37 +58,31 @@ type endedRequest struct {
 	Run string `json:"run"`
 }
 
-// submitRequest carries prompt and environment as bytes: JSON strings would
-// change what is not UTF-8, and blow up what needs escapes.
+// submitRequest carries prompt and environment as bytes, in place of those in what it
+// embeds: JSON strings would change what is not UTF-8, and blow up what needs escapes.
 type submitRequest struct {
-	Spec   task.Spec   `json:"spec"`
-	Prompt []byte      `json:"prompt"`
-	Env    [][]byte    `json:"env"`
-	Limits task.Limits `json:"limits"`
-	Key    string      `json:"key"`
-	Policy task.Policy `json:"policy,omitzero"`
+	engine.Submission
+	Prompt []byte   `json:"prompt"`
+	Env    [][]byte `json:"env"`
 }
 
+// againRequest is likewise.
 type againRequest struct {
-	Ref    string      `json:"ref"`
-	Prompt []byte      `json:"prompt,omitempty"`
-	Env    [][]byte    `json:"env"`
-	Limits task.Limits `json:"limits"`
-	Claude string      `json:"claude,omitempty"`
-	Key    string      `json:"key"`
-	Policy task.Policy `json:"policy,omitzero"`
-
-	Options task.Draft `json:"options,omitzero"`
+	engine.Again
+	Prompt []byte   `json:"prompt,omitempty"`
+	Env    [][]byte `json:"env"`
 }
 
 func (r *submitRequest) Blobs() []*[]byte { return []*[]byte{&r.Prompt} }
 
 func (r submitRequest) submission() engine.Submission {
-	return engine.Submission{Spec: r.Spec, Prompt: string(r.Prompt), Env: convert[string](r.Env), Limits: r.Limits, Key: r.Key, Policy: r.Policy}
+	r.Submission.Prompt, r.Submission.Env = string(r.Prompt), convert[string](r.Env)
+	return r.Submission
 }
 
 func (r againRequest) again() engine.Again {
-	return engine.Again{Ref: r.Ref, Prompt: string(r.Prompt), Env: convert[string](r.Env), Limits: r.Limits, Claude: r.Claude, Key: r.Key, Policy: r.Policy, Options: r.Options}
+	r.Again.Prompt, r.Again.Env = string(r.Prompt), convert[string](r.Env)
+	return r.Again
 }
 
 // convert turns strings into bytes or back; nil stays nil.

@@ -147,7 +147,7 @@ func (c *File) read(data []byte) error {
 	for _, k := range top {
 		name := k.key[0]
 		_, isTable := tree[name].(map[string]any)
-		switch section := isSection(name); {
+		switch section := slices.Contains(sections, name); {
 		case section && !isTable:
 			return c.fault(k.at, fmt.Sprintf("%s must be a table: write [%s] in a line of its own", name, name))
 		case section:
@@ -159,51 +159,44 @@ func (c *File) read(data []byte) error {
 			}
 		}
 	}
-	below := func(section string, shape any) ([]place, map[string]any, error) {
-		all, err := c.places(data, shape)
+	for _, t := range []struct {
+		name  string
+		shape any
+		take  func(keys []place, table map[string]any) error
+	}{
+		{"defaults", &struct{ Defaults struct{} }{}, func(keys []place, table map[string]any) error {
+			return takeRows(c, "defaults", task.Options, keys, table, c.takeDefault)
+		}},
+		{"policy", &struct{ Policy struct{} }{}, func(keys []place, table map[string]any) error {
+			return takeRows(c, "policy", task.Rules, keys, table, c.takeRule)
+		}},
+		{"notify", &struct{ Notify struct{} }{}, func(keys []place, table map[string]any) error {
+			return takeRows(c, "notify", task.NotifyRows, keys, table, c.takeNotify)
+		}},
+	} {
+		all, err := c.places(data, t.shape)
 		var keys []place
 		for _, k := range all {
 			// A key of an inline table comes without the table's name.
-			if k.key[0] == section && len(k.key) > 1 {
+			if k.key[0] == t.name && len(k.key) > 1 {
 				keys = append(keys, place{k.key[1:], k.at})
-			} else if !slices.ContainsFunc(top, func(t place) bool { return t.at == k.at }) {
+			} else if !slices.ContainsFunc(top, func(of place) bool { return of.at == k.at }) {
 				keys = append(keys, k)
 			}
 		}
-		table, _ := tree[section].(map[string]any)
-		return keys, table, err
+		if err == nil {
+			table, _ := tree[t.name].(map[string]any)
+			err = t.take(keys, table)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	keys, table, err := below("defaults", &struct {
-		Defaults struct{} `toml:"defaults"`
-	}{})
-	if err == nil {
-		err = takeRows(c, "defaults", task.Options, keys, table, c.takeDefault)
-	}
-	if err != nil {
-		return err
-	}
-	keys, table, err = below("policy", &struct {
-		Policy struct{} `toml:"policy"`
-	}{})
-	if err == nil {
-		err = takeRows(c, "policy", task.Rules, keys, table, c.takeRule)
-	}
-	if err != nil {
-		return err
-	}
-	keys, table, err = below("notify", &struct {
-		Notify struct{} `toml:"notify"`
-	}{})
-	if err != nil {
-		return err
-	}
-	return takeRows(c, "notify", task.NotifyRows, keys, table, c.takeNotify)
+	return nil
 }
 
 // sections are the tables that a settings file may have.
 var sections = []string{"defaults", "policy", "notify"}
-
-func isSection(name string) bool { return slices.Contains(sections, name) }
 
 func (c *File) takeSetting(key, at string, v any) error {
 	var keys []string
