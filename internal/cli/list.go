@@ -19,7 +19,7 @@ import (
 // listFlags say what list shows, and how.
 type listFlags struct {
 	filterFlags
-	all, reverse, asJSON            bool
+	all, reverse, asJSON, tree      bool
 	limit                           int64
 	cursor, sort, columns, template string
 }
@@ -67,6 +67,7 @@ func newList(a *app) *cobra.Command {
 	fl.VarP(whole(&f.limit, 100, 1, maxListed), "limit", "n", "most tasks of one page, a `NUMBER` up to 1000; --cursor fetches further ones")
 	fl.StringVar(&f.cursor, "cursor", "", "`CURSOR`: go on where the page before ended (its next_cursor)")
 	fl.StringVar(&f.columns, "columns", "", "`COLUMNS` to show, with commas between")
+	fl.BoolVar(&f.tree, "tree", false, "draw each task below the one that started it, or that it waits for")
 	fl.StringVar(&f.template, "format", "", "print each task by a Go `TEMPLATE`")
 	jsonFlag(cmd, &f.asJSON)
 	return cmd
@@ -87,6 +88,7 @@ type lister struct {
 	empty  bool               // columns in which nothing stands are left out
 	format *template.Template // nil: a table, or JSON
 	asJSON bool
+	tree   bool
 	none   string // what to say if no task fits
 }
 
@@ -113,7 +115,10 @@ func (a *app) newLister(f listFlags) (l lister, err error) {
 		l.none = "There are no more tasks: the page before was the last one."
 	}
 	l.filter.Sort, l.filter.Reverse, l.filter.Limit, l.filter.Cursor = by.Sort, f.reverse, int(f.limit), f.cursor
-	l.asJSON = f.asJSON
+	l.asJSON, l.tree = f.asJSON, f.tree
+	if f.tree && (f.asJSON || f.template != "") {
+		return l, badInput("--tree draws a table", "Leave out --json and --format, or --tree: parent_id and after say the same.")
+	}
 	shapes := 0
 	for _, given := range []bool{f.asJSON, f.template != "", f.columns != ""} {
 		if given {
@@ -171,7 +176,11 @@ func (a *app) printList(ctx context.Context, svc engine.Service, l lister) error
 			return err
 		}
 	default:
-		text := show.Table(l.cols, rows(page.Tasks, time.Now()), show.Columns(a.Stdout), a.coloured(a.Stdout), l.empty)
+		lines := rows(page.Tasks, time.Now())
+		if l.tree {
+			lines = show.Forest(lines)
+		}
+		text := show.Table(l.cols, lines, show.Columns(a.Stdout), a.coloured(a.Stdout), l.empty)
 		if show.IsTerminal(a.Stdout) {
 			text += "\n" + totals(page) + "\n"
 		}

@@ -14,7 +14,8 @@ import (
 // clock is as the record has it.
 type Row struct {
 	task.Task
-	Now time.Time
+	Now     time.Time
+	Strokes string // that lead to it in a tree
 }
 
 // Field is something that can be shown of a task.
@@ -34,7 +35,7 @@ type Field struct {
 
 // Fields are all of them, in the order of csv.
 var Fields = []Field{
-	{Name: "task_id", Old: []string{"ID"}, Head: "ID", Value: func(r Row) any { return string(r.ID) }},
+	{Name: "task_id", Old: []string{"ID"}, Head: "ID", Value: func(r Row) any { return string(r.ID) }, Text: func(r Row) string { return r.Strokes + string(r.ID) }},
 	{Name: "name", Old: []string{"Name"}, Head: "NAME", Value: func(r Row) any { return r.Spec.Name }, Least: 12, Yields: 1},
 	{Name: "labels", Old: []string{"Labels"}, Head: "LABELS", Value: func(r Row) any { return r.Spec.Labels }, Text: func(r Row) string { return strings.Join(r.Spec.Labels, ", ") }, Least: 8, Yields: 6},
 	{Name: "status", Old: []string{"Status"}, Head: "STATUS", Value: func(r Row) any { return string(r.Status.Public()) }},

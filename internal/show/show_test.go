@@ -50,7 +50,7 @@ func TestOneVocabulary(t *testing.T) {
 		}
 	}
 	seen := map[string]bool{}
-	values := Values(Row{whole(), now})
+	values := Values(Row{Task: whole(), Now: now})
 	for _, f := range Fields {
 		if !slices.Contains(names, f.Name) {
 			t.Errorf("no object has %s", f.Name)
@@ -65,7 +65,7 @@ func TestOneVocabulary(t *testing.T) {
 			}
 		}
 		v := values[f.Name]
-		if Plain(v) == "" || f.Cell(Row{whole(), now}) == "" || f.Fact(Row{whole(), now}) == "" {
+		if Plain(v) == "" || f.Cell(Row{Task: whole(), Now: now}) == "" || f.Fact(Row{Task: whole(), Now: now}) == "" {
 			t.Errorf("%s of a task that has everything is %v", f.Name, v)
 		}
 	}
@@ -93,7 +93,7 @@ func TestTableFits(t *testing.T) {
 	x.CostUSD, x.Message = 1234.5, strings.Repeat("because ", 20)
 	cols := columns(t, "task_id,name,status,cost_usd,created_at,working_dir,status_message,prompt")
 	for width := 23; width < 250; width++ {
-		lines := strings.Split(strings.TrimSuffix(Table(cols, []Row{{x, now}, {y, now}}, width, false, true), "\n"), "\n")
+		lines := strings.Split(strings.TrimSuffix(Table(cols, []Row{{Task: x, Now: now}, {Task: y, Now: now}}, width, false, true), "\n"), "\n")
 		for _, l := range lines {
 			if Width(l) > width {
 				t.Errorf("%d columns of %d: %q", Width(l), width, l)
@@ -117,7 +117,7 @@ func TestTableIsPlainWhereNothingLimitsIt(t *testing.T) {
 	t.Parallel()
 	x, y := whole(), whole()
 	x.Spec.Name, x.PromptHead, x.Message = "", "say \x1b[31mhello\nagain", ""
-	out := Table(columns(t, "task_id,status,name,prompt"), []Row{{x, now}, {y, now}}, math.MaxInt32, false, true)
+	out := Table(columns(t, "task_id,status,name,prompt"), []Row{{Task: x, Now: now}, {Task: y, Now: now}}, math.MaxInt32, false, true)
 	want := fmt.Sprintf("%-26s  STATUS  NAME  PROMPT\n%s  failed  -     say \\x1b[31mhello again\n%s  failed  n     do\n", "ID", x.ID, y.ID)
 	if out != want {
 		t.Errorf("got:\n%swant:\n%s", out, want)
@@ -128,10 +128,10 @@ func TestTableIsPlainWhereNothingLimitsIt(t *testing.T) {
 func some() (rows []Row) {
 	at := func(n int, status task.Status, name, prompt string) *task.Task {
 		then := now.Add(-time.Duration(n) * 17 * time.Minute)
-		rows = append(rows, Row{task.Task{
+		rows = append(rows, Row{Task: task.Task{
 			ID: task.ID(fmt.Sprintf("01ABCDEFGHJKMNPQRSTVWXYZ%02d", n)), Status: status, PromptHead: prompt,
 			Spec: task.Spec{Name: name}, CreatedAt: then,
-		}, now})
+		}, Now: now})
 		t := &rows[len(rows)-1].Task
 		if status != task.Queued {
 			t.StartedAt, t.History, t.CostUSD, t.DurationMS = then, []task.Change{{At: then, To: task.Running}}, 0.0435*float64(n), int64(n)*61_234

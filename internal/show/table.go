@@ -137,7 +137,7 @@ func column(f Field, rows []Row, width int) []string {
 	for _, r := range rows {
 		text := f.Cell(r)
 		if f.Name == "task_id" && width < wholeIDs {
-			text = ShortID(r.ID)
+			text = r.Strokes + ShortID(r.ID)
 		}
 		cells = append(cells, text)
 	}
