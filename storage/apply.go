@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -150,12 +151,28 @@ func (p *write) addPieces(blobs ...task.Blob) error {
 		at, _ := placeOf(p.id, b.Attempt, b.Stream)
 		offset := b.Offset
 		for data := range slices.Chunk(b.Data, pieceSize) {
-			p.pieces = append(p.pieces, piece{place: at, at: offset, data: data, packed: pack(data)})
+			p.pieces = append(p.pieces, piece{place: at, at: offset, data: data})
 			offset += int64(len(data))
 			p.size += len(data)
 		}
 	}
+	p.pack()
 	return nil
+}
+
+// pack packs all pieces; large ones on all processors, since one packs about as
+// fast as bbolt writes.
+func (p *write) pack() {
+	var wg sync.WaitGroup
+	for i := range p.pieces {
+		c := &p.pieces[i]
+		if p.size < 2*pieceSize {
+			c.packed = pack(c.data)
+			continue
+		}
+		wg.Go(func() { c.packed = pack(c.data) })
+	}
+	wg.Wait()
 }
 
 // check looks whether the write may be applied as a whole.
