@@ -100,7 +100,7 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, store: store, site: site, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
 		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), toTell: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{}, borne: map[task.ID]int{},
-		sched: newSchedule(limits{jobs: cfg.Jobs, startups: max(2, runtime.NumCPU()), groups: map[string]int{}}),
+		sched: newSchedule(limits{jobs: cfg.Jobs, startups: 2 * runtime.NumCPU(), groups: map[string]int{}}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	finishing, finished := context.WithCancel(context.Background())

@@ -8,7 +8,8 @@ import (
 )
 
 // gateTime bounds how long an attempt counts as starting up: claude's start is
-// bound by the processor, so only as many as there are cores may start at once.
+// bound by the processor, so only two a core may start at once. One a core would leave it
+// idle while they wait for their first answer, and have fewer claims share a commit.
 const gateTime = 2 * time.Second
 
 // dispatch starts what choose picks, whenever something has changed or a time has come.

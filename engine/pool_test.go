@@ -31,7 +31,7 @@ func TestStartUpsAreGated(t *testing.T) {
 		mu.Unlock()
 		return w.site.Site.Start(ctx, name, o)
 	}
-	limit := max(2, runtime.NumCPU())
+	limit := 2 * runtime.NumCPU()
 	for range limit + 1 {
 		w.submit("[[delay 1m]]")
 	}
