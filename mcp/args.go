@@ -29,7 +29,6 @@ const longText = 62
 // inputs are the arguments of a tool, in the order in which they are shown.
 type inputs []input
 
-// schema is what a client is shown of them.
 func (as inputs) schema(tool string) json.RawMessage {
 	type property struct {
 		Type        string         `json:"type"`
@@ -198,7 +197,6 @@ func meaning(o task.Option, raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
-// fits tells whether raw, valid JSON, is allowed for an option.
 func fits(o task.Option, raw json.RawMessage) bool {
 	v, ok := o.Of(raw)
 	return ok && o.Allows(v)
@@ -209,7 +207,6 @@ func ofKind(o task.Option, raw json.RawMessage) bool {
 	return ok
 }
 
-// quoted shows a value in a line.
 func quoted(raw json.RawMessage) string {
 	return clip(string(plainHTML(bytes.Clone(raw[:min(len(raw), 1000)]))), 80)
 }

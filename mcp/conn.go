@@ -113,7 +113,6 @@ func (c *conn) start(r *request, size int) (refusal *responseError) {
 	return nil
 }
 
-// free gives back a request's id.
 func (c *conn) free(r *request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -150,7 +149,6 @@ func (c *conn) respond(out outlet, m response) {
 	c.load.hold(-len(data))
 }
 
-// encode is the message as it is sent.
 func (m response) encode() ([]byte, error) {
 	m.JSONRPC = "2.0"
 	result, ours := m.Result.(*callResult)

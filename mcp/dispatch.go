@@ -79,7 +79,6 @@ const (
 	isRequest
 )
 
-// incoming is a message of a client, taken apart.
 type incoming struct {
 	envelope
 	text   []byte
@@ -175,7 +174,6 @@ func progressToken(raw json.RawMessage) json.RawMessage {
 	return handle(meta.Token)
 }
 
-// greet notes who initializes.
 func (c *conn) greet(params map[string]json.RawMessage) {
 	var info struct{ Name string }
 	if json.Unmarshal(params["clientInfo"], &info) == nil {
@@ -187,7 +185,6 @@ func (c *conn) greet(params map[string]json.RawMessage) {
 	}
 }
 
-// run answers a request.
 func (r *request) run() {
 	ctx, m := r.ctx, r.message
 	r.message = incoming{} // which may be megabytes
@@ -205,7 +202,6 @@ func (r *request) run() {
 	r.conn.srv.log.Debug().Str("method", r.method).Dur("took", time.Since(start)).Msg("request")
 }
 
-// result is what a request is answered with.
 func (r *request) result(ctx context.Context, m incoming) (any, error) {
 	p, bad := checkParams(r.method, m.Params)
 	if bad != nil {

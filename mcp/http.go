@@ -148,7 +148,6 @@ func accepts(r *http.Request, media string) bool {
 	return false
 }
 
-// post takes one message.
 func (w *web) post(rw http.ResponseWriter, r *http.Request) {
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if media != "application/json" {
@@ -191,7 +190,6 @@ func (w *web) post(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// batch takes the messages of a batch, and answers its requests together.
 func (w *web) batch(rw http.ResponseWriter, r *http.Request, c *conn, body []byte, events bool) {
 	out := newStream(rw, events)
 	b, over := c.startBatch(out, body)

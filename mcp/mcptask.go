@@ -33,7 +33,6 @@ var mcpStatuses = map[task.Status]mcpgo.TaskStatus{
 	task.Skipped:     mcpgo.TaskStatusCancelled,
 }
 
-// extTaskOf shows t as the extension does.
 func (s *Server) extTaskOf(t task.Task) *extTask {
 	now := time.Now()
 	v := task.NewView(t, now)
@@ -68,7 +67,6 @@ func (s *Server) ttl(t task.Task) *int64 {
 	return &ms
 }
 
-// extTask is a task as the extension shows it.
 type extTask struct {
 	mcpgo.Result
 	TaskID         string           `json:"taskId"`
@@ -124,7 +122,6 @@ type extTasks interface {
 	update(ctx context.Context, id string, answers map[string]json.RawMessage) error
 }
 
-// ownTasks are the Service's.
 type ownTasks struct{ *Server }
 
 // find gives the task of that very id: a name may mean another task tomorrow.

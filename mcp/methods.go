@@ -19,7 +19,6 @@ const (
 
 type params = map[string]json.RawMessage
 
-// method answers a request.
 type method struct {
 	era    int
 	answer func(ctx context.Context, r *request, p params) (any, error)

@@ -68,7 +68,6 @@ func (s *Server) addPrompts() {
 	}
 }
 
-// promptOf is the prompt of a name.
 func promptOf(name string) (prompt, bool) {
 	at := slices.IndexFunc(prompts, func(p prompt) bool { return p.name == name })
 	if at < 0 {

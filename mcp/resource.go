@@ -30,7 +30,6 @@ const (
 	metaNote   = "cctask/note"        // the reference fits other tasks too
 )
 
-// addResources lists what can be read.
 func (s *Server) addResources() {
 	add := func(name, title, description string) {
 		s.mcp.AddResource(mcpgo.NewResource(uriScheme+name, name, mcpgo.WithResourceTitle(title),
@@ -188,7 +187,6 @@ func partial(data []byte) int {
 	return 0
 }
 
-// rangeOf reads offset and limit from a URI's query.
 func rangeOf(query string) (offset, limit int64, err error) {
 	limit = engine.MaxOutputPiece
 	values, err := url.ParseQuery(query)

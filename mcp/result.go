@@ -78,7 +78,6 @@ type callResult struct {
 
 func success(v toolAnswer) *callResult { return &callResult{text: v.text(), data: v} }
 
-// appendTo writes the JSON of the result.
 func (c *callResult) appendTo(b *bytes.Buffer) error {
 	b.WriteByte('{')
 	if c.Meta != nil {

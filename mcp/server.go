@@ -48,11 +48,9 @@ type Client struct {
 	Claude     string // absolute path of the claude binary
 	// Defaults are options for arguments that are left out.
 	Defaults task.Draft
-	// Policy is the front's own, which bounds a task together with the owner's.
 	Policy task.Policy
 }
 
-// Server is the MCP server. It may serve several clients at once.
 type Server struct {
 	svc      engine.Service
 	defaults func() (Client, error)

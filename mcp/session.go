@@ -17,7 +17,6 @@ const (
 	sessionIdle = 24 * time.Hour // without a request and without a stream
 )
 
-// session is a client of the legacy era over HTTP.
 type session struct {
 	*conn
 	id    string
@@ -28,7 +27,6 @@ type session struct {
 	used  time.Time // when inUse became 0
 }
 
-// sessions are the legacy clients of a listener.
 type sessions struct {
 	mu   sync.Mutex
 	byID map[string]*session
@@ -77,7 +75,6 @@ func (l *sessions) forget(s *session) {
 	}
 }
 
-// remove ends a session whose client is done.
 func (l *sessions) remove(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

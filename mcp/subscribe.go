@@ -80,7 +80,6 @@ func (l *listener) enter(uris []string) (fresh []*watch, bad *responseError) {
 	return fresh, nil
 }
 
-// reserve counts n more subscriptions, or fewer if n is negative.
 func (c *conn) reserve(n int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,7 +90,6 @@ func (c *conn) reserve(n int) bool {
 	return true
 }
 
-// remove ends the subscription to uri, if there is one.
 func (l *listener) remove(uri string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -128,7 +126,6 @@ func (l *listener) mark(uri string) {
 	}
 }
 
-// serve tells the client of changes until ctx ends.
 func (l *listener) serve(ctx context.Context) {
 	defer l.close()
 	for {
@@ -142,7 +139,6 @@ func (l *listener) serve(ctx context.Context) {
 	}
 }
 
-// tell sends one update that is due, if there is one.
 func (l *listener) tell() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -182,7 +178,6 @@ type listenFilter struct {
 	TaskIDs               []string `json:"taskIds,omitempty"` // of the tasks extension
 }
 
-// subscribe has a client of the legacy era told of changes of a resource.
 func (s *Server) subscribe(ctx context.Context, r *request, p params) (any, error) {
 	uri := text(p["uri"])
 	switch {

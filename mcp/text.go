@@ -153,7 +153,6 @@ func eventLines(out task.Output) [][]byte {
 	return lines
 }
 
-// rendered shows a piece of claude's stdout as people read it.
 func rendered(out task.Output) string {
 	var lines []string
 	for _, line := range eventLines(out) {

@@ -11,7 +11,6 @@ import (
 //go:embed schemas
 var schemaFiles embed.FS
 
-// tool is one row of the tool table.
 type tool struct {
 	name, title, description string
 	input                    func() inputs

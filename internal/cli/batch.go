@@ -62,7 +62,6 @@ func (b *batch) run(ctx context.Context) error {
 		"of %[2]s %[1]d removed since an earlier call, as told above", len(b.removed), show.Plural(len(b.subs), "task"))
 }
 
-// finish waits for the tasks that are recorded, if it is to, and shows them.
 func (b *batch) finish(ctx context.Context, svc *service, sigs signals) error {
 	if b.wait || svc.embedded {
 		ctx, cancel := sigs.until(ctx)
@@ -192,7 +191,6 @@ func goOn(n int) string {
 	return show.Plural(n, "task") + " go on"
 }
 
-// print writes the ids that are recorded up to the first that is not.
 func (b *batch) print() error {
 	for ; !b.asJSON && b.printed < len(b.tasks) && (b.tasks[b.printed].ID != "" || b.removed[b.printed]); b.printed++ {
 		if b.removed[b.printed] {
@@ -205,7 +203,6 @@ func (b *batch) print() error {
 	return nil
 }
 
-// left says that the tasks go on without us.
 func (b *batch) left(n int) error {
 	if !b.each {
 		return left(b.tasks[0])
@@ -242,7 +239,6 @@ func newTally(ctx context.Context, a *app, svc engine.Service, tasks []task.Task
 	return t
 }
 
-// next waits for an end and shows the state meanwhile.
 func (t *tally) next(done <-chan int) int {
 	if t.TTY {
 		t.draw()
@@ -266,7 +262,6 @@ func (t *tally) next(done <-chan int) int {
 	}
 }
 
-// end counts a task that has ended, or was removed.
 func (t *tally) end(one task.Task) {
 	t.ended++
 	t.cost += one.CostUSD

@@ -32,7 +32,6 @@ type Env struct {
 	Environ        func() []string
 }
 
-// System is the Env of this process.
 func System() Env {
 	return Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Environ: os.Environ}
 }
@@ -72,7 +71,6 @@ func Run(ctx context.Context, args []string, env Env) int {
 // Root is the tree of all verbs, for those who describe it.
 func Root() *cobra.Command { return newRoot(&app{Env: System()}, "") }
 
-// newVerb makes a command.
 type newVerb struct {
 	name string
 	make func(*app) *cobra.Command

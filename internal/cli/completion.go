@@ -54,7 +54,6 @@ var flagValues = map[string][]string{
 	"log-format": {"json", "console"},
 }
 
-// directories are the flags that are followed by one.
 var directories = []string{"dir", "working-dir", "add-dirs"}
 
 func publicStatuses() []string {

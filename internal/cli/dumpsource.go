@@ -19,7 +19,6 @@ import (
 // dumpTries bounds how often an owner may come or go under one question.
 const dumpTries = 5
 
-// source is who can be asked for a dump.
 type source interface {
 	task.Source
 	resolver
@@ -132,7 +131,6 @@ type resolver interface {
 	Resolve(ref string) (task.Match, error)
 }
 
-// ownerSource asks the owner.
 type ownerSource struct {
 	ctx context.Context
 	c   *ipc.Client

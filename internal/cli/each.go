@@ -77,7 +77,6 @@ func (a *app) each(f *taskFlags, args []string) (*each, error) {
 
 func (e *each) at(line int) string { return fmt.Sprintf("%s:%d: ", e.file, line) }
 
-// add checks a task as the engine will.
 func (e *each) add(line int, prompt, key string, own task.Draft) error {
 	if key == "" {
 		key = fmt.Sprintf("%s/%d", e.key, line)
@@ -184,7 +183,6 @@ func (e *each) take(own *task.Draft, texts map[string]string, o task.Option, raw
 	return nil
 }
 
-// csv fills the template with each row's columns.
 func (e *each) csv(data []byte, prompt string) error {
 	fill, err := template.New("prompt").Option("missingkey=error").Parse(prompt)
 	if err != nil {

@@ -170,7 +170,6 @@ func editText(t task.Task, prompt string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// edited is text as the person's editor leaves it.
 func (a *app) edited(ctx context.Context, text []byte) ([]byte, error) {
 	editor := a.Getenv("VISUAL")
 	if editor == "" {

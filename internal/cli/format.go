@@ -15,7 +15,6 @@ import (
 	"cctask/internal/show"
 )
 
-// formatHelp says what a --format template can use.
 const formatHelp = `--format takes a Go template for each task, with the columns as its fields and under Task
 all that --json prints. Its functions: ago and date (of a time), duration, dollars, json, join LIST SEP,
 upper, lower, short TEXT COLUMNS. \n and \t are a new line and a tab; each task ends with a new line.`
@@ -68,7 +67,6 @@ var templatePlace = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCom
 // templateError is what the template package says, without what is known.
 func templateError(err error) string { return templatePlace().ReplaceAllString(err.Error(), "") }
 
-// printFormat fills the template for each task.
 func (a *app) printFormat(t *template.Template, tasks []task.Task) error {
 	for _, r := range rows(tasks, time.Now()) {
 		var b strings.Builder

@@ -62,7 +62,6 @@ whether it is paused. The last line is the whole queue.`,
 	return cmd
 }
 
-// groupLine says how a group is.
 func groupLine(g task.Group) string {
 	line := fmt.Sprintf("%s: %d running, %d queued", claude.Visible(cmp.Or(g.Name, "all")), g.Live, g.Queued)
 	if g.Jobs > 0 {
@@ -74,7 +73,6 @@ func groupLine(g task.Group) string {
 	return line
 }
 
-// changeGroup carries out a change and says how the group is then.
 func (a *app) changeGroup(ctx context.Context, svc engine.Service, c task.GroupChange) error {
 	groups, err := svc.Groups(ctx, &c)
 	if err != nil {

@@ -16,7 +16,6 @@ const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
 Exit codes:
 {{.}}{{end}}`
 
-// helpWidth fits a terminal of 80 columns or a little more.
 const helpWidth = 90
 
 // fill breaks each paragraph into lines of up to helpWidth.
@@ -87,7 +86,6 @@ func usage(cmd *cobra.Command) error {
 	return err
 }
 
-// welcome shows those who do not know cctask yet what they need first.
 func (a *app) welcome(root *cobra.Command) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n", rootLong)
@@ -131,7 +129,6 @@ func newHelp() *cobra.Command {
 	}
 }
 
-// unknownVerb names what may have been meant.
 func unknownVerb(at *cobra.Command, word string) error {
 	hint := fmt.Sprintf("See `%s --help`.", at.CommandPath())
 	if near := at.SuggestionsFor(word); len(near) > 0 {

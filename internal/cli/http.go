@@ -20,13 +20,11 @@ import (
 	"cctask/mcp"
 )
 
-// httpFlags say whether and where mcp listens.
 type httpFlags struct {
 	addr  string
 	hosts []string
 }
 
-// serveHTTP serves clients that are not our parent.
 func (a *app) serveHTTP(ctx context.Context, server *mcp.Server, f httpFlags) error {
 	s, err := a.settings()
 	if err != nil {

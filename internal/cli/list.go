@@ -16,7 +16,6 @@ import (
 	"cctask/internal/show"
 )
 
-// listFlags say what list shows, and how.
 type listFlags struct {
 	filterFlags
 	all, reverse, asJSON, tree      bool
@@ -81,7 +80,6 @@ func sortNames() []string {
 
 func fieldNames() []string { return show.Names(func(show.Field) bool { return true }) }
 
-// lister is a list as the flags ask for it.
 type lister struct {
 	filter task.Filter
 	cols   []show.Field

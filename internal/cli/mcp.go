@@ -99,7 +99,6 @@ func (a *app) remoteDefaults() (mcp.Client, error) {
 	return mcp.Client{Homed: a.homed, Env: a.Environ(), Limits: callerLimits(), Claude: claude, Defaults: s.File.Defaults, Policy: s.File.Policy, Nowhere: "over HTTP this server does not know your directory"}, err
 }
 
-// defaults is what this front knows about its client.
 func (a *app) defaults() (mcp.Client, error) {
 	c, err := a.remoteDefaults()
 	c.WorkingDir, c.Nowhere = settings.WorkingDir()

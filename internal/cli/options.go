@@ -8,7 +8,6 @@ import (
 	"cctask/engine/task"
 )
 
-// optionFlag is an option as a flag of a command.
 type optionFlag struct {
 	task.Option
 	to *task.Draft

@@ -30,7 +30,6 @@ func (a *app) ring(bell *bool) {
 	}
 }
 
-// listJSON is what several tasks look like in JSON.
 type listJSON struct {
 	Tasks      []task.View `json:"tasks"`
 	NextCursor string      `json:"next_cursor,omitempty"`
@@ -112,7 +111,6 @@ func (a *app) choose(m task.Match, use task.Use) (task.ID, error) {
 	return id, err
 }
 
-// copyStream writes a stream from q.Offset to its end as of now.
 func copyStream(ctx context.Context, svc engine.Service, q engine.OutputQuery, w io.Writer) error {
 	for {
 		out, err := svc.Output(ctx, q)

@@ -44,7 +44,6 @@ func (p *progress) update(t task.Task) {
 	}
 }
 
-// tick lets the clock in the line go on.
 func (p *progress) tick() {
 	if p.TTY && !p.held {
 		p.Draw(p.line(time.Now()))
@@ -60,7 +59,6 @@ func (p *progress) clear() {
 	p.held = false
 }
 
-// line says in one line where the task stands.
 func (p *progress) line(now time.Time) string {
 	t := p.task
 	parts := []string{fmt.Sprintf("task %s %s", t.ID, t.Status.Public())}

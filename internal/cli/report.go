@@ -23,7 +23,6 @@ import (
 	"cctask/storage"
 )
 
-// reportFlags say what a report is of, and where it goes.
 type reportFlags struct {
 	filterFlags
 	file, from string
@@ -140,7 +139,6 @@ func (a *app) collect(ctx context.Context, svc engine.Service, f task.Filter, li
 	}
 }
 
-// entry reads a task with its answer and its prompts.
 func entry(ctx context.Context, svc engine.Service, id task.ID) (report.Entry, error) {
 	t, err := svc.Get(ctx, string(id))
 	e := report.Entry{Task: t}
@@ -182,7 +180,6 @@ func (a *app) readDump(ctx context.Context, f reportFlags, r *report.Report) (mo
 	return r.Newest(int(f.limit)), err
 }
 
-// reportTarget adds the tasks of a dump to a report.
 type reportTarget struct {
 	r *report.Report
 	e report.Entry

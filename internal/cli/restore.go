@@ -97,7 +97,6 @@ func (a *app) restore(ctx context.Context, file, path string, partial bool) erro
 	return err
 }
 
-// openDump opens a dump for reading.
 func (a *app) openDump(file string) (in io.Reader, done func(), err error) {
 	if file == "-" {
 		return a.Stdin, func() {}, nil
@@ -161,7 +160,6 @@ func (a *app) agreedToLose(db *storage.DB, owner ipc.Settings, yes bool) error {
 	return a.agreed(yes, "activate", `Add --yes, or first keep them: keep_age = "0" in the settings file, or a higher keep_count or keep_size.`)
 }
 
-// meterReader ends with its context.
 type meterReader struct {
 	ctx  context.Context
 	r    io.Reader
@@ -177,7 +175,6 @@ func (m *meterReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// meterTarget counts the tasks.
 type meterTarget struct {
 	dump.Target
 	show *meter

@@ -64,7 +64,6 @@ func (a *app) run(ctx context.Context, sub engine.Submission, asJSON bool) error
 	})
 }
 
-// printAnswer writes claude's answer, with a newline at its end.
 func (a *app) printAnswer(ctx context.Context, svc engine.Service, t task.Task) error {
 	out := &lastByte{w: a.shown(a.Stdout)}
 	var err error
@@ -82,7 +81,6 @@ func (a *app) printAnswer(ctx context.Context, svc engine.Service, t task.Task) 
 	return nil
 }
 
-// lastByte remembers how what it wrote ends.
 type lastByte struct {
 	w    io.Writer
 	last byte

@@ -38,7 +38,6 @@ func (c *Client) attach(ctx context.Context) (*attachment, error) {
 	return a, nil
 }
 
-// detach forgets an owner that did not answer as it should.
 func (c *Client) detach(a *attachment) {
 	c.att.CompareAndSwap(a, nil)
 	a.close()

@@ -24,7 +24,6 @@ type attachment struct {
 	closed bool
 }
 
-// maxIdle is how many connections are kept for the next questions.
 const maxIdle = 8
 
 // conn is a connection with one question at a time; whoever asks reads the answer.
@@ -107,7 +106,6 @@ func (a *attachment) dial(ctx context.Context) (*net.UnixConn, error) {
 	return u, nil
 }
 
-// drop ends a connection that was taken.
 func (a *attachment) drop(c *conn) {
 	_ = c.Close()
 	if _, first := c.link.(*direct); first {
@@ -117,7 +115,6 @@ func (a *attachment) drop(c *conn) {
 	}
 }
 
-// give keeps a connection for the next question.
 func (a *attachment) give(c *conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

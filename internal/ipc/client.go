@@ -49,7 +49,6 @@ type Client struct {
 
 var _ engine.Service = (*Client)(nil)
 
-// New returns a client. Close it.
 func New(c Config) *Client {
 	if c.StartWait == 0 {
 		c.StartWait = 30 * time.Second
@@ -82,7 +81,6 @@ func (c *Client) Hello(ctx context.Context) (Hello, error) {
 	return call(ctx, c, helloVerb, none{})
 }
 
-// Submit records a new task.
 func (c *Client) Submit(ctx context.Context, s engine.Submission) (task.Task, error) {
 	// JSON would turn what is not UTF-8 into something else, unseen.
 	if err := s.Spec.Check(); err != nil {
@@ -101,7 +99,6 @@ func keyOr(key string) string {
 	return key
 }
 
-// Get returns a task.
 func (c *Client) Get(ctx context.Context, ref string) (task.Task, error) {
 	s, err := c.Show(ctx, task.Look{Ref: ref, Attempts: true})
 	if err != nil {
@@ -110,22 +107,18 @@ func (c *Client) Get(ctx context.Context, ref string) (task.Task, error) {
 	return s.Task()
 }
 
-// Show looks at a task once.
 func (c *Client) Show(ctx context.Context, l task.Look) (task.Shown, error) {
 	return call(ctx, c, showVerb, l)
 }
 
-// List returns a page of tasks.
 func (c *Client) List(ctx context.Context, f task.Filter) (task.Page, error) {
 	return call(ctx, c, listVerb, f)
 }
 
-// Output returns a piece of a stream.
 func (c *Client) Output(ctx context.Context, q engine.OutputQuery) (task.Output, error) {
 	return call(ctx, c, outputVerb, q)
 }
 
-// Cancel stops a task.
 func (c *Client) Cancel(ctx context.Context, ref string) (task.Task, error) {
 	id, err := c.meant(ctx, ref, task.ToCancel)
 	if err != nil {
@@ -134,12 +127,10 @@ func (c *Client) Cancel(ctx context.Context, ref string) (task.Task, error) {
 	return call(ctx, c, cancelVerb, refRequest{Ref: string(id)})
 }
 
-// Resume starts a new attempt in the last one's session.
 func (c *Client) Resume(ctx context.Context, a engine.Again) (task.Task, error) {
 	return c.again(ctx, resumeVerb, a)
 }
 
-// Retry starts a new attempt in a new session.
 func (c *Client) Retry(ctx context.Context, a engine.Again) (task.Task, error) {
 	return c.again(ctx, retryVerb, a)
 }
@@ -153,7 +144,6 @@ func (c *Client) again(ctx context.Context, v verb[againRequest, task.Task], a e
 	return call(ctx, c, v, againRequest{a, []byte(a.Prompt), convert[[]byte](a.Env)})
 }
 
-// Edit changes a queued task.
 func (c *Client) Edit(ctx context.Context, e engine.Edit) (task.Task, error) {
 	id, err := c.meant(ctx, e.Ref, task.ToCancel)
 	if err != nil {
@@ -163,13 +153,11 @@ func (c *Client) Edit(ctx context.Context, e engine.Edit) (task.Task, error) {
 	return call(ctx, c, editVerb, e)
 }
 
-// Groups returns all groups, after the change if there is one.
 func (c *Client) Groups(ctx context.Context, change *task.GroupChange) ([]task.Group, error) {
 	out, err := call(ctx, c, groupsVerb, groupsRequest{change})
 	return out.Groups, err
 }
 
-// Remove deletes a task.
 func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
 	id, err := c.meant(ctx, ref, task.ToChange)
 	if err != nil {
@@ -224,12 +212,10 @@ func (c *Client) Policy(ctx context.Context) (task.Policy, error) {
 	return call(ctx, c, policyVerb, none{})
 }
 
-// Page is that of task.Source.
 func (c *Client) Page(ctx context.Context, q task.DumpQuery) (task.DumpPage, error) {
 	return call(ctx, c, pageVerb, q)
 }
 
-// Stream is that of task.Source.
 func (c *Client) Stream(ctx context.Context, id task.ID, n int, s task.Stream, offset int64, limit int) ([]byte, error) {
 	out, err := call(ctx, c, streamVerb, streamRequest{id, n, s, offset, limit})
 	return out.Data, err

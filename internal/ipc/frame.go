@@ -56,7 +56,6 @@ func writeFrame(w io.Writer, first, head string, body []byte) error {
 	return err
 }
 
-// readFrame reads a frame of at most most bytes.
 func readFrame(r *bufio.Reader, most int) (head string, body []byte, err error) {
 	var start [5]byte
 	if _, err := io.ReadFull(r, start[:]); err != nil {
@@ -79,7 +78,6 @@ func readFrame(r *bufio.Reader, most int) (head string, body []byte, err error) 
 // greet is the line that opens a connection to the owner of l, in that one's language.
 func greet(l Lock) string { return fmt.Sprintf("%s %d %s\n", greeting, l.Protocol, l.identity()) }
 
-// readGreeting takes that line apart; what is none is an error.
 func readGreeting(r *bufio.Reader) (protocol int, owner string, err error) {
 	line, err := r.ReadSlice('\n')
 	if err != nil || len(line) > maxLine {

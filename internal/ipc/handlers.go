@@ -103,7 +103,6 @@ func (s *server) admit(c net.Conn) bool {
 	return true
 }
 
-// hangUp ends all connections.
 func (s *server) hangUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +155,6 @@ func (s *server) converse(base context.Context, conn net.Conn) {
 	}
 }
 
-// drain reads what still comes for a moment.
 func drain(conn net.Conn) {
 	_ = conn.SetReadDeadline(time.Now().Add(time.Second))
 	buf := make([]byte, 64<<10)

@@ -17,7 +17,6 @@ import (
 	"cctask/engine"
 )
 
-// Config says what is shown, and where.
 type Config struct {
 	Service engine.Service
 	// Again is what a resumed or retried task gets of this front.

@@ -43,7 +43,6 @@ type snapshot struct {
 	err   error
 }
 
-// piece is new output of a task's attempt.
 type piece struct {
 	id      task.ID
 	attempt int
@@ -51,7 +50,6 @@ type piece struct {
 	err     error
 }
 
-// acted is the outcome of what the person asked for.
 type acted struct {
 	text string
 	err  error
@@ -166,7 +164,6 @@ func inLine(a, b task.Task) int {
 	return cmp.Or(c, cmp.Compare(a.ID, b.ID))
 }
 
-// read fetches a piece of a log.
 func (f *feed) read(q engine.OutputQuery) tea.Cmd {
 	return guarded(func() tea.Msg {
 		out, err := f.svc.Output(f.ctx, q)

@@ -78,7 +78,6 @@ func (m *model) key(msg tea.KeyPressMsg) tea.Cmd {
 	return m.fetch()
 }
 
-// walk moves in the list or in the log.
 func (m *model) walk(key string) {
 	const all = 1 << 30
 	lines, page := m.move, m.logHeight()-1
@@ -101,7 +100,6 @@ func (m *model) walk(key string) {
 	}
 }
 
-// edit changes the filter, which works while it is typed.
 func (m *model) edit(msg tea.KeyPressMsg) {
 	switch key := msg.String(); key {
 	case "enter":

@@ -9,7 +9,6 @@ import (
 	"cctask/internal/show"
 )
 
-// column is one of the list.
 type column struct {
 	head string
 	// want is the width that it would like, or more if natural: as much as its
@@ -43,7 +42,6 @@ const (
 	lastAt  = 4
 )
 
-// at is a task as of now.
 func (m *model) at(t task.Task) show.Row { return show.Row{Task: t, Now: m.now} }
 
 // list is the head and the rows around the selected one; arrows tell that there
@@ -165,5 +163,4 @@ func waits(t task.Task) string {
 	return strings.Join(parts, ", ")
 }
 
-// name is what a person calls a task.
 func name(t task.Task) string { return show.Row{Task: t}.Title() }

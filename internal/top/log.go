@@ -64,7 +64,6 @@ func (l *logPane) fetch(f *feed, t *task.Task) tea.Cmd {
 	return f.read(q)
 }
 
-// take renders a piece.
 func (l *logPane) take(p piece) {
 	l.busy = false
 	if p.id != l.id || p.attempt != l.attempt {
@@ -117,7 +116,6 @@ func (l *logPane) put(line claude.Line) {
 	}
 }
 
-// wrap fits the log into a width.
 func (l *logPane) wrap(width int, method ansi.Method) {
 	l.width, l.method, l.wrapped = width, method, nil
 	for _, line := range l.lines {

@@ -69,7 +69,6 @@ func newModel(ctx context.Context, c Config) *model {
 
 type tick time.Time
 
-// clock lets the times go on.
 func clock() tea.Cmd { return tea.Every(time.Second, func(t time.Time) tea.Msg { return tick(t) }) }
 
 func (m *model) Init() tea.Cmd { return tea.Batch(guarded(m.feed.follow), clock()) }
@@ -110,7 +109,6 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 
 func (m *model) fetch() tea.Cmd { return m.log.fetch(m.feed, m.selected()) }
 
-// look takes in a snapshot.
 func (m *model) look(s snapshot) {
 	m.now, m.offline = s.at, s.err
 	if s.err != nil {
@@ -201,7 +199,6 @@ func (r *meter) add(at time.Time, bytes int64) {
 	}
 }
 
-// rate is in bytes per second.
 func (r *meter) rate(now time.Time) int64 {
 	base, last := r.marks[0], r.marks[len(r.marks)-1]
 	for _, k := range r.marks {

@@ -108,7 +108,6 @@ func (m *model) logHeight() int {
 	return max(1, body)
 }
 
-// spread puts one text on the left and one on the right of a line.
 func (m *model) spread(left, right string, width int) string {
 	room := width - m.method.StringWidth(right)
 	if room < 20 {
@@ -117,7 +116,6 @@ func (m *model) spread(left, right string, width int) string {
 	return show.Fit(m.method, left, room, false) + right
 }
 
-// header tells how many tasks there are, and what they cost and print.
 func (m *model) header() string {
 	left := m.sgr(show.Bold, " cctask ")
 	more := m.more["running"] || m.more["queued"] || m.more["ended"]
@@ -212,7 +210,6 @@ func (m *model) pane(width, height int) []string {
 	return lines[:min(len(lines), height)]
 }
 
-// title is a rule with the task's name, its id and where the log stands.
 func (m *model) title(t task.Task, width int) string {
 	right := " " + string(t.ID) + " ─"
 	if m.log.up > 0 {

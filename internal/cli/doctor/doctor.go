@@ -52,12 +52,10 @@ func problem(hint, format string, args ...any) Finding {
 	return Finding{State: stateProblem, Text: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// failed is the problem that an error tells.
 func failed(err error) Finding {
 	return problem(task.HintOf(err), "%v", err)
 }
 
-// Doctor looks through an installation.
 type Doctor struct {
 	Source  settings.Source
 	Environ []string
@@ -83,7 +81,6 @@ type tasks interface {
 	Task(task.ID) (task.Task, error)
 }
 
-// ownersTasks asks the owner.
 type ownersTasks struct {
 	*ipc.Client
 	ctx context.Context
@@ -138,7 +135,6 @@ func (d *Doctor) Examine(ctx context.Context) []Finding {
 	return d.findings
 }
 
-// ExamineFile checks a database apart from any state directory.
 func (d *Doctor) ExamineFile(ctx context.Context, path string) []Finding {
 	f := ok("%s is whole", path)
 	if _, err := os.Stat(path); err != nil {
@@ -221,5 +217,4 @@ func (d *Doctor) checkSettings(context.Context) Finding {
 	return ok("%s; `cctask doctor --settings` shows all values", path)
 }
 
-// file is a file of the state directory.
 func (d *Doctor) file(name string) string { return filepath.Join(d.s.Dir, name) }

@@ -30,7 +30,6 @@ const (
 	// CopyPrefix is how the directories begin that hold a copy of the database
 	// for as long as a command reads it.
 	CopyPrefix = "dump-"
-	// clockSlack is how far ahead of the clock a record may be.
 	clockSlack = time.Minute
 )
 

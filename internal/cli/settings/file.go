@@ -79,7 +79,6 @@ func dangles(path string) bool {
 	return false
 }
 
-// maxConfig bounds the settings file.
 const maxConfig = 1 << 20
 
 // readPlain reads a file that others can read again by its name, now and later:

@@ -33,7 +33,6 @@ const (
 	defaultLogLevel = "info"
 )
 
-// Settings are the resolved settings of a front.
 type Settings struct {
 	Dir      string
 	Claude   Value // what the person named; found by FindClaude
@@ -148,7 +147,6 @@ var settingTable = []setting{
 	},
 }
 
-// key is the setting's name in the settings file.
 func (o setting) key() string { return strings.ReplaceAll(o.name, "-", "_") }
 
 // Flags are the settings that were given as flags. They are judged when
@@ -190,14 +188,12 @@ func (f flagText) Set(text string) error {
 // Value is a setting's text and where it was given; the zero value was not.
 type Value struct{ Text, From string }
 
-// Row is what doctor shows of a setting.
 type Row struct {
 	Name   string `json:"name"`
 	Value  string `json:"value"`
 	Source string `json:"source"` // "default", a flag, a variable, or file:line:column
 }
 
-// Source is where a person's settings come from, besides the file.
 type Source struct {
 	Getenv func(string) string
 	Flags  Flags
@@ -323,7 +319,6 @@ func (src Source) LookPath(name string) (string, error) {
 	return "", &exec.Error{Name: name, Err: exec.ErrNotFound}
 }
 
-// count reads a number from 0 to most.
 func count(text string, most int) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err == nil && (n < 0 || n > most) {
