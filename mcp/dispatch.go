@@ -219,10 +219,12 @@ func (r *request) result(ctx context.Context, m incoming) (any, error) {
 		return nil, bad
 	}
 	switch {
-	case own.era == modern && !r.info.Modern:
+	case own.era >= modern && !r.info.Modern:
 		return nil, failure(mcpgo.METHOD_NOT_FOUND, "%q requires protocol version %s or later", r.method, mcpgo.ProtocolVersion20260728).Error
 	case own.era == legacy && r.info.Modern:
 		return nil, failure(mcpgo.METHOD_NOT_FOUND, "%q was removed in protocol version %s", r.method, mcpgo.ProtocolVersion20260728).Error
+	case own.era == ofTasks && !r.declaresTasks():
+		return nil, errNoExtension
 	}
 	r.token = progressToken(p["_meta"])
 	result, err := own.answer(ctx, r, p)

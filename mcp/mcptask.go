@@ -82,15 +82,6 @@ type extTask struct {
 	Inputs  mcpgo.InputRequests `json:"inputRequests,omitempty"`
 }
 
-// toolResult is what execute_cc_task answers about a task.
-func (s *Server) toolResult(ctx context.Context, t task.Task) (*callResult, error) {
-	v, err := s.show(ctx, &t, outputArgs{Output: "auto"})
-	if err != nil {
-		return nil, err
-	}
-	return success(v), nil
-}
-
 // declaresTasks tells whether the client of a modern request knows the extension.
 func (r *request) declaresTasks() bool {
 	return r.info.Modern && r.info.ClientCapabilities.Extensions[tasksExtension] != nil
@@ -143,10 +134,11 @@ func (o ownTasks) get(ctx context.Context, id string) (*extTask, error) {
 	}
 	e := o.extTaskOf(t)
 	if e.Status == mcpgo.TaskStatusCompleted {
-		result, err := o.toolResult(ctx, t)
+		v, err := o.show(ctx, &t, outputArgs{Output: "auto"}) // as execute_cc_task answers
 		if err != nil {
 			return nil, err
 		}
+		result := success(v)
 		result.ResultType = mcpgo.ResultTypeComplete
 		e.Outcome = result
 	}

@@ -34,17 +34,11 @@ func protocolOf(raw json.RawMessage) (*server.RequestProtocolInfo, *responseErro
 	return info, nil
 }
 
-func (s *Server) extGet(ctx context.Context, r *request, p params) (any, error) {
-	if !r.declaresTasks() {
-		return nil, errNoExtension
-	}
+func (s *Server) extGet(ctx context.Context, _ *request, p params) (any, error) {
 	return s.tasks.get(ctx, text(p["taskId"]))
 }
 
-func (s *Server) extUpdate(ctx context.Context, r *request, p params) (any, error) {
-	if !r.declaresTasks() {
-		return nil, errNoExtension
-	}
+func (s *Server) extUpdate(ctx context.Context, _ *request, p params) (any, error) {
 	if p["inputResponses"] == nil {
 		return nil, failure(mcpgo.INVALID_PARAMS, "tasks/update: inputResponses: missing, required is %s", anObject.Allowed()).Error
 	}
@@ -52,9 +46,6 @@ func (s *Server) extUpdate(ctx context.Context, r *request, p params) (any, erro
 }
 
 func (s *Server) extCancel(ctx context.Context, r *request, p params) (any, error) {
-	if !r.declaresTasks() {
-		return nil, errNoExtension
-	}
 	r.waits()
 	return &mcpgo.Result{}, s.tasks.cancel(ctx, text(p["taskId"]))
 }

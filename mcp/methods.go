@@ -12,9 +12,10 @@ import (
 
 // The eras of the protocol that a method is part of.
 const (
-	anyEra = iota
-	legacy // with initialize
-	modern // from 2026-07-28 on
+	anyEra  = iota
+	legacy  // with initialize
+	modern  // from 2026-07-28 on
+	ofTasks // the same, for clients that know tasks
 )
 
 type params = map[string]json.RawMessage
@@ -35,9 +36,9 @@ func (s *Server) ownMethods() map[string]method {
 		string(mcpgo.MethodResourcesSubscribe):   {legacy, s.subscribe},
 		string(mcpgo.MethodResourcesUnsubscribe): {legacy, s.unsubscribe},
 		string(mcpgo.MethodSubscriptionsListen):  {modern, s.listen},
-		"tasks/get":                              {modern, s.extGet},
-		"tasks/update":                           {modern, s.extUpdate},
-		"tasks/cancel":                           {modern, s.extCancel},
+		"tasks/get":                              {ofTasks, s.extGet},
+		"tasks/update":                           {ofTasks, s.extUpdate},
+		"tasks/cancel":                           {ofTasks, s.extCancel},
 	}
 }
 

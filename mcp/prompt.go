@@ -14,16 +14,15 @@ import (
 // prompt is one row of the prompt table. text has {name} for each argument.
 type prompt struct {
 	name, title, description, text string
-	required, optional             []argument
+	args                           []argument
 }
 
-type argument struct{ name, description, absent string } // absent: what an optional one is when left out
+type argument struct{ name, description, absent string } // absent: what it is when left out; "": it is required
 
 var prompts = []prompt{
 	{
 		name: "fan_out", title: "Do a job with parallel tasks", description: "Split a job into Claude Code tasks that run in parallel, and put their results together.",
-		required: []argument{{"job", "What is to be done.", ""}},
-		optional: []argument{{"tasks", "How many tasks at most.", "as many as it has independent parts"}},
+		args: []argument{{"job", "What is to be done.", ""}, {"tasks", "How many tasks at most.", "as many as it has independent parts"}},
 		text: `Do this job with Claude Code tasks that run in parallel: {job}
 
 1. Split it into independent parts; the number of tasks: {tasks}. Tasks that change files must not touch the same ones.
@@ -34,8 +33,7 @@ var prompts = []prompt{
 	},
 	{
 		name: "resume_task", title: "Go on with a task", description: "Find out why a task ended and go on with it.",
-		required: []argument{{"task_id", "The task's id or name.", ""}},
-		optional: []argument{{"prompt", "What to say to it.", "that it should go on after verifying what its last tool did"}},
+		args: []argument{{"task_id", "The task's id or name.", ""}, {"prompt", "What to say to it.", "that it should go on after verifying what its last tool did"}},
 		text: `Go on with the Claude Code task {task_id}.
 
 1. Call check_task_status with task_id {task_id}. If it is still running or queued, wait with wait_seconds instead. If it is completed, report its result and stop.
@@ -45,7 +43,7 @@ var prompts = []prompt{
 	},
 	{
 		name: "review_results", title: "Review what tasks have done", description: "Read the results of ended tasks and judge them.",
-		optional: []argument{{"label", "Only tasks with this label.", "any"}},
+		args: []argument{{"label", "Only tasks with this label.", "any"}},
 		text: `Review what Claude Code tasks have done. Label of the tasks: {label}.
 
 1. Call list_active_tasks with include_finished, and with label unless it is any.
@@ -58,11 +56,12 @@ var prompts = []prompt{
 func (s *Server) addPrompts() {
 	for _, p := range prompts {
 		opts := []mcpgo.PromptOption{mcpgo.WithPromptTitle(p.title), mcpgo.WithPromptDescription(p.description)}
-		for _, a := range p.required {
-			opts = append(opts, mcpgo.WithArgument(a.name, mcpgo.ArgumentDescription(a.description), mcpgo.RequiredArgument()))
-		}
-		for _, a := range p.optional {
-			opts = append(opts, mcpgo.WithArgument(a.name, mcpgo.ArgumentDescription(a.description)))
+		for _, a := range p.args {
+			says := []mcpgo.ArgumentOption{mcpgo.ArgumentDescription(a.description)}
+			if a.absent == "" {
+				says = append(says, mcpgo.RequiredArgument())
+			}
+			opts = append(opts, mcpgo.WithArgument(a.name, says...))
 		}
 		s.mcp.AddPrompt(mcpgo.NewPrompt(p.name, opts...), nil)
 	}
@@ -84,17 +83,13 @@ func (s *Server) getPrompt(_ context.Context, _ *request, q params) (any, error)
 	}
 	given := members(q["arguments"])
 	var pairs []string
-	for _, a := range p.required {
-		value := text(given[a.name])
-		if strings.TrimSpace(value) == "" {
-			return nil, &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("%s: missing, required is a string that is not empty", a.name), Hint: a.description}
-		}
-		pairs = append(pairs, "{"+a.name+"}", value)
-	}
-	for _, a := range p.optional {
+	for _, a := range p.args {
 		value := text(given[a.name])
 		if strings.TrimSpace(value) == "" {
 			value = a.absent
+		}
+		if value == "" {
+			return nil, task.Errorf(task.CodeInvalid, a.description, "%s: missing, required is a string that is not empty", a.name)
 		}
 		pairs = append(pairs, "{"+a.name+"}", value)
 	}

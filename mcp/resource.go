@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -137,8 +138,8 @@ func (s *Server) stream(ctx context.Context, uri string, q engine.OutputQuery, q
 	}
 	data := out.Data
 	last := out.Done && out.Offset+int64(len(data)) >= out.Size
-	if whole := data[:len(data)-partial(data)]; !last && len(whole) > 0 && utf8.Valid(whole) {
-		data = whole
+	if _, used, lossy := decodeText(data, math.MaxInt, last); used > 0 && !lossy {
+		data = data[:used]
 	}
 	meta := map[string]any{metaOffset: out.Offset, metaBytes: out.Size}
 	if note != "" {
@@ -172,19 +173,6 @@ func goOn(uri string, limit, next int64, out task.Output) mcpgo.ResourceContents
 		more = "The task still runs; more may follow"
 	}
 	return mcpgo.TextResourceContents{URI: u, MIMEType: "text/plain", Text: fmt.Sprintf("[These were bytes %d to %d of %d. %s: read %s]", out.Offset, next, out.Size, more, u)}
-}
-
-// partial is the number of bytes of a character that data ends in the middle of.
-func partial(data []byte) int {
-	for n := 1; n < utf8.UTFMax && n <= len(data); n++ {
-		if end := data[len(data)-n:]; utf8.RuneStart(end[0]) {
-			if utf8.FullRune(end) {
-				return 0
-			}
-			return n
-		}
-	}
-	return 0
 }
 
 func rangeOf(query string) (offset, limit int64, err error) {

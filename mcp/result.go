@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -301,7 +302,10 @@ func cutTail(s *streamText, budget int) {
 // puts into a name.
 func trimView(v *task.View) {
 	v.Name = clip(v.Name, 300)
-	v.Labels = trimLabels(v.Labels)
+	v.Labels = slices.Clone(v.Labels[:min(len(v.Labels), task.MaxLabels)])
+	for i, l := range v.Labels {
+		v.Labels[i] = clip(l, 120)
+	}
 	v.StatusMessage = clip(v.StatusMessage, 2000)
 	v.Error = clip(v.Error, 2000)
 	v.WorkingDir = clip(v.WorkingDir, 4200)
@@ -315,14 +319,6 @@ func trimView(v *task.View) {
 		short.LastTool, short.LastText, short.Retrying = clip(p.LastTool, 300), clip(p.LastText, 500), clip(p.Retrying, 300)
 		v.Progress = &short
 	}
-}
-
-func trimLabels(labels []string) []string {
-	short := make([]string, 0, len(labels))
-	for _, l := range labels[:min(len(labels), task.MaxLabels)] {
-		short = append(short, clip(l, 120))
-	}
-	return short
 }
 
 // decodeText turns bytes of a stream into text of at most budget. It stops

@@ -48,7 +48,7 @@ type Client struct {
 	Claude     string // absolute path of the claude binary
 	// Defaults are options for arguments that are left out.
 	Defaults task.Draft
-	Policy task.Policy
+	Policy   task.Policy
 }
 
 type Server struct {

@@ -1,9 +1,11 @@
 package mcp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -30,7 +32,7 @@ func (s *Server) watch(ctx context.Context, r *request, t *task.Task, limit time
 	}
 	ctx, done := r.untilEnding(ctx)
 	defer done()
-	wait, cancel := limited(ctx, limit)
+	wait, cancel := context.WithTimeout(ctx, cmp.Or(limit, math.MaxInt64))
 	defer cancel()
 	r.tellOf(t)
 	for !t.Status.Ended() {
@@ -58,14 +60,6 @@ func (s *Server) watch(ctx context.Context, r *request, t *task.Task, limit time
 }
 
 func (s *Server) mayWait(t *task.Task) error { return s.within.MayWait(*t) }
-
-// limited is ctx for at most d; 0: no limit.
-func limited(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	if d == 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, d)
-}
 
 func (s *Server) latest(ctx context.Context, ref string) (*task.Task, error) {
 	now, err := s.svc.Get(ctx, ref)
@@ -113,7 +107,7 @@ func (r *request) tellOf(t *task.Task) { r.progress(progressText(*t, time.Now())
 func (s *Server) watchAll(ctx context.Context, r *request, q engine.WaitQuery, limit time.Duration) ([]task.Task, error) {
 	waits, done := r.untilEnding(ctx)
 	defer done()
-	wait, cancel := limited(waits, limit)
+	wait, cancel := context.WithTimeout(waits, cmp.Or(limit, math.MaxInt64))
 	defer cancel()
 	for {
 		r.progress(fmt.Sprintf("waiting for %s of %d tasks", q.Until, len(q.Refs)))
