@@ -20,15 +20,8 @@ ended is taken, if it is only one. With --json one ID gives one object, several 
 		Example:     `  cctask cancel 01JD3ZK4`,
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(1, -1, "the id of a task"),
-		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
-			tasks, err := a.lookup(ctx, svc, args, task.ToCancel)
-			if err != nil {
-				return err
-			}
-			if err := a.cancelAll(ctx, svc, tasks, asJSON); err != nil || !asJSON {
-				return err
-			}
-			return a.printTasks(tasks, len(args) == 1)
+		RunE: a.onTasks(task.ToCancel, &asJSON, func(ctx context.Context, svc engine.Service, tasks []task.Task) error {
+			return a.cancelAll(ctx, svc, tasks, asJSON)
 		}),
 	}
 	jsonFlag(cmd, &asJSON)

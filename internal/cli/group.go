@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -89,7 +88,7 @@ func (a *app) changeGroup(ctx context.Context, svc engine.Service, c task.GroupC
 }
 
 func newGroupSet(a *app) *cobra.Command {
-	jobs := jobsFlag(-1)
+	var jobs int64
 	cmd := &cobra.Command{
 		Use: "set NAME", Short: "Bound how many tasks of a group run at once",
 		Long: `Let at most so many tasks of a group run at once, from now on and under every owner.
@@ -108,23 +107,8 @@ What runs already goes on. 0 is as many as the whole queue's.`,
 			return a.changeGroup(ctx, svc, task.GroupChange{Name: args[0], Jobs: &n})
 		}),
 	}
-	cmd.Flags().Var(&jobs, "jobs", "most tasks of the group that run at once; 0 is as many as the whole queue's")
+	cmd.Flags().Var(whole(&jobs, -1, 0, task.MaxJobs), "jobs", "most tasks of the group that run at once, a `NUMBER`; 0 is as many as the whole queue's")
 	return cmd
-}
-
-// jobsFlag is a number of slots; -1: none is given.
-type jobsFlag int
-
-func (jobsFlag) String() string { return "" }
-func (jobsFlag) Type() string   { return "NUMBER" }
-
-func (f *jobsFlag) Set(text string) error {
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > task.MaxJobs {
-		return fmt.Errorf("want a number from 0 to %d", task.MaxJobs)
-	}
-	*f = jobsFlag(n)
-	return nil
 }
 
 func newGroupRemove(a *app) *cobra.Command {

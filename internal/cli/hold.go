@@ -32,11 +32,7 @@ func (a *app) holding(on bool, cmd *cobra.Command) *cobra.Command {
 	var asJSON bool
 	cmd.Annotations = exits(exitDone, exitFault, exitInput)
 	cmd.Args = arguments(1, -1, "the id of a task")
-	cmd.RunE = a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
-		tasks, err := a.lookup(ctx, svc, args, task.ToCancel)
-		if err != nil {
-			return err
-		}
+	cmd.RunE = a.onTasks(task.ToCancel, &asJSON, func(ctx context.Context, svc engine.Service, tasks []task.Task) (err error) {
 		var options task.Draft
 		o, _ := task.Find("hold")
 		if err := options.Set(o, on); err != nil {
@@ -51,9 +47,6 @@ func (a *app) holding(on bool, cmd *cobra.Command) *cobra.Command {
 					return err
 				}
 			}
-		}
-		if asJSON {
-			return a.printTasks(tasks, len(args) == 1)
 		}
 		return nil
 	})

@@ -63,6 +63,21 @@ func (a *app) printJSON(v any) error {
 	return nil
 }
 
+// onTasks is a verb for the tasks that are named. With --json what they are then is
+// printed.
+func (a *app) onTasks(use task.Use, asJSON *bool, f func(ctx context.Context, svc engine.Service, tasks []task.Task) error) verb {
+	return a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
+		tasks, err := a.lookup(ctx, svc, args, use)
+		if err == nil {
+			err = f(ctx, svc, tasks)
+		}
+		if err != nil || !*asJSON {
+			return err
+		}
+		return a.printTasks(tasks, len(args) == 1)
+	})
+}
+
 // lookup finds all named tasks, each once, before anything is done to one. What
 // a name fits besides is said.
 func (a *app) lookup(ctx context.Context, svc engine.Service, refs []string, use task.Use) ([]task.Task, error) {

@@ -62,14 +62,9 @@ func (p *progress) clear() {
 func (p *progress) line(now time.Time) string {
 	t := p.task
 	parts := []string{fmt.Sprintf("task %s %s", t.ID, t.Status.Public())}
-	switch {
-	case t.Status == task.Queued:
-		if t.QueuePosition > 0 {
-			parts = append(parts, fmt.Sprintf("%d in the queue", t.QueuePosition))
-		}
-		if why := (show.Row{Task: t}).Why(); why != "" {
-			parts = append(parts, show.OneLine(why))
-		}
+	switch waits := show.OneLine(show.Row{Task: t}.Waits()); {
+	case t.Status == task.Queued && waits != "":
+		parts = append(parts, waits)
 	case t.Status.Live() && !t.StartedAt.IsZero():
 		parts[0] += " " + show.Clock(now.Sub(t.StartedAt))
 	}

@@ -20,11 +20,7 @@ deleted only with --force, which cancels it first. With --json one ID gives one 
 		Example:     "  cctask rm 01JD3ZK4\n  cctask rm --force 01JD3ZK4",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(1, -1, "the id of a task"),
-		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
-			tasks, err := a.lookup(ctx, svc, args, task.ToChange)
-			if err != nil {
-				return err
-			}
+		RunE: a.onTasks(task.ToChange, &asJSON, func(ctx context.Context, svc engine.Service, tasks []task.Task) error {
 			// A live one comes first: if it is refused, then before anything is deleted.
 			live := slices.IndexFunc(tasks, func(t task.Task) bool { return !t.Status.Ended() })
 			if live > 0 {
@@ -40,9 +36,6 @@ deleted only with --force, which cancels it first. With --json one ID gives one 
 				if _, err := fmt.Fprintf(a.Stdout, "%s removed\n", t.ID); err != nil {
 					return err
 				}
-			}
-			if asJSON {
-				return a.printTasks(tasks, len(args) == 1)
 			}
 			return nil
 		}),

@@ -24,19 +24,15 @@ With --json one ID gives one object, several a list.`,
 		Example:     "  cctask status 01JD3ZK4\n  cctask status build docs\n  cctask status --json 01JD3ZK4 | jq -r .result",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(1, -1, "the id of a task"),
-		RunE: a.connected(func(ctx context.Context, svc engine.Service, args []string) error {
-			tasks, err := a.lookup(ctx, svc, args, task.ToRead)
-			if err != nil {
-				return err
-			}
+		RunE: a.onTasks(task.ToRead, &asJSON, func(_ context.Context, _ engine.Service, tasks []task.Task) error {
 			if asJSON {
-				return a.printTasks(tasks, len(args) == 1)
+				return nil
 			}
 			var blocks []string
 			for _, r := range rows(tasks, time.Now()) {
 				blocks = append(blocks, block(r))
 			}
-			_, err = fmt.Fprint(a.Stdout, strings.Join(blocks, "\n"+strings.Repeat("─", min(show.Columns(a.Stdout), 80))+"\n\n"))
+			_, err := fmt.Fprint(a.Stdout, strings.Join(blocks, "\n"+strings.Repeat("─", min(show.Columns(a.Stdout), 80))+"\n\n"))
 			return err
 		}),
 	}

@@ -17,7 +17,7 @@ func whole(to *int64, def, least, most int64) wholeFlag {
 }
 
 func (f wholeFlag) String() string {
-	if f.to == nil || *f.to == 0 {
+	if f.to == nil || *f.to == 0 || *f.to < f.least {
 		return "" // none is said in the help
 	}
 	return strconv.FormatInt(*f.to, 10)

@@ -2,6 +2,7 @@ package show
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -214,6 +215,16 @@ func (r Row) Why() string {
 		return ""
 	}
 	return string(r.Reason)
+}
+
+// Waits is what a queued task waits for: its turn, unless it is not yet among those
+// that have one, and what else.
+func (r Row) Waits() string {
+	place := ""
+	if r.QueuePosition > 0 {
+		place = fmt.Sprintf("%d in the queue", r.QueuePosition)
+	}
+	return strings.Trim(place+", "+r.Why(), ", ")
 }
 
 // Title is what a person calls a task.

@@ -135,7 +135,7 @@ func doing(r show.Row) string {
 	case r.CancelRequested && !r.Status.Ended():
 		return "being cancelled"
 	case r.Status == task.Queued:
-		return show.OneLine(waits(r.Task))
+		return show.OneLine(r.Waits())
 	case r.Status == task.Completed:
 		return task.Ago(r.FinishedAt, r.Now)
 	case r.Status.Ended():
@@ -148,19 +148,6 @@ func doing(r show.Row) string {
 		return "starting"
 	}
 	return show.OneLine(cmp.Or(p.Doing(), p.LastText))
-}
-
-// waits is what a queued task waits for: its turn, unless it is not yet among those
-// that have one, and what else.
-func waits(t task.Task) string {
-	var parts []string
-	if t.QueuePosition > 0 {
-		parts = append(parts, fmt.Sprintf("%d in the queue", t.QueuePosition))
-	}
-	if why := (show.Row{Task: t}).Why(); why != "" {
-		parts = append(parts, why)
-	}
-	return strings.Join(parts, ", ")
 }
 
 func name(t task.Task) string { return show.Row{Task: t}.Title() }

@@ -139,7 +139,7 @@ func (l *logPane) empty(t task.Task) string {
 	case l.err != nil:
 		return show.OneLine(l.err.Error())
 	case t.Status == task.Queued:
-		return strings.TrimSuffix("waiting, "+waits(t), ", ")
+		return strings.TrimSuffix("waiting, "+show.Row{Task: t}.Waits(), ", ")
 	case !l.read:
 		return "reading the log …"
 	case t.Status.Ended():
