@@ -41,7 +41,7 @@ func handle(raw json.RawMessage) json.RawMessage {
 // runs on the reading goroutine and must not wait for a task or for the owner.
 func (c *conn) accept(line []byte) *request {
 	if c.takesBatch(line) {
-		if line = bytes.TrimSpace(line); c.load.take(len(line)) {
+		if line = bytes.TrimSpace(line); c.load.admit(len(line)) {
 			b, over := c.startBatch(c.out, line)
 			counted := c.load.begin() // so that the end of the input waits for the answers
 			context.AfterFunc(over, func() {
@@ -60,7 +60,7 @@ func (c *conn) accept(line []byte) *request {
 	case m.kind == isNotification:
 		c.notified(m)
 	case m.kind == isRequest:
-		if !c.load.take(len(m.text)) {
+		if !c.load.admit(len(m.text)) {
 			return nil // the server ends
 		}
 		r, f := c.call(c.out, m)
@@ -190,7 +190,7 @@ func (r *request) run() {
 	r.message = incoming{} // which may be megabytes
 	start := time.Now()
 	defer r.conn.load.end()
-	defer r.settle()
+	defer func() { r.conn.load.hold(-int(r.held.Swap(0))) }()
 	defer r.cancel(nil)
 	defer r.conn.recovered(r.method, r)
 	result, err := r.result(ctx, m)

@@ -220,7 +220,7 @@ func (w *web) body(rw http.ResponseWriter, r *http.Request) (body []byte, ok boo
 		tooLong()
 		return nil, false
 	}
-	if !w.load.take(size) {
+	if !w.load.admit(size) {
 		refuse(rw, http.StatusServiceUnavailable, "the server is stopping")
 		return nil, false
 	}

@@ -34,10 +34,10 @@ func newLoad(b bounds) *load {
 	return l
 }
 
-// take counts a message of n bytes as in work. It waits while there are too
+// admit counts a message of n bytes as in work. It waits while there are too
 // many: the client then feels it in its own writes. It tells whether new work
 // may begin at all.
-func (l *load) take(n int) bool {
+func (l *load) admit(n int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.held > 0 && l.held+n > l.bounds.held && !l.stopped {

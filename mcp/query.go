@@ -61,7 +61,7 @@ func (s *Server) check(ctx context.Context, r *request) (any, error) {
 		return nil, err
 	}
 	match := t.Match
-	if t, err = s.watch(ctx, r, t, seconds(a.WaitSeconds)); err != nil {
+	if t, err = s.await(ctx, r, t, seconds(a.WaitSeconds)); err != nil {
 		return nil, err
 	}
 	t.Match = match
@@ -119,7 +119,7 @@ func (s *Server) present(ctx context.Context, t *task.Task, stdout, stderr *task
 	if !a.Detail {
 		v.lean()
 	}
-	if whole := fit(v); whole && !a.Detail {
+	if whole := cutToSize(v); whole && !a.Detail {
 		v.ResultBytes = 0
 	}
 	if v.Output != nil && v.Output.NextOffset != nil {

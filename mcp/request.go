@@ -93,9 +93,6 @@ func (r *request) taken() {
 	r.conn.load.hold(-n)
 }
 
-// settle gives back the bytes of the message that are still counted.
-func (r *request) settle() { r.conn.load.hold(-int(r.held.Swap(0))) }
-
 type progressParams struct {
 	Token    json.RawMessage `json:"progressToken"`
 	Progress int             `json:"progress"`

@@ -78,7 +78,7 @@ func (s *Server) resource(ctx context.Context, uri string) ([]mcpgo.ResourceCont
 		return nil, &task.Error{Code: task.CodeInvalid, Message: fmt.Sprintf("the URI is malformed: %v", err), Hint: "Escape a name as in any URI."}
 	}
 	if stream != "" {
-		return s.stream(ctx, uri, engine.OutputQuery{Ref: ref, Stream: task.Stream(stream)}, query)
+		return s.readStream(ctx, uri, engine.OutputQuery{Ref: ref, Stream: task.Stream(stream)}, query)
 	}
 	v, err := s.object(ctx, ref)
 	if err != nil {
@@ -113,11 +113,11 @@ func (s *Server) object(ctx context.Context, ref string) (any, error) {
 	return s.look(ctx, ref, outputArgs{Output: "none", Detail: true})
 }
 
-// stream reads a piece of a stream: as text if it is UTF-8, not counting a
+// readStream reads a piece of a stream: as text if it is UTF-8, not counting a
 // character that is cut off at its end, which then comes with the next piece;
 // else as a blob, to the byte. If there is, or may come, more, a second content
 // says so.
-func (s *Server) stream(ctx context.Context, uri string, q engine.OutputQuery, query string) ([]mcpgo.ResourceContents, error) {
+func (s *Server) readStream(ctx context.Context, uri string, q engine.OutputQuery, query string) ([]mcpgo.ResourceContents, error) {
 	offset, limit, err := rangeOf(query)
 	if err != nil {
 		return nil, err
@@ -150,7 +150,7 @@ func (s *Server) stream(ctx context.Context, uri string, q engine.OutputQuery, q
 	}
 	next := out.Offset + int64(len(data))
 	meta[metaNext] = next
-	return []mcpgo.ResourceContents{pieceOf(uri, data, meta), goOn(uri, limit, next, out)}, nil
+	return []mcpgo.ResourceContents{pieceOf(uri, data, meta), nextPiece(uri, limit, next, out)}, nil
 }
 
 func pieceOf(uri string, data []byte, meta map[string]any) mcpgo.ResourceContents {
@@ -160,9 +160,9 @@ func pieceOf(uri string, data []byte, meta map[string]any) mcpgo.ResourceContent
 	return mcpgo.TextResourceContents{URI: uri, MIMEType: "text/plain", Text: string(data), Meta: meta}
 }
 
-// goOn names the URI of the next piece. Claude Code does not show _meta to its
+// nextPiece names the URI of the next piece. Claude Code does not show _meta to its
 // model, which could not go on without it.
-func goOn(uri string, limit, next int64, out task.Output) mcpgo.ResourceContents {
+func nextPiece(uri string, limit, next int64, out task.Output) mcpgo.ResourceContents {
 	path, _, _ := strings.Cut(uri, "?")
 	u := fmt.Sprintf("%s?offset=%d", path, next)
 	if limit != engine.MaxOutputPiece {

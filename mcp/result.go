@@ -223,21 +223,21 @@ func clip(s string, budget int) string {
 // cutHint is added to next when something was left out.
 const cutHint = ` What is cut here can be read whole: check_task_status with output="full", stream "result", "stdout" or "stderr", and offset.`
 
-// fitSlack is more than what cutting adds: the hint, the marks of truncation,
+// cutSlack is more than what cutting adds: the hint, the marks of truncation,
 // the result's own name.
-const fitSlack = len(cutHint) + 100
+const cutSlack = len(cutHint) + 100
 
-// fit makes a result small enough: texts of little weight first, then the
+// cutToSize makes a result small enough: texts of little weight first, then the
 // answer, which is cut in its middle, then the tails, which lose their
 // beginning. A piece (Output) is cut to its own bound before it gets here. It
 // tells whether the answer is whole.
-func fit(v *taskResult) (whole bool) {
+func cutToSize(v *taskResult) (whole bool) {
 	trimView(&v.View)
 	answer, partial := wholeRunes(v.View)
 	sizes := [3]int{size(answer), size(tailText(v.Stdout)), size(tailText(v.Stderr))}
 	asked := v.Result != nil
 	v.Result = nil
-	rest := maxResult - fitSlack - jsonSize(v) + sizes[1] + sizes[2]
+	rest := maxResult - cutSlack - jsonSize(v) + sizes[1] + sizes[2]
 	if asked {
 		room := min(sizes[0], max(minAnswer, rest-sizes[1]-sizes[2]))
 		if partial || room < sizes[0] {

@@ -40,7 +40,7 @@ func TestEveryResultFits(t *testing.T) {
 			v := &taskResult{View: task.NewView(tk, time.Now())}
 			tails := nasty(n)
 			v.Stdout, v.Stderr = &streamText{Tail: &tails}, &streamText{Tail: &tails}
-			fit(v)
+			cutToSize(v)
 			data, err := encode(v)
 			if err != nil {
 				t.Fatal(err)
@@ -55,7 +55,7 @@ func TestEveryResultFits(t *testing.T) {
 			part, _, _ := decodeText([]byte(text), pieceSize, false)
 			v = &taskResult{View: task.NewView(tk, time.Now()), Output: &piece{Data: part, Offset: 1 << 50, NextOffset: &resultBytes}}
 			v.Result = nil
-			fit(v)
+			cutToSize(v)
 			if got := jsonSize(v); got > maxResult {
 				t.Errorf("%d, %v: %d characters with a piece", n, whole, got)
 			}
@@ -66,7 +66,7 @@ func TestEveryResultFits(t *testing.T) {
 func TestALongAnswerIsCutInItsMiddle(t *testing.T) {
 	text := "BEGIN" + strings.Repeat("é", 100_000) + "END"
 	v := &taskResult{View: task.View{Result: &text, ResultBytes: int64(len(text))}}
-	fit(v)
+	cutToSize(v)
 	got := *v.Result
 	if !strings.HasPrefix(got, "BEGIN") || !strings.HasSuffix(got, "END") || jsonSize(v) < maxResult-1000 {
 		t.Errorf("%d characters, %.20q … %.20q", jsonSize(v), got, got[len(got)-20:])

@@ -37,7 +37,7 @@ func (s *Server) checkAll(ctx context.Context, r *request, a checkArgs) (any, er
 			}
 			q.Refs = append(q.Refs, string(t.ID))
 		}
-		if tasks, err = s.watchAll(ctx, r, q, seconds(a.WaitSeconds)); err != nil {
+		if tasks, err = s.awaitAll(ctx, r, q, seconds(a.WaitSeconds)); err != nil {
 			return nil, err
 		}
 	}
@@ -118,12 +118,12 @@ func nextOf(all, open, bad int) string {
 
 // answer puts the answers in, each cut in its middle to an equal part of what is left.
 func (v *severalResult) answer(answers []*string) {
-	rest := maxResult - fitSlack - jsonSize(v)
+	rest := maxResult - cutSlack - jsonSize(v)
 	if rest < 0 { // names and errors without end
 		for i, one := range v.Tasks {
 			v.Tasks[i] = &taskResult{View: task.View{TaskID: one.TaskID, Status: one.Status, FailureReason: one.FailureReason}, Removed: one.Removed}
 		}
-		rest = maxResult - fitSlack - jsonSize(v)
+		rest = maxResult - cutSlack - jsonSize(v)
 	}
 	missing := 0
 	for _, a := range answers {

@@ -136,7 +136,7 @@ func (s *Server) execute(ctx context.Context, r *request) (any, error) {
 	if a.MaxWaitSeconds != nil {
 		limit = seconds(*a.MaxWaitSeconds)
 	}
-	t, err = s.watch(ctx, r, t, limit)
+	t, err = s.await(ctx, r, t, limit)
 	if wantsTaskStopped(ctx) {
 		s.cancelFor(ctx, t.ID)
 	}

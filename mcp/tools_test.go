@@ -388,7 +388,7 @@ func TestWatchGivesTheTaskWithAnError(t *testing.T) {
 		id := f.seed(t)
 		r, _ := recorder(s)
 		now, _ := f.Get(t.Context(), string(id))
-		if got, err := s.watch(t.Context(), r, &now, time.Second); err == nil || got == nil || got.ID != id {
+		if got, err := s.await(t.Context(), r, &now, time.Second); err == nil || got == nil || got.ID != id {
 			t.Errorf("got %v, %v", got, err)
 		}
 	})
@@ -409,7 +409,7 @@ func TestWaitForSeveralOfWhichOneIsDeleted(t *testing.T) {
 			}
 		}()
 		q := engine.WaitQuery{Refs: []string{string(stays), string(goes)}, Until: engine.All}
-		got, err := s.watchAll(t.Context(), r, q, time.Minute)
+		got, err := s.awaitAll(t.Context(), r, q, time.Minute)
 		if err != nil || got[0].Status.Ended() || got[1].ID != goes || got[1].Status != "" {
 			t.Errorf("got %v, %v", got, err)
 		}
@@ -434,7 +434,7 @@ func TestProgressPace(t *testing.T) {
 			f.end(id, task.Completed, "ok")
 		}()
 		now, _ := f.Get(t.Context(), string(id))
-		got, err := s.watch(t.Context(), r, &now, 0)
+		got, err := s.await(t.Context(), r, &now, 0)
 		if err != nil || got.Status != task.Completed {
 			t.Fatalf("got %v, %v", got.Status, err)
 		}

@@ -20,13 +20,13 @@ const (
 	progressAtLeast = 15 * time.Second
 )
 
-// watch waits until t has ended, at most limit (0: no limit), telling the
+// await waits until t has ended, at most limit (0: no limit), telling the
 // client how it goes. When the limit passes, or the server stops, it returns
 // the task as it is. It gives the task also with an error.
 //
 // Here and where it is called from a task is a pointer: a thousand calls may wait, and
 // each has its stack.
-func (s *Server) watch(ctx context.Context, r *request, t *task.Task, limit time.Duration) (*task.Task, error) {
+func (s *Server) await(ctx context.Context, r *request, t *task.Task, limit time.Duration) (*task.Task, error) {
 	if err := s.mayWait(t); err != nil {
 		return t, err
 	}
@@ -102,9 +102,9 @@ func first(tasks []task.Task, err error) (*task.Task, error) {
 
 func (r *request) tellOf(t *task.Task) { r.progress(progressText(*t, time.Now())) }
 
-// watchAll waits until as many of the tasks have ended as until says, at most limit,
+// awaitAll waits until as many of the tasks have ended as until says, at most limit,
 // telling the client that it still waits.
-func (s *Server) watchAll(ctx context.Context, r *request, q engine.WaitQuery, limit time.Duration) ([]task.Task, error) {
+func (s *Server) awaitAll(ctx context.Context, r *request, q engine.WaitQuery, limit time.Duration) ([]task.Task, error) {
 	waits, done := r.untilEnding(ctx)
 	defer done()
 	wait, cancel := context.WithTimeout(waits, cmp.Or(limit, math.MaxInt64))

@@ -17,7 +17,7 @@ const maxSocketPath = 103
 // paths are too long for a socket. The choice may depend on the owner's
 // environment, so fronts take the endpoint from owner.lock only.
 func socketDir(dir string) (string, error) {
-	if fits(dir) {
+	if bindable(dir) {
 		return dir, nil
 	}
 	name := fmt.Sprintf("cctask-%x", sha256.Sum256([]byte(dir)))[:23]
@@ -25,7 +25,7 @@ func socketDir(dir string) (string, error) {
 		short := filepath.Join(base, name)
 		// The temporary directory is everybody's: a name that somebody else
 		// took first fails the check.
-		if there, err := os.Stat(base); filepath.IsAbs(base) && err == nil && there.IsDir() && fits(short) && statedir.Make(short) == nil {
+		if there, err := os.Stat(base); filepath.IsAbs(base) && err == nil && there.IsDir() && bindable(short) && statedir.Make(short) == nil {
 			return short, nil
 		}
 	}
@@ -36,9 +36,9 @@ func socketDir(dir string) (string, error) {
 	return short, nil
 }
 
-// fits leaves room for the longest name, sock.<pid>, and refuses one that
+// bindable leaves room for the longest name, sock.<pid>, and refuses one that
 // owner.lock, which is JSON, cannot tell.
-func fits(dir string) bool {
+func bindable(dir string) bool {
 	return utf8.ValidString(dir) && len(filepath.Join(dir, "sock.4194304")) <= maxSocketPath
 }
 

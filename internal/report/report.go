@@ -106,7 +106,7 @@ func (r *Report) Write(w io.Writer, about About) error {
 		return fmt.Errorf("make the report: %w", err)
 	}
 	rest := len(whole) - r.texts.size + len(pageHTML) + len(pageCSS) + len(pageJS) + 1000
-	r.texts.fit(max(leastTexts, MaxPage-rest))
+	r.texts.shrink(max(leastTexts, MaxPage-rest))
 	r.data.TextLimit = r.texts.shown()
 	if whole, err = json.Marshal(&r.data); err != nil {
 		return fmt.Errorf("make the report: %w", err)

@@ -209,10 +209,10 @@ func TestFit(t *testing.T) {
 		for i, s := range all {
 			x.add(s, int64(len(s)))
 			if early && i%100 == 99 {
-				x.fit(budget)
+				x.shrink(budget)
 			}
 		}
-		x.fit(budget)
+		x.shrink(budget)
 		for _, text := range x.all {
 			sizes, sum = append(sizes, text.size), sum+text.size
 		}

@@ -55,7 +55,7 @@ func (x *texts) add(s string, full int64) *text {
 	// Later texts can only lower the limit, so what is cut here would be cut in
 	// the end too: memory stays bounded by the page.
 	if x.size > 2*MaxPage {
-		x.fit(MaxPage)
+		x.shrink(MaxPage)
 	}
 	return t
 }
@@ -68,8 +68,8 @@ func (x *texts) keep(these []*text) {
 	}
 }
 
-// fit finds the highest limit with which all texts take at most budget bytes.
-func (x *texts) fit(budget int) {
+// shrink finds the highest limit with which all texts take at most budget bytes.
+func (x *texts) shrink(budget int) {
 	if x.size <= budget {
 		return
 	}

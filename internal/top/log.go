@@ -64,7 +64,7 @@ func (l *logPane) fetch(f *feed, t *task.Task) tea.Cmd {
 	return f.read(q)
 }
 
-func (l *logPane) take(p piece) {
+func (l *logPane) render(p piece) {
 	l.busy = false
 	if p.id != l.id || p.attempt != l.attempt {
 		return

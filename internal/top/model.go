@@ -89,7 +89,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.look(msg)
 		return m, tea.Batch(guarded(m.feed.follow), m.fetch())
 	case piece:
-		m.log.take(msg)
+		m.log.render(msg)
 		return m, m.fetch()
 	case acted:
 		m.tell(msg.text, msg.err)
