@@ -62,6 +62,16 @@ func TestDependencies(t *testing.T) {
 	w.end(second, task.Skipped) // the prompt fails again
 }
 
+// comes waits for a signal.
+func (w *world) comes(signal <-chan struct{}) {
+	w.Helper()
+	select {
+	case <-signal:
+	case <-w.ctx.Done():
+		w.Fatal(w.ctx.Err())
+	}
+}
+
 // What can be known to be wrong is refused before anything is recorded.
 func TestBadDependencies(t *testing.T) {
 	t.Parallel()
@@ -101,8 +111,13 @@ func TestDependencyOfAChosenTask(t *testing.T) {
 	g := fakeclaude.NewGate(t)
 	dep := w.submit(g.Directive() + "[[exit 1]]")
 	open := w.reached(g)
-	chosen, edited := make(chan struct{}, 100), make(chan struct{})
+	chosen, edited, claimed := make(chan struct{}, 100), make(chan struct{}), make(chan struct{}, 100)
 	w.store.set(func() {
+		w.store.task = func(read task.ID) {
+			if read != dep && strings.Contains(string(debug.Stack()), ").claim(") {
+				claimed <- struct{}{}
+			}
+		}
 		w.store.before = func(wr task.Write) error {
 			select {
 			case <-edited:
@@ -120,8 +135,11 @@ func TestDependencyOfAChosenTask(t *testing.T) {
 	<-chosen
 	_, err := w.Edit(w.ctx, engine.Edit{Ref: string(id), Options: draft(t, `{"after":["`+string(dep)+`"]}`)})
 	w.must(err)
+	for len(claimed) > 0 {
+		<-claimed
+	}
 	close(edited)
-	time.Sleep(300 * time.Millisecond)
+	w.comes(claimed)
 	open()
 	w.end(id, task.Skipped)
 	w.starts(1)
@@ -144,7 +162,7 @@ func TestNeedIsChangedWhileItIsLookedAt(t *testing.T) {
 		}
 	}
 	var once sync.Once
-	edited, judge := make(chan struct{}), make(chan struct{})
+	edited, judge, judged := make(chan struct{}), make(chan struct{}), make(chan struct{}, 100)
 	w.store.set(func() {
 		w.store.task = func(read task.ID) {
 			if read != bad || !strings.Contains(string(debug.Stack()), ").settler(") {
@@ -156,6 +174,7 @@ func TestNeedIsChangedWhileItIsLookedAt(t *testing.T) {
 				go func() { edit(":completed"); close(edited) }()
 			})
 			if !first {
+				judged <- struct{}{}
 				<-judge
 				return
 			}
@@ -167,7 +186,7 @@ func TestNeedIsChangedWhileItIsLookedAt(t *testing.T) {
 	})
 	edit(":any")
 	<-edited
-	time.Sleep(100 * time.Millisecond)
+	w.comes(judged)
 	got, err := w.Get(w.ctx, string(id))
 	w.must(err)
 	if got.Waiting.For == task.WaitGroupPaused {

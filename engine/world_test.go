@@ -27,6 +27,7 @@ type store struct {
 	before, after func(w task.Write) error
 	task          func(id task.ID) // after a record was read
 	sealed        func(n int)
+	looks         chan []task.Notice // what the engine saw in the outbox; nil: nobody asks
 }
 
 func (s *store) hooks() (before, after func(w task.Write) error) {
