@@ -2,7 +2,7 @@
 // engine.Service, on own transports: lines, and streamable HTTP. It serves both protocol eras at once: clients that
 // initialize (2024-11-05 to 2025-11-25) and stateless ones (2026-07-28).
 //
-// It may import engine, engine/task, engine/claude (to show its events as text), zerolog and mcp-go, and is the only
+// It may import engine, engine/task, engine/claude (to show its events as text), zerolog, gjson and mcp-go, and is the only
 // package that imports mcp-go: types, registry, discover, initialize and lists
 // are mcp-go's, the transport and the schemas are ours. It must never know
 // where tasks are kept or how they are run, and asks the Service nothing for

@@ -2,7 +2,7 @@
 // owner of a state directory, the owner's server on a unix socket, and its
 // client, which implements engine.Service and starts an owner when there is none.
 //
-// It may import engine, engine/task and golang.org/x/sys. It must never know how
+// It may import engine, engine/task, golang.org/x/sys and x/mod. It must never know how
 // a task is stored or run, nor what a front looks like.
 //
 // # The election

@@ -12,23 +12,13 @@ import (
 	"github.com/spf13/pflag"
 
 	"cctask/engine/task"
+	"cctask/internal/testkit/cctest"
 )
 
 // withConfig is a front whose settings file, at the usual place, holds text.
-func withConfig(t *testing.T, text string, vars map[string]string) (a Source, file string) {
+func withConfig(t *testing.T, text string, vars map[string]string) (_ Source, file string) {
 	t.Helper()
-	home := t.TempDir()
-	file = filepath.Join(home, ".config", "cctask", "config.toml")
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	all := map[string]string{"HOME": home}
-	for k, v := range vars {
-		all[k] = v
-	}
+	all, file := cctest.Config(t, text, vars)
 	return from(all), file
 }
 
