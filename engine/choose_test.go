@@ -202,11 +202,18 @@ func TestLentSlot(t *testing.T) {
 	if got := startsOf(t, s, noon); got != "[]" {
 		t.Fatalf("starts %s without a slot", got)
 	}
-	s.lend("parent", true)
+	s.lend(s.live["parent"], 1)
 	if got := startsOf(t, s, noon); got != "[child]" {
 		t.Fatalf("starts %s with a lent slot, want [child]", got)
 	}
-	s.lend("parent", false)
+	s.lend(s.live["parent"], 1) // for another reason as well
+	s.lend(s.live["parent"], -1)
+	s.add(&waiter{id: "second", seq: 3})
+	if got := startsOf(t, s, noon); got != "[]" {
+		t.Fatalf("starts %s beside the child", got)
+	}
+	s.remove("second")
+	s.lend(s.live["parent"], -1)
 	s.release("child")
 	s.add(&waiter{id: "next", seq: 3})
 	if got := startsOf(t, s, noon); got != "[]" {
@@ -238,6 +245,7 @@ func TestQueuedAgainWhileLive(t *testing.T) {
 type slow struct {
 	waiters []*waiter
 	live    []*waiter
+	lent    map[task.ID]bool
 	closed  map[obstacle]closure
 	limits  limits
 }
@@ -250,12 +258,15 @@ func (m *slow) heldUp(c class) bool {
 	}
 	n := 0
 	for _, l := range m.live {
-		if l.class.group == c.group {
+		if l.class.group == c.group && !m.lent[l.id] {
 			n++
 		}
 	}
 	return m.limits.groups[c.group] > 0 && n >= m.limits.groups[c.group]
 }
+
+// slots are those that are taken.
+func (m *slow) slots() int { return len(m.live) - len(m.lent) }
 
 func related(a, b string) bool {
 	return a != "" && b != "" && (a == b || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/"))
@@ -268,7 +279,7 @@ func (m *slow) choose(now time.Time) (start []task.ID) {
 		}
 		return 1
 	})
-	for len(m.live) < m.limits.jobs {
+	for m.slots() < m.limits.jobs {
 		var wanted []string
 		found := -1
 		for i, w := range m.waiters {
@@ -303,7 +314,7 @@ func TestChooseIsTheModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		l := limits{jobs: rapid.IntRange(1, 6).Draw(t, "jobs"), startups: 1000, groups: map[string]int{"g1": 1, "g2": 2}}
-		s, m := newSchedule(l), &slow{limits: l, closed: map[obstacle]closure{}}
+		s, m := newSchedule(l), &slow{limits: l, closed: map[obstacle]closure{}, lent: map[task.ID]bool{}}
 		now, seq := noon, uint64(0)
 		groups := rapid.SampledFrom([]string{"", "g1", "g2"})
 		obstacles := rapid.SampledFrom([]obstacle{{task.WaitGroupPaused, "g1"}, {task.WaitGroupPaused, "g2"}, {task.WaitUsageLimit, "a1"}, {task.WaitBudget, "b1"}, {task.WaitPolicy, ""}})
@@ -349,11 +360,25 @@ func TestChooseIsTheModel(t *testing.T) {
 				i := rapid.IntRange(0, len(m.live)-1).Draw(t, "which")
 				id := m.live[i].id
 				s.release(id)
+				delete(m.lent, id)
 				s.met(id)
 				m.live = slices.Delete(m.live, i, i+1)
 				for _, w := range m.waiters {
 					delete(w.needs, id)
 				}
+			},
+			"lend": func(t *rapid.T) {
+				if len(m.live) == 0 {
+					t.Skip("nothing lives")
+				}
+				id := rapid.SampledFrom(m.live).Draw(t, "who").id
+				if m.lent[id] {
+					delete(m.lent, id)
+					s.lend(s.live[id], -1)
+					return
+				}
+				m.lent[id] = true
+				s.lend(s.live[id], 1)
 			},
 			"close": func(t *rapid.T) {
 				o := obstacles.Draw(t, "what")
@@ -385,8 +410,8 @@ func TestChooseIsTheModel(t *testing.T) {
 						t.Fatalf("%s waits for nothing", w.id)
 					}
 				}
-				if s.slots != len(m.live) || len(s.waiters) != len(m.waiters) {
-					t.Fatalf("%d slots and %d waiters, the model has %d and %d", s.slots, len(s.waiters), len(m.live), len(m.waiters))
+				if s.slots != m.slots() || len(s.waiters) != len(m.waiters) {
+					t.Fatalf("%d slots and %d waiters, the model has %d and %d", s.slots, len(s.waiters), m.slots(), len(m.waiters))
 				}
 			},
 		}

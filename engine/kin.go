@@ -79,10 +79,7 @@ func (e *Engine) bear(ctx context.Context, t *task.Task, s Submission, p task.Po
 		if err != nil {
 			return unlock, fmt.Errorf("read the task that starts this one: %w", err)
 		}
-		k.Root, k.Depth = parent.ID, max(k.Depth, parent.Depth+1)
-		if parent.RootID != "" {
-			k.Root = parent.RootID
-		}
+		k.Root, k.Depth = parent.Root(), max(k.Depth, parent.Depth+1)
 		unlock = e.roots.lock(k.Root)
 		if k.Live, k.All, err = e.descendants(k.Root); err != nil {
 			return unlock, err

@@ -83,7 +83,9 @@ func (e *Engine) sleepFor(d time.Duration) bool {
 // vacate lets another task start while the end of this one is recorded.
 func (e *Engine) vacate(id task.ID) {
 	e.mu.Lock()
-	e.sched.lend(id, true)
+	if l := e.sched.live[id]; l != nil {
+		e.sched.lend(l, 1)
+	}
 	e.mu.Unlock()
 	e.poke()
 }

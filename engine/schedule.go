@@ -26,7 +26,7 @@ type schedule struct {
 	live     map[task.ID]*slot
 	slots    int            // taken by tasks that do not lend theirs
 	starting int            // of them, how many are between their start and their first sign of life
-	groups   map[string]int // how many of each group are live
+	groups   map[string]int // the same of each group
 }
 
 // limits are the numbers of the settings.
@@ -100,7 +100,7 @@ type closure struct {
 type slot struct {
 	waiter   *waiter
 	starting bool
-	lends    bool    // it waits for tasks that it started itself
+	lent     int     // for how many reasons others may have the slot: it waits for tasks below it, it has ended
 	again    *waiter // queued once more before its last attempt has let go
 }
 
@@ -263,15 +263,23 @@ func (w *waiter) concerned() []obstacle {
 // occupy gives a slot to w, which starts, or ran before this owner did.
 func (s *schedule) occupy(w *waiter, starting bool) {
 	s.live[w.id] = &slot{waiter: w, starting: starting}
-	s.slots++
 	if starting {
 		s.starting++
 	}
-	s.groups[w.class.group]++
-	s.leases.disturbed = s.leases.disturbed || s.groupFull(w.class.group)
+	s.count(w, 1)
 	if w.dir != "" {
 		s.leases.acquire(w.dir, w.id)
 	}
+}
+
+// count adds to the slots that are taken, of the queue and of the task's group.
+func (s *schedule) count(w *waiter, by int) {
+	s.slots += by
+	group := w.class.group
+	if s.groups[group] += by; s.groups[group] == 0 {
+		delete(s.groups, group)
+	}
+	s.leases.disturbed = s.leases.disturbed || by > 0 && s.groupFull(group)
 }
 
 // started lets the next start-up in; false if id had done so before.
@@ -285,18 +293,16 @@ func (s *schedule) started(id task.ID) bool {
 	return true
 }
 
-// lend gives the slot of a task that waits for its own tasks to others, and takes
-// it back: for that time there may be more live tasks than slots.
-func (s *schedule) lend(id task.ID, lends bool) {
-	l := s.live[id]
-	if l == nil || l.lends == lends {
-		return
-	}
-	l.lends = lends
-	if lends {
-		s.slots--
-	} else {
-		s.slots++
+// lend lets others have the slot of a task for one reason more, or for one less: then
+// there may for a time be more live tasks than slots.
+func (s *schedule) lend(l *slot, by int) {
+	lent := l.lent > 0
+	l.lent += by
+	switch {
+	case !lent && l.lent > 0:
+		s.count(l.waiter, -1)
+	case lent && l.lent == 0:
+		s.count(l.waiter, 1)
 	}
 }
 
@@ -307,12 +313,9 @@ func (s *schedule) release(id task.ID) {
 		return
 	}
 	s.started(id)
-	s.lend(id, false)
 	delete(s.live, id)
-	s.slots--
-	group := l.waiter.class.group
-	if s.groups[group]--; s.groups[group] == 0 {
-		delete(s.groups, group)
+	if l.lent == 0 {
+		s.count(l.waiter, -1)
 	}
 	for _, o := range l.waiter.concerned() {
 		if c, ok := s.closed[o]; ok && c.probing == id {

@@ -32,6 +32,7 @@ func (s *Server) await(ctx context.Context, r *request, t *task.Task, limit time
 	}
 	ctx, done := r.untilEnding(ctx)
 	defer done()
+	defer engine.Lend(ctx, s.svc, string(t.ID))()
 	wait, cancel := context.WithTimeout(ctx, cmp.Or(limit, math.MaxInt64))
 	defer cancel()
 	r.tellOf(t)
@@ -107,6 +108,7 @@ func (r *request) tellOf(t *task.Task) { r.progress(progressText(*t, time.Now())
 func (s *Server) awaitAll(ctx context.Context, r *request, q engine.WaitQuery, limit time.Duration) ([]task.Task, error) {
 	waits, done := r.untilEnding(ctx)
 	defer done()
+	defer engine.Lend(waits, s.svc, q.Refs...)()
 	wait, cancel := context.WithTimeout(waits, cmp.Or(limit, math.MaxInt64))
 	defer cancel()
 	for {

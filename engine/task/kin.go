@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -21,6 +22,9 @@ type Kin struct {
 	Depth        int // how many tasks stand above it
 	Live, All    int // descendants that the root has already, and how many have not ended
 }
+
+// Root is the first of the line of tasks that started one another down to t.
+func (t Task) Root() ID { return cmp.Or(t.RootID, t.ID) }
 
 // MayBear refuses a task that would have too many others above it or beside it. p is
 // the owner's policy; that of a front can only lower its bounds. The words are for the

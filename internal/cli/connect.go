@@ -26,6 +26,11 @@ type service struct {
 	close    func()
 }
 
+// Lend is that of the Service within.
+func (s *service) Lend(ctx context.Context, refs []string) (back func()) {
+	return engine.Lend(ctx, s.Service, refs...)
+}
+
 // connect reaches the owner, which is started if there is none, or with
 // --embedded is one. Over the socket nothing is dialled before the first call.
 func (a *app) connect(ctx context.Context) (*service, error) {
@@ -71,7 +76,7 @@ func (a *app) client(s settings.Settings, autoStart bool) *ipc.Client {
 		exe = ""
 	}
 	return ipc.New(ipc.Config{
-		Dir: s.Dir, Settings: s.Owner, Explicit: s.Explicit, Exe: exe, AutoStart: autoStart, Version: version(),
+		Dir: s.Dir, Settings: s.Owner, Within: a.within(), Explicit: s.Explicit, Exe: exe, AutoStart: autoStart, Version: version(),
 		Warn: func(line string) { fmt.Fprintf(a.Stderr, "cctask: %s\n", claude.Visible(line)) },
 	})
 }

@@ -83,6 +83,9 @@ func (l *logReader) run(ctx context.Context) error {
 	if l.stderr {
 		l.q.Stream = task.Stderr
 	}
+	if l.follow {
+		defer engine.Lend(ctx, l.svc, string(l.task.ID))()
+	}
 	l.out = l.logWriter(0)
 	if l.tail >= 0 {
 		begin, drop, err := l.tailStart(ctx)

@@ -78,11 +78,14 @@ func (w *waiter) run(ctx context.Context, refs []string) error {
 
 // await puts each task as it ended into tasks.
 func (w *waiter) await(ctx context.Context, tasks []task.Task) (err error) {
-	for _, t := range tasks {
+	refs := make([]string, len(tasks))
+	for i, t := range tasks {
 		if err := w.within().MayWait(t); err != nil {
 			return err
 		}
+		refs[i] = string(t.ID)
 	}
+	defer engine.Lend(ctx, w.svc, refs...)()
 	next := func(done <-chan int) int { return <-done }
 	if w.show != nil {
 		next = w.show.next

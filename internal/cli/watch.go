@@ -42,6 +42,7 @@ func (a *app) watch(ctx context.Context, svc engine.Service, t task.Task, sigs s
 	if err := a.within().MayWait(t); err != nil {
 		return t, err
 	}
+	defer engine.Lend(ctx, svc, string(t.ID))()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w := &watcher{a: a, svc: svc, id: t.ID, show: newProgress(a.Stderr), end: make(chan ended, 1)}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,8 +26,10 @@ type Config struct {
 	// of an older version to hand over. Without it they fail with
 	// task.CodeOwnerGone where no owner answers.
 	AutoStart bool
-	Warn      func(line string) // a line for stderr; nil: none
-	Version   string
+	// Within are the tasks of which this process bears the marks.
+	Within  task.Within
+	Warn    func(line string) // a line for stderr; nil: none
+	Version string
 	// StartWait is how long a call waits for an owner that starts or leaves;
 	// 0: 30 s.
 	StartWait time.Duration
@@ -182,6 +185,27 @@ func (c *Client) meant(ctx context.Context, ref string, use task.Use) (task.ID, 
 	}
 	id, _, err := m.Choose(use, time.Now())
 	return id, err
+}
+
+// Lend lends the slot of the task in which this process runs, if there is one, until back
+// is called. An owner that goes away is followed by one that is told again.
+func (c *Client) Lend(ctx context.Context, refs []string) (back func()) {
+	if a := c.att.Load(); len(c.cfg.Within) == 0 && (a == nil || a.hello.Inside == "") {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var lending sync.WaitGroup
+	lending.Go(func() {
+		for again := true; again; again = pause(ctx, time.Second) {
+			if _, err := call(ctx, c, lendVerb, lendRequest{refs, c.cfg.Within}); err == nil {
+				return // nothing is to be lent
+			}
+		}
+	})
+	return func() {
+		cancel()
+		lending.Wait()
+	}
 }
 
 // Ended reports the end of a run directory's attempt to the owner; it starts

@@ -278,6 +278,10 @@ func (f *fake) CancelAll(ctx context.Context) error {
 	return nil
 }
 
+func (f *fake) Inside(context.Context, task.Within) task.ID { return "" }
+
+func (f *fake) Lent(context.Context, task.Within, []string) error { return nil }
+
 func (f *fake) MayChange() error { return nil }
 
 func (f *fake) Page(q task.DumpQuery) (task.DumpPage, error) {

@@ -23,7 +23,7 @@ import (
 // Protocol is the number of the language between front and owner. It grows when a
 // verb comes, goes or changes what it carries: an owner of another one is told to
 // leave, or not spoken to at all.
-const Protocol = 4
+const Protocol = 5
 
 // The phases of an owner.
 const (

@@ -32,6 +32,10 @@ type Backend interface {
 	// MayChange refuses where no task will ever change.
 	MayChange() error
 	task.Source
+	// Inside is the task in which a caller runs.
+	Inside(ctx context.Context, marks task.Within) task.ID
+	// Lent lends that task's slot while it waits for others.
+	Lent(ctx context.Context, marks task.Within, refs []string) error
 	// Ended takes a runner's report.
 	Ended(run string)
 }

@@ -32,6 +32,7 @@ var (
 	editVerb   = verb[engine.Edit, task.Task]{name: "edit"}
 	groupsVerb = verb[groupsRequest, groupsAnswer]{name: "groups"}
 	removeVerb = verb[refRequest, none]{name: "remove", waits: true}
+	lendVerb   = verb[lendRequest, none]{name: "lend", waits: true}
 	endedVerb  = verb[endedRequest, none]{name: "ended"}
 	stopVerb   = verb[stopRequest, none]{name: "stop", waits: true}
 )
@@ -46,7 +47,11 @@ func Verbs() []string { return slices.Sorted(maps.Keys((&server{}).serves())) }
 func (s *server) serves() map[string]handler {
 	b := s.b
 	list := map[string]handler{}
-	on(list, helloVerb, func(context.Context, none) (Hello, error) { return s.hello(), nil })
+	on(list, helloVerb, func(c context.Context, _ none) (Hello, error) {
+		h := s.hello()
+		h.Inside = b.Inside(c, nil)
+		return h, nil
+	})
 	on(list, policyVerb, func(context.Context, none) (task.Policy, error) { return b.Policy() })
 	on(list, submitVerb, func(c context.Context, r submitRequest) (task.Task, error) { return b.Submit(c, r.submission()) })
 	on(list, getVerb, func(c context.Context, r refRequest) (task.Task, error) { return b.Get(c, r.Ref) })
@@ -67,6 +72,15 @@ func (s *server) serves() map[string]handler {
 		return out, err
 	})
 	on(list, removeVerb, func(c context.Context, r refRequest) (none, error) { return none{}, b.Remove(c, r.Ref, r.Force) })
+	on(list, lendVerb, func(c context.Context, r lendRequest) (none, error) {
+		lent, cancel := s.untilCut(c)
+		defer cancel()
+		err := b.Lent(lent, r.Within, r.Refs)
+		if lent.Err() != nil && c.Err() == nil {
+			err = closingError()
+		}
+		return none{}, err
+	})
 	on(list, endedVerb, func(_ context.Context, r endedRequest) (none, error) { b.Ended(r.Run); return none{}, nil })
 	on(list, stopVerb, s.stop)
 	return list

@@ -18,6 +18,7 @@ type Hello struct {
 	engine.Stats
 	Uptime time.Duration `json:"uptime"` // nanoseconds
 	Notice string        `json:"notice,omitempty"`
+	Inside task.ID       `json:"inside,omitempty"` // the task in which the asker runs, as far as its process tells
 }
 
 type none struct{}
@@ -52,6 +53,11 @@ func (b *blob) Blobs() []*[]byte { return []*[]byte{&b.Data} }
 
 type stopRequest struct {
 	Cancel bool `json:"cancel"`
+}
+
+type lendRequest struct {
+	Refs   []string    `json:"refs"`
+	Within task.Within `json:"within,omitempty"` // by the asker's own marks
 }
 
 type endedRequest struct {
