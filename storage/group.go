@@ -13,17 +13,7 @@ func keyGroup(name string) []byte { return []byte("group/" + name) }
 
 // Groups returns what is set of groups, by their names.
 func (db *DB) Groups() ([]task.Group, error) {
-	return read(db, func(tx *bolt.Tx) (list []task.Group, err error) {
-		err = tx.Bucket(bucketLimits).ForEach(func(k, v []byte) error {
-			var g task.Group
-			if err := json.Unmarshal(v, &g); err != nil {
-				return corrupt(db.path, fmt.Errorf("decode the limits of %s: %w", k, err))
-			}
-			list = append(list, g)
-			return nil
-		})
-		return list, err
-	})
+	return values[task.Group](db, bucketLimits)
 }
 
 // SetGroup records what is set of a group; of one of which nothing is, no record stays.

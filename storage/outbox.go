@@ -3,7 +3,6 @@ package storage
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -20,16 +19,7 @@ func putNotice(tx *bolt.Tx, n task.Notice) error {
 
 // Outbox are the ends that are to be told, oldest task first.
 func (db *DB) Outbox() ([]task.Notice, error) {
-	return read(db, func(tx *bolt.Tx) (list []task.Notice, _ error) {
-		return list, tx.Bucket(bucketOutbox).ForEach(func(k, v []byte) error {
-			var n task.Notice
-			if err := json.Unmarshal(v, &n); err != nil {
-				return corrupt(db.path, fmt.Errorf("outbox: %q: %w", k, err))
-			}
-			list = append(list, n)
-			return nil
-		})
-	})
+	return values[task.Notice](db, bucketOutbox)
 }
 
 // Told records what came of a try to tell of an end: nothing is left, and the notice

@@ -172,16 +172,21 @@ func (db *DB) Sealed(id task.ID, n int, s task.Stream) (size int64, err error) {
 
 // Queue returns the queued tasks in the queue's order.
 func (db *DB) Queue() ([]task.Place, error) {
-	return read(db, func(tx *bolt.Tx) (queue []task.Place, err error) {
-		err = tx.Bucket(bucketQueue).ForEach(func(_, v []byte) error {
-			var p task.Place
-			if err := json.Unmarshal(v, &p); err != nil {
-				return corrupt(db.path, fmt.Errorf("decode a place in the queue: %w", err))
+	return values[task.Place](db, bucketQueue)
+}
+
+// values are those of a bucket in the order of their keys, decoded.
+func values[T any](db *DB, bucket []byte) ([]T, error) {
+	return read(db, func(tx *bolt.Tx) (list []T, err error) {
+		err = tx.Bucket(bucket).ForEach(func(k, v []byte) error {
+			var one T
+			if err := json.Unmarshal(v, &one); err != nil {
+				return corrupt(db.path, fmt.Errorf("%s: %q: %w", bucket, k, err))
 			}
-			queue = append(queue, p)
+			list = append(list, one)
 			return nil
 		})
-		return queue, err
+		return list, err
 	})
 }
 

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"golang.org/x/mod/semver"
 	"golang.org/x/sys/unix"
 
 	"cctask/engine/task"
@@ -149,4 +151,22 @@ func (c *Client) awaitLeave(ctx context.Context, l Lock) error {
 		return err
 	}
 	return c.awaitFree(ctx, l)
+}
+
+// newer tells whether version a is strictly newer than b by the rules of
+// semver. What is no release, or built in development, is newer than nothing
+// and older than nothing.
+func newer(a, b string) bool {
+	a, b = canonical(a), canonical(b)
+	return a != "" && b != "" && semver.Compare(a, b) > 0
+}
+
+// canonical is a version as package semver writes it, or "".
+func canonical(version string) string {
+	v := "v" + strings.TrimPrefix(version, "v")
+	release, _, _ := strings.Cut(v, "-")
+	if strings.Contains(version, "dev") || strings.Count(release, ".") != 2 {
+		return ""
+	}
+	return semver.Canonical(v)
 }
