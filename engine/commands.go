@@ -211,7 +211,7 @@ func (e *Engine) again(a Again, next func(*task.Task, []task.Attempt) (task.Atte
 			return err
 		}
 		if a.Options.Has("after") {
-			if err := e.needs(&t.Spec, id); err != nil {
+			if err := e.needs(&t.Spec, id, nil); err != nil {
 				return err
 			}
 		}

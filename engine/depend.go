@@ -160,16 +160,24 @@ func (e *Engine) settleDependants(id task.ID) error {
 }
 
 // needs turns the references of Spec.After into ids. self is the task that waits;
-// "": it is not recorded yet, so that nothing can wait for it.
-func (e *Engine) needs(s *task.Spec, self task.ID) error {
+// "": it is not recorded yet, so that nothing can wait for it but what known finds,
+// "" where it does not: the tasks that are submitted together with it.
+func (e *Engine) needs(s *task.Spec, self task.ID, known func(ref string) (task.ID, error)) error {
 	var out []string
 	wants := map[string]string{}
 	for _, text := range s.After {
 		n := task.ParseNeed(text)
 		if n.Ref == s.Name && s.Name != "" || n.Ref == string(self) {
-			return &task.Error{Code: task.CodeInvalid, Message: "after: a task cannot wait for itself", Hint: "Name another one."}
+			return waitsForItself()
 		}
-		id, err := e.meant(n.Ref, task.ToCancel)
+		var id task.ID
+		var err error
+		if known != nil {
+			id, err = known(n.Ref)
+		}
+		if id == "" && err == nil {
+			id, err = e.meant(n.Ref, task.ToCancel)
+		}
 		if err != nil {
 			return fmt.Errorf("after: %w", err)
 		}
@@ -192,10 +200,18 @@ func (e *Engine) needs(s *task.Spec, self task.ID) error {
 	return nil
 }
 
+func waitsForItself() error {
+	return task.Invalid("after: a task cannot wait for itself", "Name another one.")
+}
+
+func waitInRing() error {
+	return task.Invalid("after: the tasks would wait for each other", "Leave one of them out.")
+}
+
 // noCycle refuses that a task waits for one that waits for it.
 func (e *Engine) noCycle(from, self task.ID, seen map[task.ID]bool) error {
 	if from == self {
-		return &task.Error{Code: task.CodeInvalid, Message: "after: the tasks would wait for each other", Hint: "Leave one of them out."}
+		return waitInRing()
 	}
 	if seen[from] {
 		return nil

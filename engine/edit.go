@@ -76,7 +76,7 @@ func (e *Engine) edit(t *task.Task, w *task.Write, c Edit) (err error) {
 		return err
 	}
 	if c.changes("after") {
-		if err := e.needs(&t.Spec, t.ID); err != nil {
+		if err := e.needs(&t.Spec, t.ID, nil); err != nil {
 			return err
 		}
 	}

@@ -223,8 +223,8 @@ func (e *Engine) change(id task.ID, f func(t *task.Task, w *task.Write) error) (
 
 // apply is every write of what a task has done. While the disk is full for it, the
 // record of each task that has not ended is behind, and says so.
-func (e *Engine) apply(w task.Write) error {
-	err := e.store.Apply(w)
+func (e *Engine) apply(ws ...task.Write) error {
+	err := e.store.Apply(ws...)
 	var full *string
 	if errors.Is(err, task.ErrNoSpace) {
 		full = new(string)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -67,13 +68,15 @@ func (e *Engine) runners() map[int]task.ID {
 	return all
 }
 
-// bear notes in a new task who started it, and refuses one too many. Until the caller
-// unlocks, no other task of the same root is counted.
-func (e *Engine) bear(ctx context.Context, t *task.Task, s Submission, p task.Policy) (unlock func(), err error) {
+// bear notes in new tasks of one caller who started them, and refuses one too many. Until
+// the caller unlocks, no other task of the same root is counted.
+func (e *Engine) bear(ctx context.Context, members []*member, p task.Policy) (unlock func(), err error) {
 	unlock = func() {}
 	// The depth counts tasks of other state directories too, of which no record is here.
-	marks := claude.Lineage(s.Env)
-	k := task.Kin{Parent: e.Inside(ctx, marks), Depth: max(len(marks), claude.Depth(s.Env))}
+	env := members[0].Env
+	marks := claude.Lineage(env)
+	k := task.Kin{Parent: e.Inside(ctx, marks), Depth: max(len(marks), claude.Depth(env))}
+	var above task.Spec
 	if k.Parent != "" {
 		parent, err := e.store.Task(k.Parent)
 		if err != nil {
@@ -84,16 +87,19 @@ func (e *Engine) bear(ctx context.Context, t *task.Task, s Submission, p task.Po
 		if k.Live, k.All, err = e.descendants(k.Root); err != nil {
 			return unlock, err
 		}
-		// Nobody says of it that it is more or less urgent than what it is a part of.
-		if t.Spec.Priority == 0 {
-			t.Spec.Priority = parent.Spec.Priority
-		}
-		if t.Spec.Group == "" {
-			t.Spec.Group = parent.Spec.Group
-		}
+		above = parent.Spec
 	}
-	t.ParentID, t.RootID, t.Depth = k.Parent, k.Root, k.Depth
-	return unlock, p.MayBear(s.Policy, k)
+	for _, m := range members {
+		// Nobody says of it that it is more or less urgent than what it is a part of.
+		m.t.Spec.Priority = cmp.Or(m.t.Spec.Priority, above.Priority)
+		m.t.Spec.Group = cmp.Or(m.t.Spec.Group, above.Group)
+		m.t.ParentID, m.t.RootID, m.t.Depth = k.Parent, k.Root, k.Depth
+		if err := p.MayBear(m.Policy, k); err != nil {
+			return unlock, err
+		}
+		k.Live, k.All = k.Live+1, k.All+1
+	}
+	return unlock, nil
 }
 
 // descendants counts the tasks below a root: those that have not ended, and all.

@@ -17,6 +17,10 @@ import (
 type Service interface {
 	// Submit records a new task durably and returns it, queued.
 	Submit(ctx context.Context, s Submission) (task.Task, error)
+	// SubmitAll records new tasks, all or none, and returns them in their order. Under a
+	// key that was used before one may have been removed since: it has its ID and a
+	// Message alone.
+	SubmitAll(ctx context.Context, b Batch) ([]task.Task, error)
 	// Show looks at a task once: its record, its live progress, its answer and the
 	// ends of its output.
 	Show(ctx context.Context, l task.Look) (task.Shown, error)
@@ -62,6 +66,8 @@ type Submission struct {
 	Key string `json:"key"`
 	// Policy is the front's own: it bounds the task together with the owner's.
 	Policy task.Policy `json:"policy,omitzero"`
+	// At is where a task of a batch stands, for messages; "": its position says it.
+	At string `json:"at,omitempty"`
 }
 
 // Again asks for another attempt of a task that has ended.

@@ -51,8 +51,12 @@ func (e *Engine) sessionFree(session string, self task.ID) error {
 	if err != nil || holder == "" || holder == self {
 		return err
 	}
+	return sessionBusy("task " + string(holder))
+}
+
+func sessionBusy(who string) error {
 	return &task.Error{
-		Code: task.CodeSessionBusy, Message: fmt.Sprintf("task %s works in the same session", holder),
+		Code: task.CodeSessionBusy, Message: who + " works in the same session",
 		Hint: "Wait for it, or cancel it first; a new task with fork goes on with a copy of the session.",
 	}
 }

@@ -10,9 +10,9 @@ import (
 // Store is what the engine needs of the database; *storage.DB implements it.
 // There is no second one: faults in tests are a wrapper around the real one.
 type Store interface {
-	// Apply makes one step of a task's life durable: everything in w in one
-	// transaction, its index entries moved with its record.
-	Apply(w task.Write) error
+	// Apply makes one step of a task's life durable, or one of several tasks: everything
+	// in ws in one transaction, index entries moved with their records.
+	Apply(ws ...task.Write) error
 	// Remove deletes a task and everything that belongs to it. No such task is
 	// no error.
 	Remove(id task.ID, by task.Remover, at time.Time) error

@@ -12,120 +12,67 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/text/unicode/norm"
-
 	"cctask/engine/claude"
 	"cctask/engine/runner"
 	"cctask/engine/task"
 )
 
-// Submit checks everything that can be checked now, so that a bad task is
-// refused with nothing recorded, and then records it before it answers.
+// Submit is that of Service.
 func (e *Engine) Submit(ctx context.Context, s Submission) (task.Task, error) {
-	s.Spec.Name = norm.NFC.String(s.Spec.Name) // one name, however a keyboard or a file system composes it
-	hash := hashOf(s)
-	first := task.Attempt{N: 1, Kind: task.First, PromptN: 1, Status: task.Queued}
-	if s.Spec.ResumeTaskID != "" {
-		e.sessions.Lock()
-		defer e.sessions.Unlock()
-		// The repeat of a call would find the session held by the call's own task.
-		taken, err := e.store.Taken(s.Key, time.Now())
-		if err == nil && taken != nil {
-			return e.repeated(taken, s.Key, hash)
-		}
-		if err == nil {
-			err = e.goOn(&s.Spec, &first)
-		}
-		if err != nil {
-			return task.Task{}, fmt.Errorf("resume_task_id: %w", err)
-		}
-	}
-	p, err := e.Policy()
+	all, err := e.SubmitAll(ctx, Batch{Tasks: []Submission{s}})
 	if err != nil {
 		return task.Task{}, err
 	}
-	spec, err := Allow(e.site, s, p)
-	if err == nil {
-		err = e.needs(&spec, "")
+	if t := all[0]; t.Status == "" {
+		return t, task.Errorf(task.CodeRemoved, "Nothing was started: a key starts one task a day, kept or not. Give another one to do it again.", "%s", t.Message)
 	}
-	if err != nil {
-		return task.Task{}, err
-	}
-	now := time.Now()
-	at, err := task.ParseStart(spec.StartAt, now)
-	if err != nil {
-		return task.Task{}, err
-	}
+	return all[0], nil
+}
+
+// firstWrite makes the record of a new task, whose ID and Spec stand.
+func (e *Engine) firstWrite(m *member, now time.Time) (task.Write, error) {
 	seq, err := e.nextSeq()
 	if err != nil {
-		return task.Task{}, err
+		return task.Write{}, err
 	}
-	id := task.NewID(now)
-	t := task.Task{
-		ID: id, Spec: spec, RealDir: realDir(e.site, spec.WorkingDir), Policy: s.Policy, PromptBytes: len(s.Prompt), PromptHead: task.Head(s.Prompt),
-		NotBefore: at, Seq: seq, Attempt: 1, Limits: s.Limits, CreatedAt: now, SessionID: cmp.Or(first.SessionID, id.UUID()),
-	}
-	born, err := e.bear(ctx, &t, s, p)
-	defer born()
+	id, spec := m.t.ID, m.t.Spec
+	at, err := task.ParseStart(spec.StartAt, now)
 	if err != nil {
-		// A call that is repeated over an owner's death is no task more.
-		if taken, lookErr := e.store.Taken(s.Key, now); lookErr == nil && taken != nil {
-			return e.repeated(taken, s.Key, hash)
-		}
-		return task.Task{}, err
+		return task.Write{}, err
 	}
-	first.SessionID, first.CreatedAt = t.SessionID, now
-	if err := t.Become(task.Queued, now, "submitted"); err != nil {
-		return task.Task{}, err
+	m.t = task.Task{
+		ID: id, Spec: spec, RealDir: realDir(e.site, spec.WorkingDir), Policy: m.Policy, PromptBytes: len(m.Prompt), PromptHead: task.Head(m.Prompt),
+		NotBefore: at, Seq: seq, Attempt: 1, Limits: m.Limits, CreatedAt: now, SessionID: cmp.Or(m.first.SessionID, id.UUID()),
 	}
-	unlock := e.locks.lock(id)
-	defer unlock()
-	err = e.apply(task.Write{
-		At: now, Task: &t, Attempts: []task.Attempt{first},
-		Prompt: &task.Blob{ID: id, Attempt: 1, Data: []byte(s.Prompt)},
-		Env:    environment(s.Env), Key: s.Key, KeyHash: hash,
-	})
-	var taken *task.KeyTaken
-	if errors.As(err, &taken) {
-		return e.repeated(taken, s.Key, hash)
-	}
-	if err != nil {
-		return task.Task{}, fmt.Errorf("record the task: %w", err)
-	}
-	e.changed(&t)
-	e.borneOne(t.RootID)
-	return e.fill(t), nil
+	m.first.SessionID, m.first.CreatedAt = m.t.SessionID, now
+	return task.Write{
+		At: now, Task: &m.t, Attempts: []task.Attempt{m.first},
+		Prompt: &task.Blob{ID: id, Attempt: 1, Data: []byte(m.Prompt)},
+		Env:    environment(m.Env), Key: m.Key, KeyHash: m.hash,
+	}, m.t.Become(task.Queued, now, "submitted")
 }
 
 // environment is never nil, which would mean that none is recorded: the task
 // could not be launched.
 func environment(client []string) []string { return append([]string{}, client...) }
 
-// repeated answers a submission whose key is recorded already.
+// repeated gives the task that is recorded under a key already; one that was removed
+// since has its ID alone, and says so.
 func (e *Engine) repeated(taken *task.KeyTaken, key, hash string) (task.Task, error) {
 	if taken.Hash != hash {
-		return task.Task{}, &task.Error{
-			Code:    task.CodeIdempotencyConflict,
-			Message: fmt.Sprintf("idempotency key %q was used for task %s with another prompt or other options", key, taken.ID),
-			Hint:    "Use a new key for a new task.",
-		}
+		return task.Task{}, task.Errorf(task.CodeIdempotencyConflict, "Use a new key for a new task.",
+			"idempotency key %q was used for task %s with another prompt or other options", key, taken.ID)
 	}
 	t, err := e.get(taken.ID)
 	if !errors.Is(err, task.ErrNotFound) {
 		return t, err
 	}
 	at, by, err := e.store.Removed(taken.ID)
-	if err != nil {
-		return t, err
-	}
 	what := fmt.Sprintf("the task of idempotency key %q, %s, was removed", key, taken.ID)
 	if !at.IsZero() {
 		what += fmt.Sprintf(" (%s, by %s)", task.Ago(at, time.Now()), by)
 	}
-	return t, &task.Error{
-		Code: task.CodeRemoved, Message: what,
-		Hint: "Nothing was started: a key starts one task a day, kept or not. Give another one to do it again.",
-	}
+	return task.Task{ID: taken.ID, Message: what}, err
 }
 
 // hashOf tells whether two submissions under one key are the same task. The

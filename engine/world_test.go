@@ -42,16 +42,20 @@ func (s *store) set(f func()) {
 	f()
 }
 
-func (s *store) Apply(w task.Write) error {
+func (s *store) Apply(ws ...task.Write) error {
 	before, after := s.hooks()
-	if before != nil {
-		if err := before(w); err != nil {
-			return err
+	for _, w := range ws {
+		if before != nil {
+			if err := before(w); err != nil {
+				return err
+			}
 		}
 	}
-	err := s.DB.Apply(w)
-	if err == nil && after != nil {
-		err = after(w)
+	err := s.DB.Apply(ws...)
+	for _, w := range ws {
+		if err == nil && after != nil {
+			err = after(w)
+		}
 	}
 	return err
 }

@@ -56,6 +56,9 @@ func (as inputs) schema(tool string) json.RawMessage {
 		p := property{Type: jsonTypes[a.Kind], Enum: a.Words, Default: a.Usual, Description: a.Says}
 		if p.Type == "array" {
 			p.Items, p.Enum = map[string]any{"type": "string"}, nil
+			if a.Kind == task.KindObjects {
+				p.Items["type"] = "object"
+			}
 			if a.Words != nil {
 				p.Items["enum"] = a.Words
 			}
@@ -78,7 +81,7 @@ func (as inputs) schema(tool string) json.RawMessage {
 
 var jsonTypes = map[task.Kind]string{
 	task.KindText: "string", task.KindPath: "string", task.KindNumber: "number", task.KindSeconds: "number", task.KindInteger: "integer", task.KindSize: "integer",
-	task.KindList: "array", task.KindPaths: "array", task.KindToggle: "boolean", task.KindObject: "object", task.KindVars: "object",
+	task.KindList: "array", task.KindPaths: "array", task.KindToggle: "boolean", task.KindObject: "object", task.KindVars: "object", task.KindObjects: "array",
 }
 
 // decode checks raw and fills dst. The error, a *task.Error, names each bad
@@ -161,6 +164,9 @@ func (as inputs) lift(given map[string]json.RawMessage) (faults []string, clean 
 }
 
 func (as inputs) unknown(name string) string {
+	if name == manyName {
+		return name + ": only start_cc_task_async takes several"
+	}
 	names := make([]string, len(as))
 	for i, a := range as {
 		names[i] = a.Name

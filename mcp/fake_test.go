@@ -171,6 +171,20 @@ func (f *fake) find(ref string) (*task.Task, error) {
 	return nil, &task.Error{Code: task.CodeNotFound, Message: fmt.Sprintf("no task %q", ref), Hint: "List the tasks with `cctask list --all`."}
 }
 
+func (f *fake) SubmitAll(ctx context.Context, b engine.Batch) (out []task.Task, err error) {
+	for i, s := range b.Tasks {
+		if b.Key != "" {
+			s.Key = fmt.Sprintf("%s/%d", b.Key, i)
+		}
+		t, err := f.Submit(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
 func (f *fake) Get(_ context.Context, ref string) (task.Task, error) {
 	if err := f.call("Get", ref); err != nil {
 		return task.Task{}, err

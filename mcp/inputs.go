@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"slices"
 	"sync"
 
 	"cctask/engine"
@@ -37,8 +38,33 @@ func runArguments() inputs {
 	)
 }
 
+// manyName is the argument that holds several tasks, maxTasks how many.
+const (
+	manyName = "tasks"
+	maxTasks = 200
+)
+
+// startArguments are those of the tool that may start several tasks.
+func startArguments() inputs {
+	as := slices.Clone(runInput())
+	as[0].required = false // or tasks
+	return slices.Insert(as, 1, input{Option: task.Option{
+		Name: manyName, Kind: task.KindObjects, Items: maxTasks,
+		Says: "Up to 200 tasks in place of prompt, each with its own of these arguments; all start, or none. after may name others of them.",
+	}})
+}
+
+// memberArguments are those of one of several tasks.
+func memberArguments() inputs {
+	return slices.DeleteFunc(slices.Clone(runInput()), func(a input) bool {
+		return a.only != "" || a.Name == task.KeyOption.Name || a.Name == "output" || a.Name == "detail"
+	})
+}
+
 // The arguments of each tool; made once.
 var (
+	startInput   = sync.OnceValue(startArguments)
+	memberInput  = sync.OnceValue(memberArguments)
 	runInput     = sync.OnceValue(runArguments)
 	checkInput   = sync.OnceValue(checkArguments)
 	listInput    = sync.OnceValue(listArguments)

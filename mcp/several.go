@@ -108,6 +108,20 @@ func several(tasks []task.Task) *severalResult {
 	return v
 }
 
+// started names the tasks that a call has started, or an earlier one with the same key.
+func started(tasks []task.Task) *severalResult {
+	v := &severalResult{Next: "check_task_status with these task_ids and wait_seconds waits for all of them, and gives their answers."}
+	for _, t := range tasks {
+		one := &taskResult{View: task.View{TaskID: t.ID, Name: clip(t.Spec.Name, 300)}}
+		if t.Status == "" {
+			removed := true
+			one.Removed = &removed
+		}
+		v.Tasks = append(v.Tasks, one)
+	}
+	return v
+}
+
 func nextOf(all, open, bad int) string {
 	next := fmt.Sprintf("%d of %d have ended, %d of them not completed.", all-open, all, bad)
 	if open > 0 {
@@ -159,7 +173,7 @@ func (v *severalResult) text() string {
 			fmt.Fprintf(&b, "%s: deleted\n", one.TaskID)
 			continue
 		}
-		fmt.Fprintln(&b, stateOf(one.View))
+		fmt.Fprintln(&b, strings.TrimSuffix(stateOf(one.View), ": "))
 		if one.Result != nil {
 			fmt.Fprintln(&b, strings.TrimRight(*one.Result, "\n"))
 		}

@@ -18,6 +18,7 @@ func checked(t *testing.T, m message) (v struct {
 		Status  string  `json:"status"`
 		Result  *string `json:"result"`
 		Removed bool    `json:"removed"`
+		Name    string  `json:"name"`
 	}
 	Next string
 },
@@ -136,5 +137,59 @@ func TestSeveralFit(t *testing.T) {
 		if v.Tasks[n-1].Status != task.Failed {
 			t.Errorf("%d tasks: the last one is %+v", n, v.Tasks[n-1])
 		}
+	}
+}
+
+// Several tasks in one call: each with its own arguments over those beside tasks, all
+// under one key; a fault in one of them names it, and starts none.
+func TestStartSeveral(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	call := `{"model":"opus","labels":["night"],"idempotency_key":"k","tasks":[{"prompt":"build","name":"b"},{"prompt":"ship","model":"haiku","options":{"after":["b"],"priority":3}},{"prompt":"more"}]}`
+	p.tool("1", "start_cc_task_async", call)
+	m := p.next()
+	v := checked(t, m)
+	if len(v.Tasks) != 3 || v.Tasks[0].Name != "b" || v.Tasks[0].ID == "" || v.Tasks[0].Status != "" {
+		t.Fatalf("got %+v", v)
+	}
+	if text := m.tool(t).Content[0].Text; !strings.HasPrefix(text, string(v.Tasks[0].ID)+" (b)\n"+string(v.Tasks[1].ID)+"\n") {
+		t.Errorf("as text: %q", text)
+	}
+	for i, want := range []struct {
+		model    string
+		after    int
+		priority int
+	}{{"opus", 0, 0}, {"haiku", 1, 3}, {"opus", 0, 0}} {
+		if s := f.subs[i].Spec; s.Model != want.model || len(s.After) != want.after || s.Priority != want.priority || s.Labels[0] != "night" {
+			t.Errorf("task %d is %+v", i+1, s)
+		}
+	}
+	p.tool("2", "start_cc_task_async", call)
+	if again := checked(t, p.next()); again.Tasks[2].ID != v.Tasks[2].ID {
+		t.Errorf("the same key gave %v and %v", again.Tasks[2].ID, v.Tasks[2].ID)
+	}
+	n := len(f.subs)
+	many := strings.Repeat(`{"prompt":"x"},`, maxTasks) + `{"prompt":"x"}`
+	for args, want := range map[string]string{
+		`{}`:                                 "prompt: missing, required is that, or tasks",
+		`{"tasks":[]}`:                       "tasks: given [], allowed is a list of 1 to 200 objects",
+		`{"tasks":["x"]}`:                    "allowed is a list of 1 to 200 objects",
+		`{"tasks":[` + many + `]}`:           "allowed is a list of 1 to 200 objects",
+		`{"prompt":"x","tasks":[{}]}`:        "prompt: stands beside tasks",
+		`{"tasks":[{"prompt":"x"},{}]}`:      "task 2 of tasks: prompt: missing",
+		`{"tasks":[{"prompt":"x","nme":1}]}`: "task 1 of tasks: nme: no such argument, the nearest is name",
+		`{"tasks":[{"prompt":"x","idempotency_key":"k"}]}`: "task 1 of tasks: idempotency_key: no such argument",
+	} {
+		p.tool("3", "start_cc_task_async", args)
+		if r := p.next().tool(t); !r.IsError || !strings.Contains(r.Content[0].Text, want) {
+			t.Errorf("%.60s: got %q", args, r.Content[0].Text)
+		}
+	}
+	p.tool("4", "execute_cc_task", `{"tasks":[{"prompt":"x"}]}`)
+	if r := p.next().tool(t); !r.IsError || !strings.Contains(r.Content[0].Text, "start_cc_task_async") {
+		t.Errorf("execute_cc_task with tasks: %q", r.Content[0].Text)
+	}
+	if len(f.subs) != n {
+		t.Errorf("%d tasks were started", len(f.subs)-n)
 	}
 }

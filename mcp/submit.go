@@ -14,79 +14,79 @@ import (
 
 // runArgs are the arguments of the two tools that start a task, beside the options.
 type runArgs struct {
-	Prompt         string `json:"prompt"`
-	IdempotencyKey string `json:"idempotency_key"`
+	Prompt         string            `json:"prompt"`
+	Tasks          []json.RawMessage `json:"tasks"` // of start_cc_task_async, in place of Prompt
+	IdempotencyKey string            `json:"idempotency_key"`
 
 	MaxWaitSeconds *float64 `json:"max_wait_seconds"` // nil: the client decides, by patience
 	outputArgs
 }
 
 // submit records the task that the request asks for.
-func (s *Server) submit(ctx context.Context, r *request) (*task.Task, runArgs, error) {
-	var a runArgs
-	sub, err := s.submission(r, &a)
-	if err != nil {
-		return nil, a, err
-	}
+func (s *Server) submit(ctx context.Context, r *request, sub engine.Submission) (*task.Task, error) {
 	r.taken()
 	// A cancel by the client does not tear off a submission that is under way:
 	// we would not know whether the task is recorded, and could not stop it.
 	t, err := s.svc.Submit(r.conn.base, sub)
 	if err != nil {
-		return nil, a, fmt.Errorf("submit: %w", err)
+		return nil, fmt.Errorf("submit: %w", err)
 	}
 	if t.Status.Ended() {
 		// The task of an earlier call with the same key: with its answer, please.
-		now, err := s.latest(ctx, string(t.ID))
-		return now, a, err
+		return s.latest(ctx, string(t.ID))
 	}
-	return &t, a, nil
+	return &t, nil
 }
 
-// submission checks the arguments and everything else that can be checked
-// without an owner.
-func (s *Server) submission(r *request, a *runArgs) (engine.Submission, error) {
-	given, err := runInput().decode(r.args, a)
+// asked checks the arguments of a call that starts tasks.
+func (s *Server) asked(r *request, as inputs, a *runArgs) (maker, error) {
+	given, err := as.decode(r.args, a)
 	if err != nil {
-		return engine.Submission{}, err
-	}
-	if err := task.CheckPrompt(a.Prompt); err != nil {
-		return engine.Submission{}, err
+		return maker{}, err
 	}
 	client, err := s.defaults()
 	if err != nil {
-		return engine.Submission{}, err
+		return maker{}, err
 	}
-	spec, err := specOf(given, client)
-	if err != nil {
-		return engine.Submission{}, err
-	}
-	key := a.IdempotencyKey
-	if key == "" {
-		// So that a call repeated over an owner's death starts nothing twice.
-		key = "mcp-" + rand.Text()
-	}
-	env := spec.TakeEnv(client.Env)
-	return engine.Submission{Spec: spec, Prompt: a.Prompt, Env: env, Limits: client.Limits, Key: key, Policy: client.Policy}, nil
+	options, err := draftOf(given)
+	return maker{client, options.Over(client.Defaults)}, err
 }
 
-// specOf is the specification of arguments that fit, over the client's defaults,
-// as the owner, which works elsewhere, needs it.
-func specOf(given map[string]json.RawMessage, client Client) (task.Spec, error) {
-	var options task.Draft
+// maker makes the submissions of one call.
+type maker struct {
+	client  Client
+	options task.Draft // of all its tasks, over the client's defaults
+}
+
+// make checks everything that can be checked without an owner.
+func (m maker) make(prompt string, own task.Draft, key string) (engine.Submission, error) {
+	if err := task.CheckPrompt(prompt); err != nil {
+		return engine.Submission{}, err
+	}
+	spec := own.Over(m.options).Spec
+	spec.Claude = m.client.Claude
+	if err := spec.Anchor(m.client.resolve); err != nil {
+		return engine.Submission{}, err
+	}
+	if err := spec.Check(); err != nil {
+		return engine.Submission{}, err
+	}
+	env := spec.TakeEnv(m.client.Env)
+	return engine.Submission{Spec: spec, Prompt: prompt, Env: env, Limits: m.client.Limits, Key: key, Policy: m.client.Policy}, nil
+}
+
+// key is the caller's, or one by which a call that is repeated over an owner's death
+// starts nothing twice.
+func (a runArgs) key() string { return cmp.Or(a.IdempotencyKey, "mcp-"+rand.Text()) }
+
+// draftOf is what arguments that fit give of the options.
+func draftOf(given map[string]json.RawMessage) (d task.Draft, err error) {
 	for _, o := range task.Options {
-		if raw, ok := given[o.Name]; ok {
-			if err := options.Take(o, raw); err != nil {
-				return task.Spec{}, err
-			}
+		if raw, ok := given[o.Name]; ok && err == nil {
+			err = d.Take(o, raw)
 		}
 	}
-	s := options.Over(client.Defaults).Spec
-	s.Claude = client.Claude
-	if err := s.Anchor(client.resolve); err != nil {
-		return s, err
-	}
-	return s, s.Check()
+	return d, err
 }
 
 // resolve makes the path of a parameter absolute, from where the client works.
@@ -98,11 +98,28 @@ func (c Client) resolve(option, path string) (string, error) {
 }
 
 func (s *Server) startAsync(ctx context.Context, r *request) (any, error) {
-	t, a, err := s.submit(ctx, r)
-	s.abandon(ctx, t, a)
+	var a runArgs
+	m, err := s.asked(r, startInput(), &a)
 	if err != nil {
 		return nil, err
 	}
+	switch {
+	case a.Tasks != nil && a.Prompt != "":
+		return nil, badArguments([]string{"prompt: stands beside tasks, which have their own"})
+	case a.Tasks != nil:
+		return s.startAll(ctx, r, m, a)
+	case a.Prompt == "":
+		return nil, badArguments([]string{"prompt: missing, required is that, or tasks"})
+	}
+	sub, err := m.make(a.Prompt, task.Draft{}, a.key())
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.submit(ctx, r, sub)
+	if err != nil {
+		return nil, err
+	}
+	s.abandon(ctx, a, *t)
 	v, err := s.show(ctx, t, outputArgs{Output: "none", Detail: a.Detail})
 	if err == nil && !a.Detail && !t.Status.Ended() {
 		// The caller has just said how it is called. A message says why it waits.
@@ -111,22 +128,63 @@ func (s *Server) startAsync(ctx context.Context, r *request) (any, error) {
 	return v, err
 }
 
+// startAll records several tasks, all or none.
+func (s *Server) startAll(ctx context.Context, r *request, m maker, a runArgs) (any, error) {
+	b := engine.Batch{Key: a.key()}
+	for i, raw := range a.Tasks {
+		var one struct {
+			Prompt string `json:"prompt"`
+		}
+		given, err := memberInput().decode(raw, &one)
+		var own task.Draft
+		if err == nil {
+			own, err = draftOf(given)
+		}
+		var sub engine.Submission
+		if err == nil {
+			sub, err = m.make(one.Prompt, own, "")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("task %d of tasks: %w", i+1, err)
+		}
+		b.Tasks = append(b.Tasks, sub)
+	}
+	r.taken()
+	tasks, err := s.svc.SubmitAll(r.conn.base, b)
+	if err != nil {
+		return nil, fmt.Errorf("submit: %w", err)
+	}
+	s.abandon(ctx, a, tasks...)
+	return started(tasks), nil
+}
+
 // abandon stops a task whose call was to answer at once, but was cancelled: then
 // nobody will ever know the id. With a key of the client's own it may be the
 // task of an earlier call, and calling again gives it.
-func (s *Server) abandon(ctx context.Context, t *task.Task, a runArgs) {
-	if t != nil && a.IdempotencyKey == "" && wantsTaskStopped(ctx) {
-		s.cancelFor(ctx, t.ID)
+func (s *Server) abandon(ctx context.Context, a runArgs, tasks ...task.Task) {
+	if a.IdempotencyKey == "" && wantsTaskStopped(ctx) {
+		for _, t := range tasks {
+			s.cancelFor(ctx, t.ID)
+		}
 	}
 }
 
 func (s *Server) execute(ctx context.Context, r *request) (any, error) {
-	t, a, err := s.submit(ctx, r)
+	var a runArgs
+	m, err := s.asked(r, runInput(), &a)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := m.make(a.Prompt, task.Draft{}, a.key())
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.submit(ctx, r, sub)
 	if err != nil {
 		return nil, err
 	}
 	if r.answersWithTask(t.Status, a) {
-		s.abandon(ctx, t, a)
+		s.abandon(ctx, a, *t)
 		return s.promise(*t), nil
 	}
 	// Not all of a, whose prompt may be megabytes, is held while the call waits.

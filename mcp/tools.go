@@ -42,15 +42,15 @@ The task outlives this call: if the call is cut off, list_active_tasks finds it.
 		},
 		{
 			name: "start_cc_task_async", title: "Start a Claude Code task",
-			description: `Start a Claude Code task and return its task_id at once. To run tasks in parallel call it once for each, then wait for all by one check_task_status with task_ids and wait_seconds.
+			description: `Start a Claude Code task, or several by tasks, and return their task_ids at once. Then wait for all by one check_task_status with task_ids and wait_seconds.
 
-Tasks beyond the number that may run at once are queued, first in, first out. Tasks that change files should have different working directories or files. Answers and output are kept, by default for 30 days.`,
-			input: runInput, output: "task.out.json", destructive: true, openWorld: true,
+More than may run at once are queued. Tasks that change files should have different working directories or files.`,
+			input: startInput, output: "check.out.json", destructive: true, openWorld: true,
 			meta: map[string]any{alwaysLoad: true}, call: s.startAsync,
 		},
 		{
 			name: "check_task_status", title: "Ask for, or wait for, a Claude Code task",
-			description: `Get a task's status and answer. With wait_seconds it returns as soon as the task ends: the right way to wait. task_ids or label ask for several at once; until says whether the call then waits for all, any, or the first_failure. Cancelling the call only stops the waiting.
+			description: `Get a task's status and answer. With wait_seconds it returns as soon as the task ends: the right way to wait. task_ids or label ask for several at once. Cancelling the call only stops the waiting.
 
 Only status completed is success; failed, timeout, cancelled and interrupted carry failure_reason and error. A long answer in "result" is cut in its middle, with a note: output=full reads the whole. "next" says what to do.`,
 			input: checkInput, output: "check.out.json", readOnly: true, idempotent: true,

@@ -44,17 +44,45 @@ type piece struct {
 	packed []byte
 }
 
-// Apply makes w durable, or returns an error and changes nothing. Pieces go to
-// the task of w, or, without one, to the task that each Blob names; all of one
-// Write belong to one task. A session that no task names keeps no cost.
+// Apply makes ws durable in one transaction, or returns an error and changes nothing.
+// Pieces go to the task of a write, or, without one, to the task that each Blob names;
+// all of one Write belong to one task. A session that no task names keeps no cost.
 // Errors: *task.KeyTaken, ErrNotFound (pieces of a task that is gone),
 // ErrNoSpace, ErrClosing, ErrInternal (a record that breaks the rules).
-func (db *DB) Apply(w task.Write) error {
-	p, err := db.prepare(w)
-	if err != nil {
-		return err
+func (db *DB) Apply(ws ...task.Write) error {
+	var all writes
+	r := &request{}
+	for _, w := range ws {
+		p, err := db.prepare(w)
+		if err != nil {
+			return err
+		}
+		all = append(all, p)
+		r.size += p.size
 	}
-	return db.do(&request{check: p.check, apply: p.apply, size: p.size})
+	r.check, r.apply = all.check, all.apply
+	return db.do(r)
+}
+
+// writes are of different tasks under different keys.
+type writes []*write
+
+func (ws writes) check(tx *bolt.Tx) error {
+	for _, p := range ws {
+		if err := p.check(tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (ws writes) apply(tx *bolt.Tx) error {
+	for _, p := range ws {
+		if err := p.apply(tx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (db *DB) prepare(w task.Write) (*write, error) {

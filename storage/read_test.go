@@ -16,7 +16,7 @@ import (
 )
 
 // withID submits a task of a chosen id and name.
-func withID(t *testing.T, s interface{ Apply(task.Write) error }, i int, id, name string) task.ID {
+func withID(t *testing.T, s interface{ Apply(...task.Write) error }, i int, id, name string) task.ID {
 	t.Helper()
 	w := queued(i, "x")
 	w.Task.ID, w.Prompt.ID, w.Task.Spec.Name = task.ID(id), task.ID(id), name

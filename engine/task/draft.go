@@ -132,7 +132,7 @@ func (d *Draft) TakeText(o Option, text string) error {
 		if n, err := strconv.ParseFloat(text, 64); err == nil {
 			v = n
 		}
-	case KindText, KindPath, KindSeconds, KindSize, KindObject:
+	case KindText, KindPath, KindSeconds, KindSize, KindObject, KindObjects:
 	}
 	value, ok := v, true
 	if o.Kind != KindList && o.Kind != KindPaths && o.Kind != KindVars {

@@ -25,12 +25,19 @@ var entropy = struct {
 	io.Reader
 }{Reader: ulid.Monotonic(rand.Reader, 0)}
 
-// NewID returns a fresh id. Within one process ids increase strictly, so that
-// tasks submitted in the same millisecond keep their order.
-func NewID(now time.Time) ID {
+// NewID returns a fresh id.
+func NewID(now time.Time) ID { return NewIDs(now, 1)[0] }
+
+// NewIDs returns fresh ids that increase strictly, so that tasks submitted together keep
+// their order.
+func NewIDs(now time.Time, n int) []ID {
 	entropy.Lock()
 	defer entropy.Unlock()
-	return ID(ulid.MustNew(ulid.Timestamp(now), entropy.Reader).String())
+	ids := make([]ID, n)
+	for i := range ids {
+		ids[i] = ID(ulid.MustNew(ulid.Timestamp(now), entropy.Reader).String())
+	}
+	return ids
 }
 
 // ParseID checks that s is a whole id and returns its canonical form.

@@ -27,6 +27,7 @@ const (
 	KindToggle              // bool
 	KindObject              // json.RawMessage
 	KindVars                // map[string]string, variables of an environment
+	KindObjects             // []json.RawMessage, objects
 )
 
 // Row says all that there is to say of a value by its name: an option of a task,
@@ -174,6 +175,10 @@ func (r Row[T]) ofJSON(raw json.RawMessage) (any, bool) {
 		var vars map[string]string
 		err := json.Unmarshal(raw, &vars)
 		return vars, err == nil && isObject
+	case r.Kind == KindObjects:
+		var list []json.RawMessage
+		err := json.Unmarshal(raw, &list)
+		return list, err == nil && !slices.ContainsFunc(list, func(o json.RawMessage) bool { return o[0] != '{' })
 	}
 	const longest = 12 // bytes of a character, written as two escapes
 	if len(raw) > 0 && raw[0] == '"' && r.Chars > 0 && len(raw) > len(`""`)+longest*r.Chars {
@@ -200,7 +205,7 @@ func (r Row[T]) ofText(s string) (any, bool) {
 		return float64(n), err == nil
 	case KindObject:
 		return json.RawMessage(s), json.Valid([]byte(s))
-	case KindNumber, KindInteger, KindList, KindPaths, KindToggle, KindVars:
+	case KindNumber, KindInteger, KindList, KindPaths, KindToggle, KindVars, KindObjects:
 	}
 	return nil, false
 }
@@ -233,6 +238,8 @@ func (r Row[T]) Allows(v any) bool {
 		return len(v) > 0 && len(v) <= r.Items
 	case json.RawMessage:
 		return isObject(v)
+	case []json.RawMessage:
+		return len(v) > 0 && len(v) <= r.Items
 	}
 	return true
 }
@@ -273,6 +280,8 @@ func (r Row[T]) Allowed() string {
 		return "true or false"
 	case KindObject:
 		return "a JSON object"
+	case KindObjects:
+		return fmt.Sprintf("a list of 1 to %d objects", r.Items)
 	case KindVars:
 		return fmt.Sprintf("1 to %d variables by their names, with values of up to %d characters", r.Items, r.Chars)
 	case KindList, KindPaths:

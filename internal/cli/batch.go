@@ -8,8 +8,6 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,16 +26,9 @@ type batch struct {
 	wait   bool
 	asJSON bool
 
-	tasks   []task.Task  // by the index of subs; without an ID: not recorded
-	removed map[int]bool // whose task was recorded by an earlier call, and removed since
-	printed int
+	tasks   []task.Task // as far as they are recorded and still there
+	removed int         // recorded by an earlier call, and removed since
 }
-
-// submitters are how many submissions are under way: the database commits
-// those that wait for it together. The first so many go one by one, so that a
-// file of that size enters the queue in the order of its lines; behind them
-// neighbours may change places, a long time before it is their turn.
-const submitters = 64
 
 func (b *batch) run(ctx context.Context) error {
 	// A reader of the ids that has seen enough must not stop us in the middle of
@@ -50,16 +41,14 @@ func (b *batch) run(ctx context.Context) error {
 		return err
 	}
 	defer svc.close()
-	b.tasks, b.removed = make([]task.Task, len(b.subs)), map[int]bool{}
 	if err := b.record(ctx, svc, sigs); err != nil {
 		return err
 	}
-	b.tasks = slices.DeleteFunc(b.tasks, func(t task.Task) bool { return t.ID == "" })
-	if err := b.finish(ctx, svc, sigs); err != nil || len(b.removed) == 0 {
+	if err := b.finish(ctx, svc, sigs); err != nil || b.removed == 0 {
 		return err
 	}
 	return task.Errorf(task.CodeRemoved, "The rest is recorded. To do these again give their lines other idempotency keys, in a file of their own.",
-		"of %[2]s %[1]d removed since an earlier call, as told above", len(b.removed), show.Plural(len(b.subs), "task"))
+		"of %[2]s %[1]d removed since an earlier call, as told above", b.removed, show.Plural(len(b.subs), "task"))
 }
 
 func (b *batch) finish(ctx context.Context, svc *service, sigs signals) error {
@@ -79,109 +68,72 @@ func (b *batch) finish(ctx context.Context, svc *service, sigs signals) error {
 	return nil
 }
 
-type submitted struct {
-	i   int
-	t   task.Task
-	err error
-}
-
-// record submits side by side and prints the ids as they come, in the order of
-// the file. After a fault or a signal nothing more is submitted, and what is
-// under way is waited for, so that it is known what was recorded; a second
-// signal gives up.
+// record submits one piece of the file after the other, each as a whole or not at all,
+// and prints the ids. A signal waits for the piece that is under way, so that it is known
+// what was recorded; a second one gives up.
 func (b *batch) record(ctx context.Context, svc engine.Service, sigs signals) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var next atomic.Int64
-	var stopped atomic.Bool
-	var wg sync.WaitGroup
-	results := make(chan submitted)
-	submit := func(before int) {
-		for !stopped.Load() && next.Load() < int64(before) {
-			if i := int(next.Add(1)) - 1; i < before {
-				t, err := svc.Submit(ctx, b.subs[i])
-				results <- submitted{i, t, err}
+	refers := slices.ContainsFunc(b.subs, func(s engine.Submission) bool { return len(s.Spec.After) > 0 })
+	var before []engine.Named
+	for done := 0; done < len(b.subs); {
+		piece := engine.Batch{Tasks: b.subs[done : done+engine.Fits(b.subs[done:])], Before: before}
+		tasks, err := settled(ctx, sigs, func(ctx context.Context) ([]task.Task, error) {
+			if b.each {
+				return svc.SubmitAll(ctx, piece)
 			}
+			t, err := svc.Submit(ctx, b.subs[0])
+			return []task.Task{t}, err
+		})
+		if err == nil {
+			done += len(tasks)
+			err = b.recorded(tasks)
+		}
+		for _, t := range tasks {
+			if refers {
+				before = append(before, engine.Named{ID: t.ID, Name: t.Spec.Name})
+			}
+		}
+		if err == nil && done < len(b.subs) && len(sigs) > 0 {
+			err = &stop{exitInterrupted, task.Errorf(task.CodeInternal, "", "interrupted")}
+		}
+		if err != nil {
+			return b.brokenOff(done, err)
 		}
 	}
-	wg.Go(func() {
-		if submit(min(submitters, len(b.subs))); len(b.subs) > submitters {
-			for range submitters {
-				wg.Go(func() { submit(len(b.subs)) })
-			}
-		}
-	})
-	go func() {
-		wg.Wait()
-		close(results)
-	}()
-	var fault error
-	var signal os.Signal
-	for {
-		select {
-		case r, more := <-results:
-			if !more {
-				return b.brokenOff(fault, signal, sigs)
-			}
-			b.tasks[r.i] = r.t
-			if b.each && errors.Is(r.err, task.ErrRemoved) {
-				b.removed[r.i] = true
-				fmt.Fprintf(b.Stderr, "cctask: %s\n", claude.Visible(r.err.Error()))
-				r.err = nil
-			}
-			if r.err == nil {
-				r.err = b.print()
-			}
-			if r.err != nil && fault == nil {
-				fault = r.err
-				stopped.Store(true)
-			}
-		case s := <-sigs:
-			if signal != nil {
-				cancel()
-			}
-			signal = s
-			stopped.Store(true)
-		}
-	}
+	return nil
 }
 
-// brokenOff says what a recording that was broken off has left. A signal that
-// came when all was recorded is for the waiting that follows.
-func (b *batch) brokenOff(fault error, signal os.Signal, sigs signals) error {
-	n := 0
-	for _, t := range b.tasks {
-		if t.ID != "" {
-			n++
+// recorded tells of tasks that are recorded.
+func (b *batch) recorded(tasks []task.Task) (err error) {
+	for _, t := range tasks {
+		if t.Status == "" {
+			b.removed++
+			fmt.Fprintf(b.Stderr, "cctask: %s\n", claude.Visible(t.Message))
+			continue
+		}
+		if b.tasks = append(b.tasks, t); b.asJSON || err != nil {
+			continue
+		}
+		if _, err = fmt.Fprintln(b.Stdout, t.ID); errors.Is(err, syscall.EPIPE) {
+			err = nil
+		} else if err != nil {
+			err = fmt.Errorf("task %s is recorded, but it could not be told: %w", t.ID, err)
 		}
 	}
-	all := n+len(b.removed) == len(b.subs)
-	if all && fault == nil {
-		if signal != nil {
-			sigs <- signal
-		}
-		return nil
+	return err
+}
+
+// brokenOff says what a recording that was broken off has left.
+func (b *batch) brokenOff(done int, err error) error {
+	if done == 0 || done == len(b.subs) {
+		return err
 	}
-	if (n == 0 || all) && signal == nil {
-		return fault
+	code := exitFault
+	if s := (*stop)(nil); errors.As(err, &s) {
+		code = s.code
 	}
-	code, why := exitInterrupted, "interrupted before an answer came"
-	if signal == nil {
-		code, why = exitFault, task.AsError(fault).Message
-	}
-	if !b.each {
-		return &stop{code, &task.Error{Code: task.CodeInternal, Message: why, Hint: "Whether the task was recorded is unknown: see `cctask list --all`."}}
-	}
-	// Those behind one that is missing are not printed yet.
-	if !b.asJSON {
-		for _, t := range b.tasks[b.printed:] {
-			if t.ID != "" {
-				fmt.Fprintln(b.Stdout, t.ID)
-			}
-		}
-	}
+	n := len(b.tasks)
 	return &stop{code, task.Errorf(task.CodeInternal, fmt.Sprintf("The same command with --idempotency-key %s records the rest; `cctask cancel` with the ids above ends these.", b.key),
-		"%s; %d of %s recorded: %s", why, n, show.Plural(len(b.subs), "task"), goOn(n))}
+		"%s; %d of %s recorded: %s", task.AsError(err).Message, n, show.Plural(len(b.subs), "task"), goOn(n))}
 }
 
 func goOn(n int) string {
@@ -189,18 +141,6 @@ func goOn(n int) string {
 		return "1 task goes on"
 	}
 	return show.Plural(n, "task") + " go on"
-}
-
-func (b *batch) print() error {
-	for ; !b.asJSON && b.printed < len(b.tasks) && (b.tasks[b.printed].ID != "" || b.removed[b.printed]); b.printed++ {
-		if b.removed[b.printed] {
-			continue
-		}
-		if _, err := fmt.Fprintln(b.Stdout, b.tasks[b.printed].ID); err != nil && !errors.Is(err, syscall.EPIPE) {
-			return fmt.Errorf("task %s is recorded, but it could not be told: %w", b.tasks[b.printed].ID, err)
-		}
-	}
-	return nil
 }
 
 func (b *batch) left(n int) error {

@@ -180,6 +180,7 @@ func edges(o task.Option) (good, bad []any) {
 			return append(good, o.Words[:1], o.Words[:2]), append(bad, []string{"nope"}, items(o.Items+1, o.Words[0]))
 		}
 		return append(good, items(o.Items, "/"), []string{item}), append(bad, items(0, ""), items(o.Items+1, "/"), []string{"a", ""}, []string{text(o.Chars + 1)})
+	case task.KindObjects: // no option of a task
 	case task.KindToggle:
 		return append(good, true, false), append(bad, "yes")
 	case task.KindVars:

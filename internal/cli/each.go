@@ -97,6 +97,7 @@ func (e *each) add(line int, prompt, key string, own task.Draft) error {
 		bad.Message = e.at(line) + bad.Message
 		return bad
 	}
+	sub.At = strings.TrimSuffix(e.at(line), ": ")
 	e.subs = append(e.subs, sub)
 	return nil
 }

@@ -77,26 +77,31 @@ func (a *app) connected(f func(ctx context.Context, svc engine.Service, args []s
 }
 
 // settled makes a call that records something. A signal meanwhile waits for the
-// answer, so that the task's id can still be told; a second one gives up.
-func (sigs signals) settled(ctx context.Context, call func(context.Context) (task.Task, error)) (task.Task, error) {
+// answer, so that what is recorded can still be told; a second one gives up.
+func settled[T any](ctx context.Context, sigs signals, call func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	done := make(chan ended, 1)
+	type answer struct {
+		out T
+		err error
+	}
+	done := make(chan answer, 1)
 	go func() {
-		t, err := call(ctx)
-		done <- ended{t, err}
+		out, err := call(ctx)
+		done <- answer{out, err}
 	}()
 	var pending os.Signal
 	for {
 		select {
-		case r := <-done:
+		case a := <-done:
 			if pending != nil {
 				sigs <- pending
 			}
-			return r.t, r.err
+			return a.out, a.err
 		case s := <-sigs:
 			if pending != nil {
-				return task.Task{}, &stop{exitInterrupted, task.Errorf(task.CodeInternal, "Whether the task was recorded is unknown: see `cctask list --all`.", "interrupted before an answer came")}
+				var none T
+				return none, &stop{exitInterrupted, task.Errorf(task.CodeInternal, "Whether the task was recorded is unknown: see `cctask list --all`.", "interrupted before an answer came")}
 			}
 			pending = s
 		}

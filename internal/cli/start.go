@@ -27,8 +27,9 @@ a JSON object with prompt, idempotency_key and the options by their names in the
 tools. With a PROMPT the file is CSV with a header row, and PROMPT the template:
 {{.name}} stands for the column of that name. Flags are defaults for all. Every line is checked before the first task is recorded. With --idempotency-key the same
 call starts nothing twice, also after it was broken off or a task of it was removed: each
-line has KEY/LINE as its own. Files of up to 64 lines run in their order; in longer ones
-neighbours may change places.`,
+line has KEY/LINE as its own. All tasks are recorded together, or none; of a file with more
+than 1000 so are each 1000. A name in after means a task of the file before any other; a
+task without one is known by its position, 1 being the first.`,
 		Example: `  cctask start "Fix the failing test"
   cctask start --working-dir ~/project --timeout 30m - < prompt.txt
   git diff | cctask start "Review this"

@@ -144,7 +144,7 @@ func (a *app) record(ctx context.Context, f call, then func(*service, task.Task,
 		return err
 	}
 	defer svc.close()
-	t, err := sigs.settled(ctx, func(ctx context.Context) (task.Task, error) { return f(ctx, svc) })
+	t, err := settled(ctx, sigs, func(ctx context.Context) (task.Task, error) { return f(ctx, svc) })
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -90,7 +91,25 @@ func (c *Client) Submit(ctx context.Context, s engine.Submission) (task.Task, er
 		return task.Task{}, err
 	}
 	s.Key = keyOr(s.Key)
-	return call(ctx, c, submitVerb, submitRequest{s, []byte(s.Prompt), convert[[]byte](s.Env)})
+	return call(ctx, c, submitVerb, requestOf(s))
+}
+
+// SubmitAll records new tasks, all or none.
+func (c *Client) SubmitAll(ctx context.Context, b engine.Batch) ([]task.Task, error) {
+	if err := b.Check(); err != nil {
+		return nil, err // before it is too large for a frame
+	}
+	b.Tasks = slices.Clone(b.Tasks)
+	for i := range b.Tasks {
+		if err := b.Tasks[i].Spec.Check(); err != nil {
+			return nil, b.About(i, err)
+		}
+		if b.Key == "" {
+			b.Tasks[i].Key = keyOr(b.Tasks[i].Key)
+		}
+	}
+	out, err := call(ctx, c, batchVerb, batchOf(b))
+	return out.Tasks, err
 }
 
 // keyOr makes a key where the caller gave none, so that a call that is repeated

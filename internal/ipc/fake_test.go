@@ -126,6 +126,20 @@ func (f *fake) Submit(_ context.Context, s engine.Submission) (task.Task, error)
 	return t, nil
 }
 
+func (f *fake) SubmitAll(ctx context.Context, b engine.Batch) (out []task.Task, err error) {
+	for i, s := range b.Tasks {
+		if b.Key != "" {
+			s.Key = fmt.Sprintf("%s/%d", b.Key, i)
+		}
+		t, err := f.Submit(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
 func (f *fake) Get(_ context.Context, ref string) (task.Task, error) {
 	f.gets.Add(1)
 	n := f.getting.Add(1)

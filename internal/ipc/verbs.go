@@ -20,6 +20,7 @@ var (
 	helloVerb  = verb[none, Hello]{name: "hello"}
 	policyVerb = verb[none, task.Policy]{name: "policy"}
 	submitVerb = verb[submitRequest, task.Task]{name: "submit"}
+	batchVerb  = verb[batchRequest, task.Page]{name: "batch"}
 	getVerb    = verb[refRequest, task.Task]{name: "get"} // show, as one reads it by hand
 	showVerb   = verb[task.Look, task.Shown]{name: "show"}
 	listVerb   = verb[task.Filter, task.Page]{name: "list"}
@@ -54,6 +55,10 @@ func (s *server) serves() map[string]handler {
 	})
 	on(list, policyVerb, func(context.Context, none) (task.Policy, error) { return b.Policy() })
 	on(list, submitVerb, func(c context.Context, r submitRequest) (task.Task, error) { return b.Submit(c, r.submission()) })
+	on(list, batchVerb, func(c context.Context, r batchRequest) (out task.Page, err error) {
+		out.Tasks, err = b.SubmitAll(c, r.batch())
+		return out, err
+	})
 	on(list, getVerb, func(c context.Context, r refRequest) (task.Task, error) { return b.Get(c, r.Ref) })
 	on(list, showVerb, func(c context.Context, l task.Look) (task.Shown, error) { return b.Show(c, l) })
 	on(list, listVerb, func(c context.Context, f task.Filter) (task.Page, error) { return b.List(c, f) })

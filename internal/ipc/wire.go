@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cctask/engine"
@@ -72,6 +73,52 @@ type submitRequest struct {
 	Env    [][]byte `json:"env"`
 }
 
+// batchRequest has what all its tasks have of the environment once.
+type batchRequest struct {
+	Tasks  []submitRequest `json:"tasks"`
+	Env    [][]byte        `json:"env"`
+	Key    string          `json:"key,omitempty"`
+	Before []engine.Named  `json:"before,omitempty"`
+}
+
+func (r *batchRequest) Blobs() (blobs []*[]byte) {
+	for i := range r.Tasks {
+		blobs = append(blobs, &r.Tasks[i].Prompt)
+	}
+	return blobs
+}
+
+func batchOf(b engine.Batch) batchRequest {
+	r := batchRequest{Key: b.Key, Before: b.Before}
+	var shared []string
+	for i, s := range b.Tasks {
+		n := 0
+		if i == 0 {
+			shared = s.Env
+		}
+		for n < min(len(shared), len(s.Env)) && shared[n] == s.Env[n] {
+			n++
+		}
+		shared = shared[:n]
+	}
+	r.Env = convert[[]byte](shared)
+	for _, s := range b.Tasks {
+		one := requestOf(s)
+		one.Env = one.Env[len(shared):]
+		r.Tasks = append(r.Tasks, one)
+	}
+	return r
+}
+
+func (r batchRequest) batch() engine.Batch {
+	b := engine.Batch{Key: r.Key, Before: r.Before}
+	for _, one := range r.Tasks {
+		one.Env = append(slices.Clip(r.Env), one.Env...)
+		b.Tasks = append(b.Tasks, one.submission())
+	}
+	return b
+}
+
 // againRequest is likewise.
 type againRequest struct {
 	engine.Again
@@ -80,6 +127,10 @@ type againRequest struct {
 }
 
 func (r *submitRequest) Blobs() []*[]byte { return []*[]byte{&r.Prompt} }
+
+func requestOf(s engine.Submission) submitRequest {
+	return submitRequest{s, []byte(s.Prompt), convert[[]byte](s.Env)}
+}
 
 func (r submitRequest) submission() engine.Submission {
 	r.Submission.Prompt, r.Submission.Env = string(r.Prompt), convert[string](r.Env)
