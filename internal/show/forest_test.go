@@ -20,7 +20,8 @@ func TestForest(t *testing.T) {
 		{"none", nil, ""},
 		{"flat, in its order", []Row{of("b", ""), of("a", "")}, "b\na\n"},
 		{
-			"three deep", []Row{of("d", "b"), of("c", "a"), of("b", "a"), of("a", ""), of("e", "")},
+			"three deep",
+			[]Row{of("d", "b"), of("c", "a"), of("b", "a"), of("a", ""), of("e", "")},
 			"a\n├─ c\n└─ b\n   └─ d\ne\n",
 		},
 		{"strokes go on beside", []Row{of("a", ""), of("b", "a"), of("c", "b"), of("d", "a")}, "a\n├─ b\n│  └─ c\n└─ d\n"},
