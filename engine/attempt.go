@@ -26,6 +26,7 @@ type attempt struct {
 	n      int
 	spec   *task.Spec // as it was launched; nil when adopted
 	env    []string   // kept for a fresh start after a lost session; nil when adopted
+	silences
 
 	before  <-chan struct{} // closed when the attempt before has started
 	started chan struct{}   // closed when this one has, or never will
@@ -176,7 +177,7 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Sight, error) {
 	if err != nil {
 		return runner.Sight{}, err
 	}
-	a.spec = &t.Spec
+	a.spec, a.silences = &t.Spec, a.e.silences(&t)
 	order := runner.Order{
 		Launch: runner.Launch{
 			Argv: argv, WorkDir: t.Spec.WorkingDir, Deadline: t.Spec.Timeout(), Grace: e.cfg.Grace,
@@ -242,6 +243,7 @@ func (a *attempt) begin(s runner.Sight) {
 	a.mu.Lock()
 	a.unrecorded, a.began = &s, time.Now()
 	a.mu.Unlock()
+	a.e.startsUp(a.id)
 	if a.spec != nil {
 		a.e.over(a.spec.Claude)
 	}

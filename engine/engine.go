@@ -27,6 +27,9 @@ type Config struct {
 	// Patience is how long a task waits at the head of the queue for a claude
 	// that is not there any more; 0: two minutes.
 	Patience time.Duration
+	// Startup is how long claude may take to its first event, and Answered how long its
+	// process may stay after its last answer without work in the background; 0: a minute.
+	Startup, Answered time.Duration
 	// Herald tells people of ends. nil: nobody is told.
 	Herald Herald
 	// ReadOnly is why the store can only be read, and with it all that the engine
@@ -82,6 +85,7 @@ type Engine struct {
 	draining  bool
 	untold    []task.Notice      // the outbox, as of the last look
 	holds     map[obstacle]*hold // what keeps tasks waiting since a launch failed
+	startups  startups
 }
 
 var _ Service = (*Engine)(nil)
@@ -97,9 +101,10 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 		cfg.Jobs = DefaultJobs()
 	}
 	cfg.Patience = cmp.Or(cfg.Patience, 2*time.Minute)
+	cfg.Startup, cfg.Answered = cmp.Or(cfg.Startup, time.Minute), cmp.Or(cfg.Answered, time.Minute)
 	e := &Engine{
 		cfg: cfg, store: store, site: site, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
-		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), toTell: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{}, borne: map[task.ID]int{},
+		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), toTell: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{}, borne: map[task.ID]int{}, startups: startups{pending: map[task.ID]bool{}},
 		sched: newSchedule(limits{jobs: cfg.Jobs, startups: 2 * runtime.NumCPU(), groups: map[string]int{}}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())

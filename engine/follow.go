@@ -30,10 +30,11 @@ type follower struct {
 	parsed int64
 	sealed map[task.Stream]int64
 	seen   [2]int64 // sizes at the last look, stdout and stderr
+	guard  guard
 }
 
 func (a *attempt) newFollower() (*follower, error) {
-	f := &follower{a: a, name: runName(a.id, a.n), parser: claude.NewParser(), sealed: map[task.Stream]int64{}}
+	f := &follower{a: a, name: runName(a.id, a.n), parser: claude.NewParser(), sealed: map[task.Stream]int64{}, guard: guard{heard: time.Now()}}
 	for _, st := range streams {
 		n, err := a.e.store.Sealed(a.id, a.n, st)
 		if err != nil {
@@ -84,8 +85,13 @@ func (a *attempt) followOnce() error {
 				again = time.After(machinePauses.first) // the log must not fill a full disk
 			}
 		}
+		var silent <-chan time.Time
+		if again == nil {
+			silent = f.watched(s)
+		}
 		select {
 		case <-a.news:
+		case <-silent:
 		case <-again:
 			again = nil
 		case <-late:
@@ -110,6 +116,7 @@ func (f *follower) look(s runner.Sight) error {
 		f.seen = [2]int64{s.Stdout, s.Stderr}
 	}
 	p := f.parser.Progress()
+	f.guard.hears(f.a, p.SawInit)
 	answer, answered := f.parser.Answer()
 	f.a.mu.Lock()
 	f.a.progress, f.a.progressAt = p, time.Now()

@@ -88,7 +88,7 @@ func judge(p *claude.Parser, t *task.Task, rec runner.Record, end claude.End) cl
 		return claude.Outcome{Status: task.Failed, Reason: task.ReasonSpawnFailed, Message: spawn.Error()}
 	}
 	end.ExitCode, end.Signal, end.Stopped, end.DiskFull = rec.ExitCode, rec.Signal, task.StopReason(rec.Stopped), rec.DiskFull
-	end.WantStructured, end.Deadline = len(t.Spec.JSONSchema) > 0, t.Spec.Timeout()
+	end.WantStructured, end.Deadline, end.Stall = len(t.Spec.JSONSchema) > 0, t.Spec.Timeout(), t.Spec.Stall()
 	end.MaxTurns, end.MaxBudgetUSD = t.Spec.MaxTurns, t.Spec.MaxBudgetUSD
 	return p.Judge(end)
 }

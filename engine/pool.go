@@ -94,6 +94,7 @@ func (e *Engine) vacate(id task.ID) {
 func (e *Engine) release(a *attempt) {
 	e.mu.Lock()
 	delete(e.live, a.id)
+	delete(e.startups.pending, a.id)
 	e.sched.release(a.id)
 	e.mu.Unlock()
 	e.poke()

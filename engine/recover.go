@@ -229,7 +229,7 @@ func (e *Engine) adopt(t *task.Task, s *runner.Sight, do action) {
 	if s == nil {
 		s = &notThere
 	}
-	a := &attempt{e: e, id: t.ID, n: t.Attempt}
+	a := &attempt{e: e, id: t.ID, n: t.Attempt, silences: e.silences(t)}
 	e.mu.Lock()
 	twice := e.live[t.ID] != nil // two reports of one end, side by side
 	if !twice {

@@ -158,7 +158,7 @@ func build(t *testing.T, w *world, jobs int, far *farsite.Config) *world {
 	db, err := storage.Open(w.dir, storage.Options{})
 	w.must(err)
 	w.store = &store{DB: db}
-	w.cfg = engine.Config{Dir: w.dir, Jobs: jobs, Grace: 200 * time.Millisecond, Log: zerolog.Nop()}
+	w.cfg = engine.Config{Dir: w.dir, Jobs: jobs, Grace: 200 * time.Millisecond, Startup: hang, Answered: hang, Log: zerolog.Nop()}
 	w.open()
 	t.Cleanup(func() {
 		defer cancel()

@@ -19,6 +19,13 @@ type event struct {
 	Version   string `json:"claude_code_version"`
 	Model     string `json:"model"`
 
+	// user: which tool calls are answered
+	Message struct {
+		Content []struct {
+			ToolUseID string `json:"tool_use_id"`
+		} `json:"content"`
+	} `json:"message"`
+
 	// assistant and result: errors of the API; api_retry has error too
 	Error          string `json:"error"`
 	APIError       string `json:"api_error"`
@@ -27,6 +34,9 @@ type event struct {
 	// system/task_notification
 	Status  string `json:"status"`
 	Summary string `json:"summary"`
+
+	// system/background_tasks_changed
+	Tasks []struct{} `json:"tasks"` // all that go on
 
 	// system/api_retry
 	Attempt     int     `json:"attempt"`
@@ -92,6 +102,7 @@ func (m *message) synthetic() bool { return m.Model == "<synthetic>" }
 
 type block struct {
 	Type    string    `json:"type"`
+	ID      string    `json:"id"` // of a tool_use
 	Text    string    `json:"text"`
 	Name    string    `json:"name"`
 	Input   toolInput `json:"input"`

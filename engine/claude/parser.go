@@ -30,6 +30,11 @@ type Progress struct {
 	SessionID string
 	Version   string // of claude
 	Model     string
+
+	// What suspends the watch over a silent claude, beside Retrying.
+	OpenTools  int  // calls of tools that are not answered, those of subagents in the foreground too
+	Background int  // commands and subagents that go on behind the conversation
+	Resulted   bool // a result came, and nothing of the model after it
 }
 
 // Parser reads claude's stdout as it grows. It never fails, and what it knows
@@ -44,6 +49,10 @@ type Parser struct {
 	messages int    // of the model in the main conversation since the last result
 	requests int    // the same over the whole run
 	message  string // id of the newest of them: its blocks come as events of their own
+	// open has the tool calls that are not answered, each with the call of the subagent
+	// in which it was made. Those of a subagent in the background are not among
+	// them: one that is killed answers none.
+	open map[string]string
 
 	last        *event // the last result event
 	structured  []byte // the last structured output
@@ -136,6 +145,9 @@ func (p *Parser) line(line []byte) {
 	case "assistant":
 		p.assistant(&ev, decodeMessage(line))
 	case "user":
+		for _, c := range ev.Message.Content {
+			p.closeTool(c.ToolUseID)
+		}
 		// Most user events are results of tools, and long. The note about a
 		// SIGINT is short. A subagent gets the same one whoever stops it.
 		if len(line) < 4096 && ev.Parent == "" && bytes.Contains(line, []byte(interruptNote)) {
@@ -176,6 +188,8 @@ func (p *Parser) system(ev *event) {
 		if ev.Status == "stopped" {
 			p.stopped = append(p.stopped, oneLine(ev.Summary, maxTool))
 		}
+	case "background_tasks_changed":
+		p.progress.Background = len(ev.Tasks)
 	case "api_retry":
 		p.progress.Retrying = retryText(ev)
 	}
@@ -198,6 +212,7 @@ func (p *Parser) assistant(ev *event, m message) {
 	for _, b := range m.Content {
 		if b.Type == "tool_use" {
 			p.progress.LastTool = toolLine(b)
+			p.openTool(b.ID, ev.Parent)
 		}
 	}
 	if ev.Parent != "" {
@@ -222,6 +237,29 @@ func (p *Parser) assistant(ev *event, m message) {
 	p.progress.Turns = p.turns + p.messages
 }
 
+func (p *Parser) openTool(id, parent string) {
+	if _, foreground := p.open[parent]; id == "" || parent != "" && !foreground {
+		return
+	}
+	if p.open == nil {
+		p.open = map[string]string{}
+	}
+	p.open[id] = parent
+}
+
+// closeTool takes an answered call away, with what its subagent left open.
+func (p *Parser) closeTool(id string) {
+	if _, is := p.open[id]; !is {
+		return
+	}
+	delete(p.open, id)
+	for child, parent := range p.open {
+		if parent == id {
+			p.closeTool(child)
+		}
+	}
+}
+
 // toolLine is a tool's call in one line: "Bash go test ./...".
 func toolLine(b block) string {
 	return oneLine(strings.TrimSpace(b.Name+" "+string(b.Input)), maxTool)
@@ -232,6 +270,7 @@ func (p *Parser) result(ev *event) {
 	p.messages = 0
 	p.interrupted = false
 	p.progress.Retrying = ""
+	clear(p.open)
 	if ev.structured() {
 		p.structured = ev.Structured
 	}
@@ -256,4 +295,8 @@ func (p *Parser) Answer() ([]byte, bool) {
 }
 
 // Progress is what claude is doing as of the last whole line.
-func (p *Parser) Progress() Progress { return p.progress }
+func (p *Parser) Progress() Progress {
+	now := p.progress
+	now.OpenTools, now.Resulted = len(p.open), p.last != nil && p.messages == 0
+	return now
+}

@@ -62,7 +62,7 @@ func TestProgressGrowsWithTheStream(t *testing.T) {
 			Progress{Progress: task.Progress{Events: 6, Turns: 1, LastTool: `mcp__x__y {"a":[1]}`, LastText: `Then \x1b[31mred.`}},
 		},
 		{say("2", "Next."), Progress{Progress: task.Progress{Events: 7, Turns: 2, LastTool: `mcp__x__y {"a":[1]}`, LastText: "Next."}}},
-		{"what?\n\n" + resultLine, Progress{Progress: task.Progress{Events: 8, Turns: 1, LastTool: `mcp__x__y {"a":[1]}`, LastText: "Next.", CostUSD: 0.5}, Skipped: 1}},
+		{"what?\n\n" + resultLine, Progress{Progress: task.Progress{Events: 8, Turns: 1, LastTool: `mcp__x__y {"a":[1]}`, LastText: "Next.", CostUSD: 0.5}, Skipped: 1, Resulted: true}},
 		{say("2", "More."), Progress{Progress: task.Progress{Events: 9, Turns: 2, LastTool: `mcp__x__y {"a":[1]}`, LastText: "More.", CostUSD: 0.5}, Skipped: 1}},
 	} {
 		if n, err := p.Write([]byte(step.line)); n != len(step.line) || err != nil {
@@ -73,6 +73,48 @@ func TestProgressGrowsWithTheStream(t *testing.T) {
 		}
 		if got := p.Progress(); got != step.want {
 			t.Errorf("after %.60q\ngot  %+v\nwant %+v", step.line, got, step.want)
+		}
+	}
+}
+
+// What claude waits for of its own: in a recorded run, in the shape of calls in a
+// subagent, and where one of those is never answered.
+func TestWhatClaudeWaitsFor(t *testing.T) {
+	t.Parallel()
+	call := func(id, in string) string {
+		return fmt.Sprintf(`{"type":"assistant","message":{"id":"m","content":[{"type":"tool_use","id":%q,"name":"Bash"}]},"parent_tool_use_id":%q}`, id, in)
+	}
+	answer := func(id string) string {
+		return fmt.Sprintf(`{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":%q,"content":"x"}]}}`, id)
+	}
+	lines := func(name string) []string {
+		out, _ := record(t, name)
+		return strings.Split(strings.TrimSpace(string(out)), "\n")
+	}
+	for name, c := range map[string]struct {
+		lines []string
+		want  string // after each line: tools, in the background, has a result
+	}{
+		"tool":                   {lines("tool"), "00- 00- 10- 00- 00- 00R"},
+		"denied":                 {lines("denied"), "00- 00- 10- 10- 00- 00- 00R"},
+		"background":             {lines("background"), "00- 00- 10- 11- 11- 01- 01- 01R 01R 01R 00R 00R 00- 00R"},
+		"subagent":               {lines("subagent"), "00- 10- 11- 11- 01- 01- 01- 01- 00- 00- 00R 00R 00- 00R"},
+		"side by side":           {[]string{call("a", ""), call("b", ""), answer("b"), answer("a")}, "10- 20- 10- 00-"},
+		"in the foreground":      {[]string{call("a", ""), call("b", "a"), call("c", "b"), answer("a")}, "10- 20- 30- 00-"},
+		"of one that has ended":  {[]string{call("b", "a"), answer("c"), answer("")}, "00- 00- 00-"},
+		"left open by a result":  {[]string{call("a", ""), resultLine}, "10- 00R"},
+		"a user who only speaks": {[]string{call("a", ""), `{"type":"user","message":{"content":"tool_use_id a"}}`, `{"type":"user","message":"a"}`}, "10- 10- 10-"},
+	} {
+		p, got := NewParser(), []string(nil)
+		for _, line := range c.lines {
+			if _, err := p.Write([]byte(strings.TrimSpace(line) + "\n")); err != nil {
+				t.Fatal(err)
+			}
+			now := p.Progress()
+			got = append(got, fmt.Sprintf("%d%d%s", now.OpenTools, now.Background, map[bool]string{true: "R", false: "-"}[now.Resulted]))
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s:\n%s, want\n%s", name, strings.Join(got, " "), c.want)
 		}
 	}
 }

@@ -45,6 +45,12 @@ var Options = []Option{
 		at:   func(s *Spec) any { return &s.TimeoutSeconds },
 	},
 	{
+		Name: "stall_timeout", Kind: KindSeconds, Most: mostSeconds, Resume: true,
+		Arg: "TIME", Help: "stop it when claude says nothing for so long and no tool runs (default 10m); 0 is never",
+		Rare: true,
+		at:   func(s *Spec) any { return &s.StallTimeout },
+	},
+	{
 		Name: "name", Chars: MaxName, BlankIsNone: true, One: true,
 		Arg: "NAME", Help: "name by which the task can be asked for instead of its id",
 		Says: "Short name; works in place of the task_id.",

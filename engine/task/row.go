@@ -73,6 +73,11 @@ func (r Row[T]) Get(of *T) (v any, given bool) {
 		return *p, *p != ""
 	case *float64:
 		return *p, *p != 0
+	case **float64:
+		if *p == nil {
+			return 0.0, false
+		}
+		return **p, true
 	case *int:
 		return float64(*p), *p != 0
 	case **int:
@@ -106,6 +111,9 @@ func (r Row[T]) Put(to *T, v any) {
 		*p = v.(string)
 	case *float64:
 		*p = v.(float64)
+	case **float64:
+		n := v.(float64)
+		*p = &n
 	case *int:
 		*p = int(v.(float64))
 	case **int:

@@ -37,6 +37,9 @@ type Spec struct {
 	SkipPermissions *bool `json:"skip_permissions,omitempty"`
 	// TimeoutSeconds is the deadline from the start of claude; 0 is none.
 	TimeoutSeconds float64 `json:"timeout,omitempty"`
+	// StallTimeout is how many seconds claude may be silent while nothing that it
+	// waits for is under way; nil: DefaultStall, 0: for ever.
+	StallTimeout *float64 `json:"stall_timeout,omitempty"`
 
 	Name               string          `json:"name,omitempty"`
 	Labels             []string        `json:"labels,omitempty"`
@@ -115,6 +118,17 @@ func (s *Spec) TakeEnv(env []string) []string {
 
 // Timeout is the deadline as a duration; 0 is none.
 func (s Spec) Timeout() time.Duration { return Seconds(s.TimeoutSeconds).Duration() }
+
+// DefaultStall is Spec.StallTimeout of a task that gives none.
+const DefaultStall = 10 * time.Minute
+
+// Stall is the most silence as a duration; 0: there is no bound.
+func (s Spec) Stall() time.Duration {
+	if s.StallTimeout == nil {
+		return DefaultStall
+	}
+	return Seconds(*s.StallTimeout).Duration()
+}
 
 // SkipsPermissions resolves the default: true, as in the original server,
 // unless the task is restricted.

@@ -178,6 +178,7 @@ type Progress struct {
 	LastTool string  `json:"last_tool,omitempty"` // e.g. "Bash go test ./..."
 	LastText string  `json:"last_text,omitempty"` // the last line that claude said, shortened
 	Retrying string  `json:"retrying,omitempty"`  // e.g. "attempt 3 of 10: overloaded"
+	Stalled  string  `json:"stalled,omitempty"`   // e.g. "nothing for 5m, stopped at 10m"
 	CostUSD  float64 `json:"cost_usd,omitempty"`  // so far, an estimate until the result
 	// Answered says that claude has answered and stays for work in the background,
 	// after which it may answer again; the task has its answer as Result.
@@ -191,6 +192,8 @@ func (p Progress) Doing() string {
 	switch {
 	case p.Retrying != "":
 		return p.Retrying
+	case p.Stalled != "":
+		return "stalled: " + p.Stalled
 	case p.Answered:
 		return "answered; its process goes on"
 	}

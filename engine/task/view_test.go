@@ -34,7 +34,7 @@ func viewTask() Task {
 // new field of Task or Spec must get a place in View or a line here.
 var inward = []string{
 	"Seq", "RealDir", "Policy", "Limits", "QueuedAt", "History", "Attempts", "Version", "Spec",
-	"Spec.Literal", "Spec.MaxOutput",
+	"Spec.Literal", "Spec.MaxOutput", "Spec.StallTimeout",
 	"Spec.StartAt", // NotBefore is the moment
 	"Model",        // stands in for Spec.Model where that is empty: TestViewNamesTheModel
 	// Shown as a part of the command.

@@ -70,6 +70,7 @@ hold = true
 start_at = "2h"
 workdir_mode = "exclusive"
 notify = "tell"
+stall_timeout = "90s"
 
 [policy]
 allowed_dirs = ["~/", "/srv"]
@@ -119,7 +120,9 @@ func TestSettingsFile(t *testing.T) {
 		t.Errorf("notify %+v", s.File.Notify)
 	}
 	spec := s.File.Defaults.Spec
+	stall := 90.0
 	want := task.Spec{
+		StallTimeout: &stall,
 		Model: "haiku", Labels: []string{"a", "b"}, TimeoutSeconds: 1800, SkipPermissions: &no, PermissionMode: "plan", AllowedTools: []string{"Read"},
 		DisallowedTools: []string{"Bash"}, AppendSystemPrompt: "be brief", MaxTurns: 5, MaxBudgetUSD: 1.5, JSONSchema: []byte(`{"type":"object"}`),
 		AddDirs: []string{home + "/lib"}, Literal: true, MCPConfig: []string{"/m.json", `{"mcpServers":{}}`}, StrictMCPConfig: &no, MaxOutput: 1 << 20, OnInterrupt: "resume",

@@ -113,6 +113,7 @@ func TestTaskOptions(t *testing.T) {
 		},
 		{name: "env", prompt: `[[bash echo whale=$WHALE]][[text ${result.0}]]`, args: args{"env": args{"WHALE": "blue"}}, result: "whale=blue"},
 		{name: "workdir_mode", prompt: `[[bash pwd]][[text wm]]`, args: args{"workdir_mode": "exclusive"}, result: "wm"},
+		{name: "stall_timeout", prompt: `[[hang]]`, args: args{"stall_timeout": 1}, reason: task.ReasonStalled},
 		{name: "max_output", prompt: `[[lines 30000]][[bash tail -f /dev/null]]`, args: args{"max_output": 65536}, reason: task.ReasonOutputLimit},
 	}
 	s := w.connect()
