@@ -131,7 +131,7 @@ var Options = []Option{
 	{
 		Name: "max_output", Kind: KindSize, Least: 1, Most: 1 << 40, Resume: true,
 		Arg: "SIZE", Help: "most bytes of stdout or stderr; beyond them the task is stopped and fails (default 1GiB)",
-		Rare: true, Says: "bytes of stdout or stderr, 1 GiB",
+		Rare: true, Says: "bytes, 1 GiB",
 		at: func(s *Spec) any { return &s.MaxOutput },
 	},
 	{
@@ -221,7 +221,7 @@ var Options = []Option{
 	{
 		Name: "priority", Kind: KindInteger, Least: -100, Most: 100, Resume: true,
 		Arg: "NUMBER", Help: "the higher one of the queue starts first: -100 to 100, 0 by default",
-		Rare: true, Says: "-100 to 100, the higher starts first",
+		Rare: true, Says: "-100 to 100, higher first",
 		at: func(s *Spec) any { return &s.Priority },
 	},
 	{

@@ -122,8 +122,7 @@ func TestSettingsFile(t *testing.T) {
 	spec := s.File.Defaults.Spec
 	stall := 90.0
 	want := task.Spec{
-		StallTimeout: &stall,
-		Model: "haiku", Labels: []string{"a", "b"}, TimeoutSeconds: 1800, SkipPermissions: &no, PermissionMode: "plan", AllowedTools: []string{"Read"},
+		StallTimeout: &stall, Model: "haiku", Labels: []string{"a", "b"}, TimeoutSeconds: 1800, SkipPermissions: &no, PermissionMode: "plan", AllowedTools: []string{"Read"},
 		DisallowedTools: []string{"Bash"}, AppendSystemPrompt: "be brief", MaxTurns: 5, MaxBudgetUSD: 1.5, JSONSchema: []byte(`{"type":"object"}`),
 		AddDirs: []string{home + "/lib"}, Literal: true, MCPConfig: []string{"/m.json", `{"mcpServers":{}}`}, StrictMCPConfig: &no, MaxOutput: 1 << 20, OnInterrupt: "resume",
 		Effort: "low", FallbackModel: "haiku,sonnet", SystemPrompt: "You are terse.", Agent: "reviewer", Agents: []byte(`{"reviewer":{"description":"reviews","prompt":"Review."}}`),
@@ -143,7 +142,7 @@ func TestSettingsFile(t *testing.T) {
 		{"idle", "2h", "--idle"},
 		{"keep-age", "7d", file + ":8:1: keep_age"},
 		{"defaults.model", "haiku", file + ":14:1"},
-		{"policy.max_timeout", "3600", file + ":54:1"},
+		{"policy.max_timeout", "3600", file + ":55:1"},
 		{"defaults.env", "[KEY]", file + ":41:1"},
 	} {
 		if rows[want.Name] != want {
