@@ -13,13 +13,9 @@ import (
 	"cctask/engine/task"
 )
 
-// The pace of the watches. A task that lives tells of its changes; a list, an
-// ended task, which may be resumed, and one that does not exist have to be
-// looked at.
-const (
-	updateEvery  = time.Second     // at most one update a URI, and one look at a task or a list
-	dormantEvery = 5 * time.Second // looks at what does not live
-)
+// updateEvery is the pace of the watches: at most one update a URI, and one look at a
+// task or a list.
+const updateEvery = time.Second
 
 // watches has one watch for each task or list that somebody listens to, however
 // many do. The zero value works.
@@ -69,7 +65,7 @@ func (s *Server) join(l *listener, uri string) *watch {
 			ws.byRef = map[string]*watch{}
 		}
 		ws.byRef[ref] = w
-		go w.run(ctx, s.looker(ref))
+		go w.run(ctx, s)
 	}
 	w.subs[subscriber{l, uri}] = part
 	return w
@@ -86,17 +82,28 @@ func (w *watch) leave(l *listener, uri string) {
 	}
 }
 
-func (w *watch) run(ctx context.Context, look func(context.Context) (state, error)) {
+func (w *watch) run(ctx context.Context, s *Server) {
+	var of engine.Scope // a list, or a name that may come to mean another task: all
+	if id, err := task.ParseID(w.ref); err == nil {
+		of.IDs = []task.ID{id}
+	}
+	changes := s.svc.Watch(of)
+	defer changes.Close()
 	// If this fails, whatever is seen first counts as a change: somebody may
 	// have read something else meanwhile.
-	was, _ := look(ctx)
+	was, _ := s.current(ctx, w.ref)
 	close(w.looked)
-	for ctx.Err() == nil {
-		if now, err := look(ctx); err == nil {
+	for again := false; ctx.Err() == nil; pause(ctx, updateEvery) {
+		if !again { // nobody tells of what was before the first of these, so that a look follows it
+			if _, err := changes.Next(ctx); err != nil {
+				continue
+			}
+		}
+		now, err := s.current(ctx, w.ref)
+		if again = err != nil; !again {
 			w.publish(was, now)
 			was = now
 		}
-		pause(ctx, updateEvery)
 	}
 }
 
@@ -116,37 +123,20 @@ func (w *watch) publish(was, now state) {
 	}
 }
 
-// looker gives a function that returns the state of ref: the first time at once,
-// then when it may have changed. An error says nothing about the state.
-func (s *Server) looker(ref string) func(context.Context) (state, error) {
+// current is the state of a ref. An error says nothing about it.
+func (s *Server) current(ctx context.Context, ref string) (state, error) {
 	if f, ok := lists[ref]; ok {
-		return func(ctx context.Context) (state, error) {
-			page, err := s.svc.List(ctx, f)
-			return listState(page), err
-		}
+		page, err := s.svc.List(ctx, f)
+		return listState(page), err
 	}
-	var seen uint64
-	first, lives := true, false
-	return func(ctx context.Context) (state, error) {
-		var t task.Task
-		var err error
-		if lives {
-			t, err = engine.WaitFor(ctx, s.svc, ref, seen)
-		} else {
-			if !first {
-				pause(ctx, dormantEvery-updateEvery)
-			}
-			t, err = s.svc.Get(ctx, ref)
-		}
-		first, lives, seen = false, err == nil && !t.Status.Ended(), t.Version
-		if err == nil {
-			return taskState(t), nil
-		}
-		if code := task.AsError(err).Code; code == task.CodeNotFound || code == task.CodeAmbiguous {
-			return state{}, nil
-		}
-		return nil, err
+	t, err := s.svc.Get(ctx, ref)
+	if err == nil {
+		return taskState(t), nil
 	}
+	if code := task.AsError(err).Code; code == task.CodeNotFound || code == task.CodeAmbiguous {
+		return state{}, nil
+	}
+	return nil, err
 }
 
 func taskState(t task.Task) state {

@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ type fake struct {
 	keys    map[string]task.ID
 	output  map[task.Stream][]byte
 	waiting int
+	watches int
 	calls   []string
 	subs    []engine.Submission
 	fault   error // what every call answers, if set
@@ -270,6 +272,10 @@ func (l looks) Get(_ context.Context, ref string) (task.Task, error) {
 }
 
 func (f *fake) Watch(s engine.Scope) engine.Watch {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.watches++
+	f.wake()
 	return &fakeWatch{f: f, of: s, seen: map[task.ID]uint64{}}
 }
 
@@ -281,20 +287,34 @@ type fakeWatch struct {
 	seen  map[task.ID]uint64
 }
 
-func (w *fakeWatch) Close() {}
+func (w *fakeWatch) Close() {
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	w.f.watches--
+	w.f.wake()
+}
 
 func (w *fakeWatch) Next(ctx context.Context) ([]engine.Event, error) {
 	for {
 		w.f.mu.Lock()
 		var evs []engine.Event
 		var moved chan struct{} = w.f.changed
-		for _, id := range w.of.IDs {
+		ids := w.of.IDs
+		if len(ids) == 0 {
+			ids = slices.Collect(maps.Keys(w.seen)) // removed ones among them
+			for id := range w.f.tasks {
+				if _, known := w.seen[id]; !known {
+					ids = append(ids, id)
+				}
+			}
+		}
+		for _, id := range ids {
 			t := w.f.tasks[id]
 			ev := engine.Event{ID: id, Version: 1 << 62, Ended: true} // removed
 			if t != nil {
 				ev = engine.Event{ID: id, Version: t.Version, Ended: t.Status.Ended()}
 			}
-			if was, known := w.seen[id]; known && was != ev.Version && (ev.Ended || !w.of.Ends) {
+			if was, known := w.seen[id]; (known || w.began) && was != ev.Version && (ev.Ended || !w.of.Ends) {
 				evs = append(evs, ev)
 			}
 			w.seen[id] = ev.Version

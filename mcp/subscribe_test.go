@@ -171,8 +171,8 @@ func TestUpdatesAreCoalesced(t *testing.T) {
 			t.Errorf("got %s", m.raw)
 		}
 		f.mu.Lock()
-		if f.waiting != 0 {
-			t.Errorf("%d waits go on", f.waiting)
+		if f.watches != 0 {
+			t.Errorf("%d watches go on", f.watches)
 		}
 		f.mu.Unlock()
 		p.in.Close()
@@ -214,6 +214,31 @@ func TestLegacySubscriptions(t *testing.T) {
 		p.gather(3*time.Second).want(t, "both are ended")
 		ask("resources/subscribe", of)
 		ask("resources/subscribe", "task://active")
+		p.in.Close()
+		<-p.served
+	})
+}
+
+// Nothing is asked while nothing changes, of a list as little as of a task that has ended.
+func TestQuietSubscriptionsAskNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		p := newPeer(t, f)
+		id := f.seed(t)
+		f.end(id, task.Completed, "done")
+		p.listen("1", "task://"+string(id), "task://active", "task://nobody")
+		time.Sleep(5 * time.Second)
+		f.mu.Lock()
+		f.calls = nil
+		f.mu.Unlock()
+		time.Sleep(time.Hour)
+		f.mu.Lock()
+		if n := len(f.calls); n > 0 {
+			t.Errorf("%d questions in an hour", n)
+		}
+		f.mu.Unlock()
+		f.seed(t)
+		p.gather(2*time.Second).want(t, "a new task", "1 task://active")
 		p.in.Close()
 		<-p.served
 	})
@@ -332,15 +357,15 @@ func TestHTTPSubscriptionsEnd(t *testing.T) {
 	if err != nil || resp.StatusCode != 200 {
 		t.Fatal(resp, err)
 	}
-	f.until(t, "the watch waits", func() bool { return f.waiting == 1 })
+	f.until(t, "somebody watches", func() bool { return f.watches == 1 })
 	resp.Body.Close()
-	f.until(t, "no wait goes on", func() bool { return f.waiting == 0 })
+	f.until(t, "nobody watches", func() bool { return f.watches == 0 })
 
 	session := p.login("t")
 	if a := p.do(p.request("POST", fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":%q}}`, of), session...)); a.last().Error != nil {
 		t.Fatalf("got %s", a.body)
 	}
-	f.until(t, "the watch waits", func() bool { return f.waiting == 1 })
+	f.until(t, "somebody watches", func() bool { return f.watches == 1 })
 	p.do(p.request("DELETE", "", session...))
-	f.until(t, "no wait goes on", func() bool { return f.waiting == 0 })
+	f.until(t, "nobody watches", func() bool { return f.watches == 0 })
 }
