@@ -151,6 +151,7 @@ func (e *Engine) Close() {
 	e.Drain()
 	e.cancel()
 	e.wg.Wait()
+	e.site.Follow(nil)
 }
 
 // MayChange refuses a change where there may be none.

@@ -30,8 +30,8 @@ type Site interface {
 	// Look tells of the named runs, of all without a name, in one question. A run
 	// that is not in the answer is not there. An error is no news of any of them.
 	Look(ctx context.Context, names ...string) (map[string]runner.Sight, error)
-	// Follow hands over what the site hears of a run by itself, such as an end,
-	// until the engine closes. It may be little, or nothing: Look tells the rest.
+	// Follow hands over what the site hears of a run by itself, such as an end or that
+	// its output grows, until nil is given. It may be little, or nothing: Look tells the rest.
 	Follow(news func(name string, s runner.Sight))
 	// Stop asks the runner to end its tree, and says why (a task.StopReason), without
 	// waiting for it. hard: it returns when nothing of the run's tree is left.

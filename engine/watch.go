@@ -21,15 +21,21 @@ func lookPause(live int) time.Duration {
 }
 
 // watch looks at all live runs in one question at a time, in place of a thread
-// that waits for each.
+// that waits for each. Those of which the site tells by itself it looks at rarely.
 func (e *Engine) watch() {
 	failed := time.Duration(0)
+	whole := time.Now() // of the last look at all
 	for {
-		names, followed := e.followed()
+		all, quiet := e.followed()
+		pause := max(lookPause(len(all)-quiet), failed)
 		var alarm <-chan time.Time
 		arrived := e.attached
-		if len(names) > 0 {
-			alarm, arrived = time.After(max(lookPause(len(names)), failed)), nil
+		switch {
+		case len(all) > quiet:
+			alarm, arrived = time.After(pause), nil
+		case quiet > 0:
+			pause = max(lookMost, failed)
+			alarm = time.After(pause)
 		}
 		select {
 		case <-arrived:
@@ -38,39 +44,59 @@ func (e *Engine) watch() {
 		case <-e.ctx.Done():
 			return
 		}
-		seen, err := e.site.Look(e.ctx, names...)
-		if e.ctx.Err() != nil {
-			return
+		if time.Since(whole) >= lookMost {
+			quiet, whole = 0, time.Now()
 		}
-		if err != nil {
+		if err := e.lookAll(all[quiet:]); err != nil {
 			failed = min(max(time.Second, 2*failed), time.Minute)
-			e.log.Warn().Err(err).Int("runs", len(names)).Msg("look at the live runs; trying again")
+			e.log.Warn().Err(err).Int("runs", len(all)).Msg("look at the live runs; trying again")
 		} else {
 			failed = 0
-		}
-		for i, a := range followed {
-			s, ok := seen[names[i]]
-			switch {
-			case err != nil:
-				s = runner.Sight{Life: runner.Unknown, Why: err.Error()}
-			case !ok:
-				s = notThere
-			}
-			a.tell(s)
 		}
 	}
 }
 
-// followed are the attempts whose runs are there to be looked at, with their names.
-func (e *Engine) followed() (names []string, all []*attempt) {
+// lookAll tells each attempt what there is of its run.
+func (e *Engine) lookAll(all []*attempt) error {
+	names := make([]string, len(all))
+	for i, a := range all {
+		names[i] = runName(a.id, a.n)
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	seen, err := e.site.Look(e.ctx, names...)
+	if e.ctx.Err() != nil {
+		return nil
+	}
+	for i, a := range all {
+		s, ok := seen[names[i]]
+		switch {
+		case err != nil:
+			s = runner.Sight{Life: runner.Unknown, Why: err.Error()}
+		case !ok:
+			s = notThere
+		}
+		a.tell(s)
+	}
+	return err
+}
+
+// followed are the attempts whose runs are there to be looked at; the first so many
+// are quiet: the site tells of them.
+func (e *Engine) followed() (all []*attempt, quiet int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, a := range e.live {
-		if name := a.followedName(); name != "" {
-			names, all = append(names, name), append(all, a)
+		if a.followedName() == "" {
+			continue
+		}
+		if all = append(all, a); a.seen().Told {
+			all[quiet], all[len(all)-1] = a, all[quiet]
+			quiet++
 		}
 	}
-	return names, all
+	return all, quiet
 }
 
 // heard takes what the site tells by itself.

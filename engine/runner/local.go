@@ -28,6 +28,9 @@ type Local struct {
 	runs map[string]*Run   // from Start to Clear: what this process knows of them beside their files
 	up   map[string]Record // of runners that were seen with a claude: nothing is read of one as long as it is up
 	news func(name string, s Sight)
+
+	told   map[string]bool // runs whose growth is told
+	growth *growth         // nil as long as none is
 }
 
 // ErrSilent says that a site does not answer: what is asked of it is asked again.
@@ -69,6 +72,8 @@ type Sight struct {
 	Host           string
 	Job            string // the site's own name for it; "" where it needs none
 	Why            string // it is pending
+	// Told says that the site tells of its growth and of its end by itself.
+	Told bool
 }
 
 // File is what stands at a path.
@@ -161,7 +166,10 @@ func (l *Local) watch(name string, r *Run) {
 func (l *Local) Follow(news func(name string, s Sight)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.news = news
+	if l.news = news; news == nil {
+		l.deafen()
+		l.told = nil
+	}
 }
 
 // Look is that of engine.Site.
@@ -193,10 +201,15 @@ func (l *Local) Look(_ context.Context, names ...string) (map[string]Sight, erro
 // look costs a few system calls.
 func (l *Local) look(name string) (Sight, error) {
 	l.mu.Lock()
-	r, rec := l.runs[name], l.up[name]
+	r, rec, told := l.runs[name], l.up[name], l.told[name]
 	l.mu.Unlock()
 	if r == nil {
 		r = &Run{dir: l.dir(name)}
+	}
+	// Before the sizes are looked at: what is written after that is told. The end of a
+	// runner that another owner has hired is not.
+	if !told && rec.State != "" && r.ours() != nil {
+		told = l.hear(name)
 	}
 	alive, err := r.Alive()
 	switch {
@@ -209,7 +222,7 @@ func (l *Local) look(name string) (Sight, error) {
 			return Sight{}, err
 		}
 	}
-	s := Sight{Life: Gone, Host: hostname(), Stdout: fileSize(r.Stdout()), Stderr: fileSize(r.Stderr())}
+	s := Sight{Life: Gone, Host: hostname(), Told: told, Stdout: fileSize(r.Stdout()), Stderr: fileSize(r.Stderr())}
 	if alive {
 		s.Life = Up
 		if rec.State != "" {
@@ -276,6 +289,7 @@ func (l *Local) Clear(_ context.Context, name string, keep bool) error {
 	r := l.runs[name]
 	delete(l.runs, name)
 	delete(l.up, name)
+	delete(l.told, name)
 	l.mu.Unlock()
 	if r == nil {
 		r = &Run{dir: l.dir(name)}

@@ -143,7 +143,7 @@ func (f *far) boot() string {
 
 // named adds what the site knows of a run beside the runner's files.
 func (f *far) named(name string, s runner.Sight) runner.Sight {
-	s.Host = "far-host"
+	s.Host, s.Told = "far-host", false // what is said while the pipe is broken nobody hears
 	if f.room > 0 {
 		s.Job = "job-" + name
 	}
