@@ -184,7 +184,7 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Sight, error) {
 			MaxOutput: t.Spec.OutputLimit(),
 			Umask:     t.Limits.Umask, NoFile: t.Limits.NoFile, Nice: t.Limits.Nice,
 		},
-		Prompt: claude.Stdin(prompt, t.Spec.Literal), Env: environ(t, env),
+		Prompt: claude.Stdin(prompt, t.Spec.Literal), Env: environ(t, env, e.retries().May(t.Spec)),
 	}
 	if a.whyStopped() != "" {
 		return runner.Sight{}, errCancelled
@@ -257,7 +257,7 @@ func (a *attempt) running() error {
 		if err == nil {
 			err = a.runs(t, &rec)
 		}
-		w.Attempts, w.DropEnv = []task.Attempt{rec}, !t.MayStart()
+		w.Attempts, w.DropEnv = []task.Attempt{rec}, !a.e.mayStart(t)
 		return err
 	})
 	if err != nil {

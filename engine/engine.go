@@ -30,6 +30,10 @@ type Config struct {
 	// Startup is how long claude may take to its first event, and Answered how long its
 	// process may stay after its last answer without work in the background; 0: a minute.
 	Startup, Answered time.Duration
+	// Retry says what is tried again after which end. nil: as the table of retries says.
+	Retry func() task.RetryPolicy
+	// Random spreads pauses, with numbers from 0 to 1. nil: at random.
+	Random func() float64
 	// Herald tells people of ends. nil: nobody is told.
 	Herald Herald
 	// ReadOnly is why the store can only be read, and with it all that the engine

@@ -185,7 +185,7 @@ func TestClaudeStaysAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		begin := time.Now()
-		e, err := engine.New(engine.Config{Dir: dir, Jobs: 3, Log: zerolog.Nop()}, db, &runner.Local{Dir: dir})
+		e, err := engine.New(engine.Config{Dir: dir, Jobs: 3, Log: zerolog.Nop(), Retry: noRetries}, db, &runner.Local{Dir: dir})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -62,7 +62,7 @@ func (a *attempt) conclude(f *follower, s runner.Sight, chunks []task.Blob) erro
 		if t.FinishedAt = later(t.StartedAt, t.QueuedAt, n.FinishedAt); t.FinishedAt.After(w.At) {
 			t.FinishedAt = w.At
 		}
-		if err := a.goesOn(t, w, out.SessionLost); err != nil {
+		if err := a.goesOn(t, w, out.SessionLost, out.SessionID != ""); err != nil {
 			return err
 		}
 		w.DropEnv = !t.MayStart()

@@ -71,7 +71,7 @@ func openService(t *testing.T, jobs int, root string, at engine.Site) engine.Ser
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.New(engine.Config{Dir: dir, Jobs: jobs}, db, at)
+	e, err := engine.New(engine.Config{Dir: dir, Jobs: jobs, Retry: noRetries}, db, at)
 	if err != nil {
 		t.Fatal(err)
 	}

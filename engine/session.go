@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -73,10 +74,10 @@ func anew(kind task.AttemptKind, first task.Attempt) task.Attempt {
 }
 
 // goesOn queues an attempt whose claude has ended once more, in the commit of
-// that end, where the task asked for it or claude had not begun the session.
-func (a *attempt) goesOn(t *task.Task, w *task.Write, lost bool) error {
+// that end, where the end may pass or claude had not begun the session.
+func (a *attempt) goesOn(t *task.Task, w *task.Write, lost, begun bool) error {
 	end := &w.Attempts[0]
-	if !lost && end.Status != task.Interrupted {
+	if end.Reason == "" {
 		return nil // most do, and need no look at the attempts before
 	}
 	all, err := a.e.store.Attempts(t.ID)
@@ -86,12 +87,16 @@ func (a *attempt) goesOn(t *task.Task, w *task.Write, lost bool) error {
 	touched := func(b task.Attempt) bool {
 		return b.SessionID == end.SessionID && b.N != end.N && !b.Untouched && (!b.StartedAt.IsZero() || b.StdoutBytes > 0)
 	}
-	switch next(ending{
-		status: end.Status, cancelled: t.CancelRequested, goesOn: t.Spec.OnInterrupt != "", lost: lost, resumes: end.Resumes,
-		foreign: all[0].Resumes || end.ForkOf != "", touched: slices.ContainsFunc(all, touched),
-	}) {
-	case again:
-		return a.resumeItself(t, w, all)
+	rule := a.e.retries().Rule(t.Spec, end.Reason)
+	e := ending{
+		cancelled: t.CancelRequested, lost: lost, resumes: end.Resumes, foreign: all[0].Resumes || end.ForkOf != "",
+		touched: slices.ContainsFunc(all, touched), begun: begun, rule: rule, tried: countTried(all, end.Reason),
+	}
+	switch follows := next(e); follows {
+	case again, anotherTry, startOver:
+		return a.tryAgain(t, w, all, e, follows)
+	case spent:
+		end.Message += fmt.Sprintf("; it was tried again %d times already", e.inAll)
 	case afresh:
 		return a.afresh(t, w, all)
 	case failForeign:
@@ -108,7 +113,7 @@ func (a *attempt) goesOn(t *task.Task, w *task.Write, lost bool) error {
 // anew, if this owner still knows the environment. The prompt is that of the
 // attempt that found it lost; the one that only says to go on means the one before it.
 func (a *attempt) afresh(t *task.Task, w *task.Write, all []task.Attempt) error {
-	if a.env == nil && t.Spec.OnInterrupt == "" {
+	if !a.hasEnv() {
 		return nil
 	}
 	rec := anew(task.Fresh, all[0])
@@ -133,33 +138,45 @@ func (a *attempt) afresh(t *task.Task, w *task.Write, all []task.Attempt) error 
 	return nil
 }
 
-// resumeItself queues an interrupted task again in its session.
-func (a *attempt) resumeItself(t *task.Task, w *task.Write, all []task.Attempt) error {
-	n := 1
-	for _, b := range slices.Backward(all) {
-		if b.Kind == task.Auto {
-			n++
-		} else if b.Kind != task.Fresh {
-			break
-		}
+// hasEnv tells whether another attempt could be started: the environment is gone of a
+// task that an older version, which kept it for less long, had started.
+func (a *attempt) hasEnv() bool {
+	if a.env != nil {
+		return true
 	}
+	_, err := a.e.store.Env(a.id)
+	return err == nil || transient(err)
+}
+
+// tryAgain queues a task once more by itself, as next has decided.
+func (a *attempt) tryAgain(t *task.Task, w *task.Write, all []task.Attempt, e ending, how follow) error {
 	end := &w.Attempts[0]
-	if n > task.MaxAutoResumes {
-		end.Message += fmt.Sprintf("; it went on by itself %d times already, so it stays interrupted", task.MaxAutoResumes)
-		t.Message = end.Message
-		return nil
+	_, err := left(*t, append(all[:len(all)-1:len(all)-1], *end))
+	if err == nil && !a.hasEnv() {
+		err = errors.New("its environment is not kept any more")
 	}
-	if _, err := left(*t, append(all[:len(all)-1:len(all)-1], *end)); err != nil {
+	if err != nil {
 		end.Message += "; it does not go on by itself: " + err.Error()
 		t.Message = end.Message
 		return nil
 	}
-	t.Seq = a.e.takeSeq()
 	rec := task.Attempt{Kind: task.Auto, SessionID: end.SessionID, Resumes: true, PromptN: t.Attempt + 1}
-	w.Prompt = &task.Blob{ID: t.ID, Attempt: rec.PromptN, Data: []byte(continuePrompt)}
-	why := fmt.Sprintf("interrupted (%s); goes on by itself, %d of at most %d times", end.Message, n, task.MaxAutoResumes)
+	switch how {
+	case startOver:
+		rec = anew(task.Auto, all[0])
+	case anotherTry:
+		rec = task.Attempt{Kind: task.Auto, SessionID: newSession(), ForkOf: end.ForkOf, PromptN: end.PromptN}
+	case again:
+		w.Prompt = &task.Blob{ID: t.ID, Attempt: rec.PromptN, Data: []byte(continuePrompt)}
+	case over, spent, afresh, failForeign, failTouched:
+	}
+	why := fmt.Sprintf("%s; goes on by itself, %d of at most %d times", end.Message, e.inAll+1, e.rule.Total)
+	t.Seq, w.Env = a.e.takeSeq(), a.env
 	if err := requeue(t, w, rec, why); err != nil {
 		return err
+	}
+	if pause := e.rule.Pause(e.inAll, a.e.random()); pause > 0 {
+		t.NotBefore = w.At.Add(pause).Round(0) // by the clock on the wall, also while the machine sleeps
 	}
 	t.Message = why
 	return nil

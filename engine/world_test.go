@@ -168,7 +168,7 @@ func build(t *testing.T, w *world, jobs int, far *farsite.Config) *world {
 	db, err := storage.Open(w.dir, storage.Options{})
 	w.must(err)
 	w.store = &store{DB: db}
-	w.cfg = engine.Config{Dir: w.dir, Jobs: jobs, Grace: 200 * time.Millisecond, Startup: hang, Answered: hang, Log: zerolog.Nop()}
+	w.cfg = engine.Config{Dir: w.dir, Jobs: jobs, Grace: 200 * time.Millisecond, Startup: hang, Answered: hang, Log: zerolog.Nop(), Retry: noRetries}
 	w.open()
 	t.Cleanup(func() {
 		defer cancel()
@@ -190,6 +190,9 @@ func build(t *testing.T, w *world, jobs int, far *farsite.Config) *world {
 	})
 	return w
 }
+
+// noRetries lets every end stand: most tests are about one.
+func noRetries() task.RetryPolicy { return task.RetryPolicy{"": {Attempts: new(int)}} }
 
 // open is the next owner. With an owner goes its pipe to a far site.
 func (w *world) open() {

@@ -148,9 +148,21 @@ var Options = []Option{
 	},
 	{
 		Name: "on_interrupt", Words: []string{OnInterruptResume}, BlankIsNone: true, Resume: true,
-		Arg: "WHAT", Help: "what follows a crash: resume lets the task go on by itself, a few times (default: nothing)",
-		Says: "resume: killed by a crash or a reboot it goes on in its session, at most 3 times.",
-		at:   func(s *Spec) any { return &s.OnInterrupt },
+		Arg: "WHAT", Help: "resume: after a crash it goes on at once, a few times, whatever --retries says",
+		Rare: true, Says: "resume: at once after a crash, whatever retries says",
+		at: func(s *Spec) any { return &s.OnInterrupt },
+	},
+	{
+		Name: "retries", Kind: KindInteger, Most: 100, Resume: true,
+		Arg: "NUMBER", Help: "how often in a row it is tried again by itself after ends that may pass; 0 is never (default 3)",
+		Rare: true, Says: "3, after ends that may pass",
+		at: func(s *Spec) any { return &s.Retries },
+	},
+	{
+		Name: "retry_on", Kind: KindList, Items: mostItems, Words: Retriable(), BlankIsNone: true, Resume: true,
+		Arg: "REASON", Help: "failure_reason after which it is tried again, in place of the usual ones; may be repeated",
+		Rare: true, Says: "failure_reasons",
+		at: func(s *Spec) any { return &s.RetryOn },
 	},
 	{
 		Name: "effort", Words: []string{"low", "medium", "high", "xhigh", "max"}, BlankIsNone: true, Claude: "--effort", Resume: true,

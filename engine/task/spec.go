@@ -63,6 +63,10 @@ type Spec struct {
 	// OnInterrupt is what follows an end that neither we nor claude wanted: ""
 	// (it stays interrupted) or OnInterruptResume.
 	OnInterrupt string `json:"on_interrupt,omitempty"`
+	// Retries is how often in a row it may be tried again by itself; nil: as [retry]
+	// says. RetryOn are the reasons to do so; nil: those of the table of retries.
+	Retries *int     `json:"retries,omitempty"`
+	RetryOn []string `json:"retry_on,omitempty"`
 	// Notify is a command for a shell that is told of the task's end.
 	Notify string `json:"notify,omitempty"`
 
@@ -94,8 +98,8 @@ type Spec struct {
 	WorkdirMode WorkdirMode `json:"workdir_mode,omitempty"`
 }
 
-// OnInterruptResume lets an interrupted task go on by itself in its session, at
-// most MaxAutoResumes times until somebody resumes or retries it.
+// OnInterruptResume lets an interrupted task go on by itself at once, at most
+// MaxAutoResumes times until somebody resumes or retries it, whatever Retries says.
 const (
 	OnInterruptResume = "resume"
 	MaxAutoResumes    = 3

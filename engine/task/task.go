@@ -90,9 +90,10 @@ func (t Task) Stored() Task {
 }
 
 // MayStart tells whether the task may be started, or started again, without
-// being asked for. Its environment is kept exactly as long.
+// being asked for. Its environment is kept no longer.
 func (t Task) MayStart() bool {
-	return t.Status == Queued || t.Status == Starting || t.Status == Running && t.Spec.OnInterrupt == OnInterruptResume
+	goesOn := t.Spec.OnInterrupt == OnInterruptResume || t.Spec.Retries == nil || *t.Spec.Retries > 0
+	return t.Status == Queued || t.Status == Starting || t.Status == Running && goesOn
 }
 
 // AttemptKind says why an attempt was made.
@@ -103,7 +104,7 @@ const (
 	First  AttemptKind = "first"  // of a new task
 	Resume AttemptKind = "resume" // goes on in the session of an earlier one
 	Retry  AttemptKind = "retry"  // the original prompt in a new session
-	Auto   AttemptKind = "auto"   // a resume by itself after an interruption
+	Auto   AttemptKind = "auto"   // by itself, after an end that may pass
 	Fresh  AttemptKind = "fresh"  // by itself, because claude had lost the session to resume
 )
 

@@ -50,10 +50,12 @@ type View struct {
 	NumTurns      *int     `json:"num_turns,omitempty"`
 	Usage         *Usage   `json:"usage,omitempty"`
 
-	ResumeTaskID string `json:"resume_task_id,omitempty"` // the task whose session this one goes on with, or forked
-	Fork         bool   `json:"fork,omitempty"`
-	OnInterrupt  string `json:"on_interrupt,omitempty"`
-	Notify       string `json:"notify,omitempty"`
+	ResumeTaskID string   `json:"resume_task_id,omitempty"` // the task whose session this one goes on with, or forked
+	Fork         bool     `json:"fork,omitempty"`
+	OnInterrupt  string   `json:"on_interrupt,omitempty"`
+	Retries      *int     `json:"retries,omitempty"`
+	RetryOn      []string `json:"retry_on,omitempty"`
+	Notify       string   `json:"notify,omitempty"`
 
 	Priority    int         `json:"priority,omitempty"`
 	Group       string      `json:"group,omitempty"`
@@ -101,6 +103,7 @@ func NewView(t Task, now time.Time) View {
 		QueuePosition: t.QueuePosition, WaitingFor: t.Waiting.For, WaitingUntil: t.Waiting.Until, WaitingOn: t.Waiting.On, Attempt: t.Attempt,
 		ExitCode: t.ExitCode, Result: t.Result, ResultBytes: t.ResultBytes, SessionID: t.SessionID,
 		CostUncertain: t.CostUncertain, ResumeTaskID: t.Spec.ResumeTaskID, Fork: t.Spec.Fork, OnInterrupt: t.Spec.OnInterrupt, Notify: t.Spec.Notify,
+		Retries: t.Spec.Retries, RetryOn: t.Spec.RetryOn,
 		Priority: t.Spec.Priority, Group: t.Spec.Group, Hold: t.Spec.Hold, NotBefore: t.NotBefore, After: t.Spec.After,
 		WorkdirMode: t.Spec.WorkdirMode, Account: t.Account, ParentID: t.ParentID, RootID: t.RootID, Depth: t.Depth,
 		WorkingDir: t.Spec.WorkingDir, Model: cmp.Or(t.Spec.Model, t.Model), TimeoutSeconds: t.Spec.TimeoutSeconds,

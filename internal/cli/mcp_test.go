@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"cctask/internal/testkit/cctest"
 )
 
 // front starts a verb on a state directory of its own, on pipes.
@@ -16,6 +18,9 @@ func front(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	home := t.TempDir()
 	state := filepath.Join(home, "state")
+	if err := cctest.NoRetries(home); err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.Command("cctask", args...)
 	cmd.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "CCTASK_DIR=" + state, "GORACE=" + raceAtOnce}
 	cmd.Dir = home

@@ -82,6 +82,7 @@ func (o *owner) start(s settings.Settings, phase string, log zerolog.Logger) err
 		Dir: s.Dir, Jobs: s.Owner.Jobs, Log: log,
 		Keep:   keepPolicy(s.Owner),
 		Policy: o.policy.now,
+		Retry:  o.policy.retry,
 		Herald: herald.Herald{Settings: o.policy.notify},
 	}
 	site := &runner.Local{Dir: s.Dir, Spare: spareOwner(s.Dir)}

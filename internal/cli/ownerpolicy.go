@@ -38,13 +38,17 @@ func (p *ownerPolicy) now() (task.Policy, error) {
 	return c.Policy, nil
 }
 
-// notify says who is told of ends, as the file was read last.
-func (p *ownerPolicy) notify() task.Notify {
+// settings are the owner's other tables, as the file was read last.
+func (p *ownerPolicy) settings() settings.File {
 	_, _ = p.now() // a broken file lets nobody go untold
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.last.Notify
+	return p.last
 }
+
+func (p *ownerPolicy) notify() task.Notify { return p.settings().Notify }
+
+func (p *ownerPolicy) retry() task.RetryPolicy { return p.settings().Retry }
 
 // notice is what fronts are told while the file is of no use.
 func (p *ownerPolicy) notice() string {

@@ -72,7 +72,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("ESC", "\x1b")
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Defer(func() { leave(env, state) })
-			return os.Mkdir(filepath.Join(env.WorkDir, "home"), 0o700)
+			return cctest.NoRetries(filepath.Join(env.WorkDir, "home"))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "keep": keep, "reach": reach, "phase": phase, "gate": gate, "pass": pass,

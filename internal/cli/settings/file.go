@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,8 +20,8 @@ import (
 )
 
 // File is the settings file: settings by the names of their flags, defaults
-// of task options in [defaults], the bounds of [policy], and who is told of ends in
-// [notify]. A file with a fault
+// of task options in [defaults], the bounds of [policy], who is told of ends in
+// [notify], and what is tried again in [retry]. A file with a fault
 // anywhere is refused as a whole.
 type File struct {
 	Path     string // "": there is no place for one
@@ -30,6 +31,7 @@ type File struct {
 	Defaults task.Draft
 	Policy   task.Policy
 	Notify   task.Notify
+	Retry    task.RetryPolicy
 	rows     []Row // of the tables
 }
 
@@ -172,6 +174,7 @@ func (c *File) read(data []byte) error {
 		{"notify", &struct{ Notify struct{} }{}, func(keys []place, table map[string]any) error {
 			return takeRows(c, "notify", task.NotifyRows, keys, table, c.takeNotify)
 		}},
+		{"retry", &struct{ Retry struct{} }{}, c.readRetry},
 	} {
 		all, err := c.places(data, t.shape)
 		var keys []place
@@ -195,7 +198,7 @@ func (c *File) read(data []byte) error {
 }
 
 // sections are the tables that a settings file may have.
-var sections = []string{"defaults", "policy", "notify"}
+var sections = []string{"defaults", "policy", "notify", "retry"}
 
 func (c *File) takeSetting(key, at string, v any) error {
 	var keys []string
@@ -225,7 +228,7 @@ func (c *File) takeSetting(key, at string, v any) error {
 		c.settings[o.name] = given
 		return nil
 	}
-	return c.unknown(at, "key", key, append(keys, "[defaults]", "[policy]", "[notify]"))
+	return c.unknown(at, "key", key, append(keys, "["+strings.Join(sections, "], [")+"]"))
 }
 
 // takeRows takes the keys of a section, each judged alone, so that a fault has its
@@ -315,6 +318,42 @@ func (c *File) takeNotify(r task.Row[task.Notify], v any) error {
 	}
 	r.Put(&c.Notify, v)
 	return c.Notify.Check()
+}
+
+// readRetry takes [retry], with a table for each reason in it.
+func (c *File) readRetry(keys []place, table map[string]any) error {
+	c.Retry = task.RetryPolicy{}
+	take := func(reason task.FailureReason) func(task.Row[task.RetrySet], any) error {
+		return func(r task.Row[task.RetrySet], v any) error {
+			if !r.Allows(v) {
+				return r.Refuse(v)
+			}
+			set := c.Retry[reason]
+			r.Put(&set, v)
+			c.Retry[reason] = set
+			return nil
+		}
+	}
+	of := func(k place) []place { return []place{k} }
+	for _, k := range keys {
+		reason := k.key[0]
+		below, isTable := table[reason].(map[string]any)
+		err := error(nil)
+		switch {
+		case !isTable:
+			err = takeRows(c, "retry", task.RetryRows, of(k), table, take(""))
+		case !slices.Contains(task.Retriable(), reason):
+			err = c.unknown(k.at, "reason to try again", reason, task.Retriable())
+		default: // the parser names the place of the table alone
+			for _, key := range slices.Sorted(maps.Keys(below)) {
+				err = cmp.Or(err, takeRows(c, "retry."+reason, task.RetryRows, of(place{[]string{key}, k.at}), below, take(task.FailureReason(reason))))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *File) unknown(at, what, name string, known []string) error {

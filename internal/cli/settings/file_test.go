@@ -53,6 +53,8 @@ mcp_config = ["/m.json", '{"mcpServers":{}}']
 strict_mcp_config = false
 max_output = "1MiB"
 on_interrupt = "resume"
+retries = 0
+retry_on = ["network", "unknown"]
 effort = "low"
 fallback_model = "haiku,sonnet"
 system_prompt = "You are terse."
@@ -90,6 +92,14 @@ webhook = "https://example.com/hook"
 webhook_headers = ["Authorization: Bearer ${CCTASK_NOTIFY_TOKEN}"]
 desktop = true
 on = ["failed", "timeout"]
+
+[retry]
+attempts = 2
+base = "1s"
+
+[retry.network]
+attempts = 0
+max = "1h"
 `
 
 func TestSettingsFile(t *testing.T) {
@@ -119,12 +129,16 @@ func TestSettingsFile(t *testing.T) {
 	if !reflect.DeepEqual(s.File.Notify, n) {
 		t.Errorf("notify %+v", s.File.Notify)
 	}
+	two, none := 2, 0
+	if want := (task.RetryPolicy{"": {Attempts: &two, BaseSeconds: 1}, task.ReasonNetwork: {Attempts: &none, MaxSeconds: 3600}}); !reflect.DeepEqual(s.File.Retry, want) {
+		t.Errorf("retry %+v", s.File.Retry)
+	}
 	spec := s.File.Defaults.Spec
 	stall := 90.0
 	want := task.Spec{
 		StallTimeout: &stall, Model: "haiku", Labels: []string{"a", "b"}, TimeoutSeconds: 1800, SkipPermissions: &no, PermissionMode: "plan", AllowedTools: []string{"Read"},
 		DisallowedTools: []string{"Bash"}, AppendSystemPrompt: "be brief", MaxTurns: 5, MaxBudgetUSD: 1.5, JSONSchema: []byte(`{"type":"object"}`),
-		AddDirs: []string{home + "/lib"}, Literal: true, MCPConfig: []string{"/m.json", `{"mcpServers":{}}`}, StrictMCPConfig: &no, MaxOutput: 1 << 20, OnInterrupt: "resume",
+		AddDirs: []string{home + "/lib"}, Literal: true, MCPConfig: []string{"/m.json", `{"mcpServers":{}}`}, StrictMCPConfig: &no, MaxOutput: 1 << 20, OnInterrupt: "resume", Retries: new(int), RetryOn: []string{"network", "unknown"},
 		Effort: "low", FallbackModel: "haiku,sonnet", SystemPrompt: "You are terse.", Agent: "reviewer", Agents: []byte(`{"reviewer":{"description":"reviews","prompt":"Review."}}`),
 		Tools: []string{"Read"}, Settings: home + "/s.json", SettingSources: []string{"user"}, PluginDirs: []string{home + "/plugin"}, Betas: []string{"x"}, Env: map[string]string{"KEY": "hush"},
 		Priority: -7, Group: "night", Hold: true, StartAt: "2h", WorkdirMode: task.DirExclusive, Notify: "tell",
@@ -142,8 +156,8 @@ func TestSettingsFile(t *testing.T) {
 		{"idle", "2h", "--idle"},
 		{"keep-age", "7d", file + ":8:1: keep_age"},
 		{"defaults.model", "haiku", file + ":14:1"},
-		{"policy.max_timeout", "3600", file + ":55:1"},
-		{"defaults.env", "[KEY]", file + ":41:1"},
+		{"policy.max_timeout", "3600", file + ":57:1"},
+		{"defaults.env", "[KEY]", file + ":43:1"},
 	} {
 		if rows[want.Name] != want {
 			t.Errorf("%+v, want %+v", rows[want.Name], want)
@@ -165,7 +179,7 @@ func TestEverySettingHasItsFaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	defaults := task.Names(task.Options, true) // a new one needs its line in everything
-	if rows := s.Explain(); len(rows) != len(settingTable)+len(defaults)+len(task.Rules)+len(task.NotifyRows) || len(settingTable) != 11 || len(task.Options) < 32 || len(task.Rules) != 10 || len(task.NotifyRows) != 5 {
+	if rows := s.Explain(); len(rows) != len(settingTable)+len(defaults)+len(task.Rules)+len(task.NotifyRows)+2*2 || len(task.RetryRows) != 3 || len(settingTable) != 11 || len(task.Options) < 32 || len(task.Rules) != 10 || len(task.NotifyRows) != 5 {
 		t.Errorf("%d rows, %d settings, %d options, %d rules", len(rows), len(settingTable), len(task.Options), len(task.Rules))
 	}
 	for _, o := range settingTable {
@@ -217,6 +231,10 @@ func TestFaultsInSettingsFile(t *testing.T) {
 		"[defaults]\nlabels = [1]":              `labels: given [1], allowed is a list of 1 to 32 items, each a string`,
 		"[defaults.model]\ntype = 'x'":          `:1:2: model: given {"type":"x"}, allowed is a string`,
 		"[policy.allowed_dirs]\nx = 1":          `:1:2: allowed_dirs: given {"x":1}, allowed is a list`,
+		"[retry]\nattempt = 1":                  `:2:1: "retry.attempt" is no key here; there are attempts, base, max`,
+		"[retry]\nattempts = -1":                `:2:1: attempts: given -1, allowed is a whole number from 0 to 100`,
+		"[retry.auth]\nattempts = 1":            `:1:2: "auth" is no reason to try again here`,
+		"[retry.network]\nbase = 'soon'":        `:1:2: base: given "soon", allowed is seconds`,
 		"[Defaults]\nmodel = 'haiku'":           `:1:2: "Defaults" is no table here; there are defaults, policy`,
 		"defaults = 3":                          `:1:1: defaults must be a table`,
 		"defaults.modle = 3":                    `:1:1: "defaults.modle" is no key here`,

@@ -82,6 +82,7 @@ func New(t testing.TB, api *fakeapi.Server, claude string, extra ...string) *Wor
 	home := t.TempDir()
 	w := &World{T: t, API: api, Home: home, Dir: filepath.Join(home, "state"), Work: filepath.Join(home, "work")}
 	must(t, os.MkdirAll(w.Work, 0o755))
+	must(t, NoRetries(home))
 	url := ""
 	if api != nil {
 		url = api.URL
@@ -89,6 +90,16 @@ func New(t testing.TB, api *fakeapi.Server, claude string, extra ...string) *Wor
 	w.Env = append(realclaude.Env(home, url, "IS_SANDBOX=1", "CCTASK_DIR="+w.Dir, "CCTASK_CLAUDE="+claude), extra...)
 	t.Cleanup(w.end)
 	return w
+}
+
+// NoRetries writes a settings file into a home under which every end of a task stands:
+// most tests are about one. A test of retries gives --retries; the pauses are short.
+func NoRetries(home string) error {
+	dir := filepath.Join(home, ".config", "cctask")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "config.toml"), []byte("[retry]\nattempts = 0\nbase = \"10ms\"\nmax = \"1s\"\n"), 0o600)
 }
 
 func must(t testing.TB, err error) {

@@ -114,6 +114,8 @@ func TestTaskOptions(t *testing.T) {
 		{name: "env", prompt: `[[bash echo whale=$WHALE]][[text ${result.0}]]`, args: args{"env": args{"WHALE": "blue"}}, result: "whale=blue"},
 		{name: "workdir_mode", prompt: `[[bash pwd]][[text wm]]`, args: args{"workdir_mode": "exclusive"}, result: "wm"},
 		{name: "stall_timeout", prompt: `[[hang]]`, args: args{"stall_timeout": 1}, reason: task.ReasonStalled},
+		{name: "retries", prompt: `[[status 529]]`, args: args{"retries": 1}, result: fakeapi.DefaultText("Continue. The run was interrupted; verify what the last tool did before you repeat it.")},
+		{name: "retry_on", prompt: `[[status 529]]`, args: args{"retries": 1, "retry_on": []string{"network"}, "env": args{"CLAUDE_CODE_MAX_RETRIES": "0"}}, reason: task.ReasonOverloaded},
 		{name: "max_output", prompt: `[[lines 30000]][[bash tail -f /dev/null]]`, args: args{"max_output": 65536}, reason: task.ReasonOutputLimit},
 	}
 	s := w.connect()

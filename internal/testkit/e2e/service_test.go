@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 
 	"cctask/engine"
@@ -18,7 +19,7 @@ func TestClientIsAService(t *testing.T) {
 		w := newWorldWith(t, nil, fakeclaude.Binary(t))
 		must(t, os.MkdirAll(w.Dir, 0o700))
 		c := ipc.New(ipc.Config{
-			Dir: w.Dir, Exe: cctest.Binary, AutoStart: true, Settings: ipc.Settings{Jobs: jobs, LogLevel: "info"},
+			Dir: w.Dir, Exe: cctest.Binary, AutoStart: true, Settings: ipc.Settings{Jobs: jobs, LogLevel: "info", Config: filepath.Join(w.Home, ".config", "cctask", "config.toml")},
 			Warn: func(line string) { t.Log(line) },
 		})
 		t.Cleanup(c.Close)

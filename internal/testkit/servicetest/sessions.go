@@ -185,7 +185,7 @@ func (s *suite) resumesItself() {
 	if !strings.Contains(prompt, "verify what the last tool did") || !strings.Contains(s.args(), "--resume="+t.SessionID) {
 		s.Errorf("it went on with %q and %s", prompt, s.args())
 	}
-	// Killed before its session began: the original prompt, afresh.
+	// Killed before its session began: the original prompt, in a new one.
 	b.Prompt = "[[kill 9]]"
 	t, err = s.Submit(s.ctx, b)
 	s.must(err)
@@ -194,7 +194,7 @@ func (s *suite) resumesItself() {
 	for _, a := range t.Attempts {
 		kinds = append(kinds, a.Kind)
 	}
-	if got := fmt.Sprint(kinds); got != "[first auto fresh auto fresh auto fresh]" || !strings.Contains(t.Message, "3 times") {
+	if got := fmt.Sprint(kinds); got != "[first auto auto auto]" || !strings.Contains(t.Message, "3 times") {
 		s.Errorf("attempts %s, %s %q", got, t.Status, t.Message)
 	}
 	// Cancelled, by us, it does not go on.
