@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"cctask/internal/sys"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -231,7 +233,8 @@ func (l *Local) look(name string) (Sight, error) {
 		}
 	}
 	if s.Rec, err = r.Record(); err != nil {
-		if lacks(err) {
+		// The machine is out of something: that may pass.
+		if sys.Any(err, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN, syscall.EIO) {
 			return Sight{}, err
 		}
 		// Not read is not the same as not written: claude may have run.
@@ -249,16 +252,6 @@ func (l *Local) look(name string) (Sight, error) {
 		l.mu.Unlock()
 	}
 	return s, nil
-}
-
-// lacks tells what may pass: the machine is out of something.
-func lacks(err error) bool {
-	for _, no := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN, syscall.EIO} {
-		if errors.Is(err, no) {
-			return true
-		}
-	}
-	return false
 }
 
 func fileSize(path string) int64 {

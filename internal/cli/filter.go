@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cctask/engine"
 	"cctask/engine/task"
 )
 
@@ -73,6 +75,17 @@ func (f *filterFlags) filter(homed func(string) string, now time.Time, statuses 
 		}
 	}
 	return to, nil
+}
+
+// chosen is a verb for the tasks that the flags choose; a mistake in them starts no owner.
+func (a *app) chosen(f *filterFlags, run func(ctx context.Context, svc engine.Service, f task.Filter) error) verb {
+	return func(cmd *cobra.Command, args []string) error {
+		filter, err := f.filter(a.homed, time.Now(), nil)
+		if err != nil {
+			return err
+		}
+		return a.connected(func(ctx context.Context, svc engine.Service, _ []string) error { return run(ctx, svc, filter) })(cmd, args)
+	}
 }
 
 // filtered tells whether any flag leaves tasks out.

@@ -50,14 +50,10 @@ func newReport(a *app) *cobra.Command {
 		Args:        arguments(0, 0, ""),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		filter, err := f.filter(a.homed, time.Now(), nil)
 		switch {
-		case err != nil:
-			return err
 		case f.file == "" && show.IsTerminal(a.Stdout):
 			return badInput("report needs a file to write", "Name one with -o, as in `cctask report -o tasks.html`, or send stdout into one.")
-		}
-		if f.from != "" && f.filtered() {
+		case f.from != "" && f.filtered():
 			return badInput("--from takes all tasks of the dump", "Choose them where the dump is made: `cctask dump` has the same flags.")
 		}
 		signal.Ignore(syscall.SIGPIPE) // a reader that leaves early ends in an error that is none
@@ -66,7 +62,7 @@ func newReport(a *app) *cobra.Command {
 				return a.makeReport(f, selection(cmd), func(r *report.Report) (bool, error) { return a.readDump(ctx, f, r) })
 			})(cmd, args)
 		}
-		return a.connected(func(ctx context.Context, svc engine.Service, _ []string) error {
+		return a.chosen(&f.filterFlags, func(ctx context.Context, svc engine.Service, filter task.Filter) error {
 			return a.makeReport(f, selection(cmd), func(r *report.Report) (bool, error) { return a.collect(ctx, svc, filter, int(f.limit), r) })
 		})(cmd, args)
 	}

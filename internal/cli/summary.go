@@ -27,15 +27,9 @@ func newSummary(a *app) *cobra.Command {
 		Example:     "  cctask summary --since yesterday\n  cctask summary --label nightly\n  cctask summary --since 12h --json | jq -r '.failures[] | .failure_reason, .task_ids[]'",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(0, 0, ""),
-	}
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		filter, err := f.filter(a.homed, time.Now(), nil)
-		if err != nil {
-			return err
-		}
-		return a.connected(func(ctx context.Context, svc engine.Service, _ []string) error {
-			return a.summarize(ctx, svc, filter, asJSON)
-		})(cmd, args)
+		RunE: a.chosen(&f, func(ctx context.Context, svc engine.Service, f task.Filter) error {
+			return a.summarize(ctx, svc, f, asJSON)
+		}),
 	}
 	f.register(cmd)
 	jsonFlag(cmd, &asJSON)

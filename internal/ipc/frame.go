@@ -9,7 +9,6 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -89,17 +88,6 @@ func readGreeting(r *bufio.Reader) (protocol int, owner string, err error) {
 	}
 	protocol, err = strconv.Atoi(words[1])
 	return protocol, words[2], err
-}
-
-// passes tells an error of accept that says nothing of the next one: the other end
-// left, or descriptors or memory lack for a moment; see accept(2).
-func passes(err error) bool {
-	for _, no := range []syscall.Errno{syscall.ECONNABORTED, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EINTR} {
-		if errors.Is(err, no) {
-			return true
-		}
-	}
-	return false
 }
 
 // past is a deadline that ends what reads or writes at once.

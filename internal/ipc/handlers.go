@@ -12,10 +12,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"cctask/engine"
 	"cctask/engine/task"
+	"cctask/internal/sys"
 )
 
 const (
@@ -81,7 +83,8 @@ func (s *server) accept(base context.Context, ln net.Listener) error {
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return nil
-		case err != nil && passes(err):
+		// The other end left, or descriptors or memory lack for a moment; see accept(2).
+		case sys.Any(err, syscall.ECONNABORTED, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EINTR):
 			pause(base, 50*time.Millisecond)
 		case err != nil:
 			return err

@@ -2,6 +2,7 @@ package sys
 
 import (
 	"errors"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -12,6 +13,11 @@ import (
 type Process struct {
 	PID   int    `json:"pid"`
 	Start uint64 `json:"start"` // clock ticks since boot; on macOS microseconds since 1970
+}
+
+// Any tells whether err is one of several.
+func Any(err error, of ...error) bool {
+	return slices.ContainsFunc(of, func(one error) bool { return errors.Is(err, one) })
 }
 
 // Find is the process that has a number now; one without a start time is nobody.
