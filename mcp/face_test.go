@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"cctask/engine"
 	"cctask/engine/task"
 )
 
@@ -105,8 +106,8 @@ func TestBlanks(t *testing.T) {
 			t.Fatal(name)
 		}
 	}
-	p := servePeer(t, f, New(Config{Service: f, Defaults: func() (Client, error) {
-		return Client{WorkingDir: "/project/dir", Claude: "/usr/bin/claude", Defaults: defaults}, nil
+	p := servePeer(t, f, New(Config{Service: f, Defaults: func() (engine.Caller, error) {
+		return engine.Caller{WorkingDir: "/project/dir", Claude: "/usr/bin/claude", Defaults: defaults}, nil
 	}}))
 	p.ask("start_cc_task_async", `{"prompt":"x","model":"","name":"","working_dir":"","labels":[],"append_system_prompt":"","on_interrupt":"","add_dirs":[],"mcp_config":[]}`)
 	if s := f.subs[0].Spec; s.Model != "haiku" || fmt.Sprint(s.Labels) != "[l]" || s.WorkingDir != "/project/dir" {

@@ -20,6 +20,7 @@ import (
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"cctask/engine"
 	"cctask/engine/task"
 	"cctask/internal/testkit/mcpwire"
 )
@@ -756,7 +757,7 @@ func (b *brittle) Write(p []byte) (int, error) {
 
 func TestHTTPWorkingDirMustBeAbsolute(t *testing.T) {
 	f := newFake()
-	s := New(Config{Service: f, Defaults: func() (Client, error) { return Client{Claude: "/usr/bin/claude"}, nil }})
+	s := New(Config{Service: f, Defaults: func() (engine.Caller, error) { return engine.Caller{Claude: "/usr/bin/claude"}, nil }})
 	p := servePeer(t, f, s)
 	for args, says := range map[string]string{
 		`{"prompt":"x"}`:                                            "working_dir: is missing",

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"cctask/engine"
 	"cctask/internal/testkit/mcpwire"
 )
 
@@ -53,8 +54,8 @@ func serveOthers(mode string) error {
 	return fmt.Errorf("no mode %q", mode)
 }
 
-func defaults() (Client, error) {
-	return Client{WorkingDir: "/project/dir", Env: []string{"HOME=/home/u"}, Claude: "/usr/bin/claude"}, nil
+func defaults() (engine.Caller, error) {
+	return engine.Caller{WorkingDir: "/project/dir", Env: []string{"HOME=/home/u"}, Claude: "/usr/bin/claude"}, nil
 }
 
 // message is what a client reads.

@@ -232,7 +232,7 @@ func (s *Server) list(ctx context.Context, r *request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if f.WorkingDir, err = client.resolve("working_dir", a.WorkingDir); err != nil {
+		if f.WorkingDir, err = client.Resolve("working_dir", a.WorkingDir); err != nil {
 			return nil, err
 		}
 	}

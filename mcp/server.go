@@ -28,7 +28,7 @@ type Config struct {
 	// Defaults gives what the front knows. It is called once a submission, so
 	// that a claude that was installed meanwhile is found. Its error refuses
 	// the submission. Required.
-	Defaults func() (Client, error)
+	Defaults func() (engine.Caller, error)
 	Log      zerolog.Logger // the zero Logger writes nothing
 	// KeepAge is how long after its end a task is kept; 0: for ever. It is told
 	// to clients, nothing more.
@@ -38,22 +38,9 @@ type Config struct {
 	Within task.Within
 }
 
-// Client is what a front knows about whoever called it.
-type Client struct {
-	WorkingDir string                   // absolute; where relative paths count from; "": paths must be absolute
-	Nowhere    string                   // why WorkingDir is ""
-	Homed      func(path string) string // writes out ~/; nil: nobody has a home
-	Env        []string                 // for claude, as are Limits
-	Limits     task.Limits
-	Claude     string // absolute path of the claude binary
-	// Defaults are options for arguments that are left out.
-	Defaults task.Draft
-	Policy   task.Policy
-}
-
 type Server struct {
 	svc      engine.Service
-	defaults func() (Client, error)
+	defaults func() (engine.Caller, error)
 	log      zerolog.Logger
 	mcp      *server.MCPServer
 	methods  map[string]method

@@ -38,41 +38,20 @@ func (s *Server) submit(ctx context.Context, r *request, sub engine.Submission) 
 	return &t, nil
 }
 
-// asked checks the arguments of a call that starts tasks.
-func (s *Server) asked(r *request, as inputs, a *runArgs) (maker, error) {
+// asked checks the arguments of a call that starts tasks, and gives who calls, with the
+// options of all of them.
+func (s *Server) asked(r *request, as inputs, a *runArgs) (engine.Caller, error) {
 	given, err := as.decode(r.args, a)
 	if err != nil {
-		return maker{}, err
+		return engine.Caller{}, err
 	}
-	client, err := s.defaults()
+	c, err := s.defaults()
 	if err != nil {
-		return maker{}, err
+		return c, err
 	}
 	options, err := draftOf(given)
-	return maker{client, options.Over(client.Defaults)}, err
-}
-
-// maker makes the submissions of one call.
-type maker struct {
-	client  Client
-	options task.Draft // of all its tasks, over the client's defaults
-}
-
-// make checks everything that can be checked without an owner.
-func (m maker) make(prompt string, own task.Draft, key string) (engine.Submission, error) {
-	if err := task.CheckPrompt(prompt); err != nil {
-		return engine.Submission{}, err
-	}
-	spec := own.Over(m.options).Spec
-	spec.Claude = m.client.Claude
-	if err := spec.Anchor(m.client.resolve); err != nil {
-		return engine.Submission{}, err
-	}
-	if err := spec.Check(); err != nil {
-		return engine.Submission{}, err
-	}
-	env := spec.TakeEnv(m.client.Env)
-	return engine.Submission{Spec: spec, Prompt: prompt, Env: env, Limits: m.client.Limits, Key: key, Policy: m.client.Policy}, nil
+	c.Defaults = options.Over(c.Defaults)
+	return c, err
 }
 
 // key is the caller's, or one by which a call that is repeated over an owner's death
@@ -89,17 +68,9 @@ func draftOf(given map[string]json.RawMessage) (d task.Draft, err error) {
 	return d, err
 }
 
-// resolve makes the path of a parameter absolute, from where the client works.
-func (c Client) resolve(option, path string) (string, error) {
-	if c.Homed != nil {
-		path = c.Homed(path)
-	}
-	return task.Abs(option, path, c.WorkingDir, c.Nowhere)
-}
-
 func (s *Server) startAsync(ctx context.Context, r *request) (any, error) {
 	var a runArgs
-	m, err := s.asked(r, startInput(), &a)
+	c, err := s.asked(r, startInput(), &a)
 	if err != nil {
 		return nil, err
 	}
@@ -107,11 +78,11 @@ func (s *Server) startAsync(ctx context.Context, r *request) (any, error) {
 	case a.Tasks != nil && a.Prompt != "":
 		return nil, badArguments([]string{"prompt: stands beside tasks, which have their own"})
 	case a.Tasks != nil:
-		return s.startAll(ctx, r, m, a)
+		return s.startAll(ctx, r, c, a)
 	case a.Prompt == "":
 		return nil, badArguments([]string{"prompt: missing, required is that, or tasks"})
 	}
-	sub, err := m.make(a.Prompt, task.Draft{}, a.key())
+	sub, err := c.Submission(a.Prompt, a.key(), task.Draft{})
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +100,7 @@ func (s *Server) startAsync(ctx context.Context, r *request) (any, error) {
 }
 
 // startAll records several tasks, all or none.
-func (s *Server) startAll(ctx context.Context, r *request, m maker, a runArgs) (any, error) {
+func (s *Server) startAll(ctx context.Context, r *request, c engine.Caller, a runArgs) (any, error) {
 	b := engine.Batch{Key: a.key()}
 	for i, raw := range a.Tasks {
 		var one struct {
@@ -142,7 +113,7 @@ func (s *Server) startAll(ctx context.Context, r *request, m maker, a runArgs) (
 		}
 		var sub engine.Submission
 		if err == nil {
-			sub, err = m.make(one.Prompt, own, "")
+			sub, err = c.Submission(one.Prompt, "", own)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("task %d of tasks: %w", i+1, err)
@@ -171,11 +142,11 @@ func (s *Server) abandon(ctx context.Context, a runArgs, tasks ...task.Task) {
 
 func (s *Server) execute(ctx context.Context, r *request) (any, error) {
 	var a runArgs
-	m, err := s.asked(r, runInput(), &a)
+	c, err := s.asked(r, runInput(), &a)
 	if err != nil {
 		return nil, err
 	}
-	sub, err := m.make(a.Prompt, task.Draft{}, a.key())
+	sub, err := c.Submission(a.Prompt, a.key(), task.Draft{})
 	if err != nil {
 		return nil, err
 	}

@@ -220,7 +220,7 @@ func TestErrors(t *testing.T) {
 		}
 	}
 	refused := &task.Error{Code: task.CodeInvalid, Message: "claude was not found", Hint: "Install it."}
-	p = servePeer(t, f, New(Config{Service: f, Defaults: func() (Client, error) { return Client{}, refused }}))
+	p = servePeer(t, f, New(Config{Service: f, Defaults: func() (engine.Caller, error) { return engine.Caller{}, refused }}))
 	if r := p.ask("start_cc_task_async", `{"prompt":"x"}`); !r.IsError || r.Content[0].Text != "invalid_argument: claude was not found. Install it." {
 		t.Errorf("got %q", r.Content[0].Text)
 	}

@@ -68,7 +68,7 @@ var doors = map[string]func(t *testing.T, o task.Option, v any) (task.Spec, erro
 		if err := cmd.ParseFlags(args); err != nil {
 			return task.Spec{}, err
 		}
-		return made(maker{options: f.options})
+		return made(f.options)
 	},
 	"[defaults]": func(t *testing.T, o task.Option, v any) (task.Spec, error) {
 		text := fmt.Sprint(v)
@@ -93,10 +93,10 @@ var doors = map[string]func(t *testing.T, o task.Option, v any) (task.Spec, erro
 		if err != nil {
 			return task.Spec{}, err
 		}
-		return made(maker{options: s.File.Defaults})
+		return made(s.File.Defaults)
 	},
 	"--each": func(t *testing.T, o task.Option, v any) (task.Spec, error) {
-		e := &each{maker: maker{dir: "/", claude: "/bin/sh", homed: func(p string) string { return p }}, file: "f", keys: map[string]int{}}
+		e := &each{Caller: engine.Caller{WorkingDir: "/", Claude: "/bin/sh"}, file: "f", keys: map[string]int{}}
 		if err := e.specification(1, arguments1(o, v)); err != nil {
 			return task.Spec{}, err
 		}
@@ -112,7 +112,7 @@ var doors = map[string]func(t *testing.T, o task.Option, v any) (task.Spec, erro
 // called is what a call of a tool submits.
 func called(t *testing.T, arguments string) (task.Spec, error) {
 	k := &kept{}
-	s := mcp.New(mcp.Config{Service: k, Defaults: func() (mcp.Client, error) { return mcp.Client{WorkingDir: "/", Claude: "/bin/sh"}, nil }})
+	s := mcp.New(mcp.Config{Service: k, Defaults: func() (engine.Caller, error) { return engine.Caller{WorkingDir: "/", Claude: "/bin/sh"}, nil }})
 	call := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"start_cc_task_async","arguments":%s}}`, arguments)
 	var out bytes.Buffer
 	if err := s.Serve(t.Context(), strings.NewReader(call+"\n"), &out); err != nil {
@@ -134,9 +134,9 @@ func arguments1(o task.Option, v any) string {
 	return string(b)
 }
 
-func made(m maker) (task.Spec, error) {
-	m.dir, m.claude, m.homed = "/", "/bin/sh", func(p string) string { return p }
-	sub, err := m.make("x", "", task.Draft{})
+func made(options task.Draft) (task.Spec, error) {
+	m := engine.Caller{WorkingDir: "/", Claude: "/bin/sh", Defaults: options}
+	sub, err := m.Submission("x", "", task.Draft{})
 	return sub.Spec, err
 }
 

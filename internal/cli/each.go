@@ -28,7 +28,7 @@ const maxEach = 256 << 20
 // with a header row, else JSON Lines by the file's name or first byte, else a
 // prompt a line.
 type each struct {
-	maker
+	engine.Caller
 	file string
 	key  string // the idempotency key of a line is this and its number
 	keys map[string]int
@@ -36,11 +36,11 @@ type each struct {
 }
 
 func (a *app) each(f *taskFlags, args []string) (*each, error) {
-	m, err := a.maker(f)
+	c, err := a.caller(f)
 	if err != nil {
 		return nil, err
 	}
-	e := &each{maker: m, file: f.each, key: f.key, keys: map[string]int{}}
+	e := &each{Caller: c, file: f.each, key: f.key, keys: map[string]int{}}
 	if e.key == "" {
 		e.key = strings.ToLower(rand.Text())
 	}
@@ -86,7 +86,7 @@ func (e *each) add(line int, prompt, key string, own task.Draft) error {
 		return badInput(fmt.Sprintf("%sthe idempotency_key %q stands in line %d too", e.at(line), key, first), "Give each task its own, or leave them out.")
 	}
 	e.keys[key] = line
-	sub, err := e.make(prompt, key, own)
+	sub, err := e.Submission(prompt, key, own)
 	// One that goes on with another task works in that one's directory, which
 	// the owner knows.
 	if err == nil && sub.Spec.WorkingDir != "" {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cctask/engine"
 	"cctask/engine/runner"
 	"cctask/internal/cli/settings"
 	"cctask/internal/show"
@@ -90,16 +91,16 @@ func (a *app) mcp(ctx context.Context, f httpFlags) error {
 
 // remoteDefaults is what this front knows about a client that is not its parent:
 // not where it works.
-func (a *app) remoteDefaults() (mcp.Client, error) {
+func (a *app) remoteDefaults() (engine.Caller, error) {
 	s, err := a.settings()
 	if err != nil {
-		return mcp.Client{}, err
+		return engine.Caller{}, err
 	}
 	claude, err := a.source().FindClaude(s.Claude)
-	return mcp.Client{Homed: a.homed, Env: a.Environ(), Limits: callerLimits(), Claude: claude, Defaults: s.File.Defaults, Policy: s.File.Policy, Nowhere: "over HTTP this server does not know your directory"}, err
+	return engine.Caller{Homed: a.homed, Env: a.Environ(), Limits: callerLimits(), Claude: claude, Defaults: s.File.Defaults, Policy: s.File.Policy, Nowhere: "over HTTP this server does not know your directory"}, err
 }
 
-func (a *app) defaults() (mcp.Client, error) {
+func (a *app) defaults() (engine.Caller, error) {
 	c, err := a.remoteDefaults()
 	c.WorkingDir, c.Nowhere = settings.WorkingDir()
 	return c, err

@@ -13,7 +13,6 @@ import (
 
 	"cctask/engine"
 	"cctask/engine/task"
-	"cctask/internal/cli/settings"
 	"cctask/internal/show"
 )
 
@@ -44,44 +43,11 @@ func (f keyFlag) Set(text string) error {
 	return nil
 }
 
-// maker makes the submissions of one command.
-type maker struct {
-	options      task.Draft // the flags over the settings file
-	claude       string
-	dir, nowhere string // of currentDir
-	homed        func(path string) string
-	env          []string
-	policy       task.Policy
-}
-
-func (a *app) maker(f *taskFlags) (maker, error) {
-	s, err := a.settings()
-	if err != nil {
-		return maker{}, err
-	}
-	m := maker{options: f.options.Over(s.File.Defaults), policy: s.File.Policy, env: a.Environ(), homed: a.homed}
-	m.dir, m.nowhere = settings.WorkingDir()
-	m.claude, err = a.source().FindClaude(s.Claude)
-	return m, err
-}
-
-// make is a new task: own options over the flags over the settings file. What
-// can be refused without an owner is refused here, so that a mistake starts
-// nothing.
-func (m maker) make(prompt, key string, own task.Draft) (engine.Submission, error) {
-	if err := task.CheckPrompt(prompt); err != nil {
-		return engine.Submission{}, err
-	}
-	spec := own.Over(m.options).Spec
-	spec.Claude = m.claude
-	if err := spec.Anchor(func(option, path string) (string, error) { return task.Abs(option, m.homed(path), m.dir, m.nowhere) }); err != nil {
-		return engine.Submission{}, err
-	}
-	if err := spec.Check(); err != nil {
-		return engine.Submission{}, err
-	}
-	env := spec.TakeEnv(m.env)
-	return engine.Submission{Spec: spec, Prompt: prompt, Env: env, Limits: callerLimits(), Key: key, Policy: m.policy}, nil
+// caller is who hands in tasks by flags, which go over the settings file.
+func (a *app) caller(f *taskFlags) (engine.Caller, error) {
+	c, err := a.defaults()
+	c.Defaults = f.options.Over(c.Defaults)
+	return c, err
 }
 
 // submission is the new task that flags and arguments describe.
@@ -90,11 +56,11 @@ func (a *app) submission(f *taskFlags, args []string) (engine.Submission, error)
 	if err != nil {
 		return engine.Submission{}, err
 	}
-	m, err := a.maker(f)
+	c, err := a.caller(f)
 	if err != nil {
 		return engine.Submission{}, err
 	}
-	return m.make(prompt, f.key, task.Draft{})
+	return c.Submission(prompt, f.key, task.Draft{})
 }
 
 // prompt is the argument, or a file, or stdin with "-" or without an argument.
@@ -180,5 +146,3 @@ func (a *app) recordAndTell(ctx context.Context, asJSON bool, f call, tell func(
 func left(t task.Task) error {
 	return &stop{exitInterrupted, task.Errorf(task.CodeInternal, fmt.Sprintf("`cctask wait %s` waits for it, `cctask cancel %s` ends it.", t.ID, t.ID), "interrupted; task %s goes on", t.ID)}
 }
-
-// isTerminal tells whether a person is at the other end.

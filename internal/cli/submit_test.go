@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cctask/engine"
 	"cctask/engine/task"
 	"cctask/internal/cli/settings"
 )
@@ -87,8 +88,8 @@ func TestTaskFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := maker{homed: (&app{Env: envOf(map[string]string{"HOME": "/home/u"})}).homed, options: f.options.Over(draft(t, map[string]any{"model": "haiku", "literal": true})), dir: wd, claude: "/c"}
-	sub, err := m.make("p", "k", draft(t, map[string]any{"name": "own"}))
+	m := engine.Caller{Homed: (&app{Env: envOf(map[string]string{"HOME": "/home/u"})}).homed, Defaults: f.options.Over(draft(t, map[string]any{"model": "haiku", "literal": true})), WorkingDir: wd, Claude: "/c"}
+	sub, err := m.Submission("p", "k", draft(t, map[string]any{"name": "own"}))
 	got := sub.Spec
 	no := false
 	want := task.Spec{
