@@ -215,6 +215,9 @@ func (e *Engine) prepare(m *member, p task.Policy, now time.Time) error {
 	s := m.Submission
 	s.Spec = spec
 	spec, err := Allow(e.site, s, p)
+	if err == nil {
+		_, err = e.served(spec)
+	}
 	m.t.Spec = spec
 	return err
 }

@@ -45,5 +45,8 @@ func (e *Engine) argv(t *task.Task, rec task.Attempt, p task.Policy) ([]string, 
 		return nil, err
 	}
 	s, err := left(*t, all)
+	if err == nil {
+		s, err = e.served(s)
+	}
 	return argv(s, rec, p), err
 }

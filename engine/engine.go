@@ -34,6 +34,9 @@ type Config struct {
 	Retry func() task.RetryPolicy
 	// Random spreads pauses, with numbers from 0 to 1. nil: at random.
 	Random func() float64
+	// Server is the MCP server of this state directory as claude starts it, for tasks
+	// with_cctask; nil: they cannot have it.
+	Server *Server
 	// Herald tells people of ends. nil: nobody is told.
 	Herald Herald
 	// ReadOnly is why the store can only be read, and with it all that the engine
@@ -181,7 +184,7 @@ func (e *Engine) Drain() {
 func (e *Engine) Stats() Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := Stats{Live: len(e.sched.live), Queued: len(e.sched.waiters)}
+	s := Stats{Live: len(e.sched.live), Queued: len(e.sched.waiters), Lent: len(e.sched.live) - e.sched.slots}
 	for _, n := range e.untold {
 		if n.Tries == 0 || !n.Next.IsZero() {
 			s.Telling++

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -129,4 +130,29 @@ func (e *Engine) borneOne(root task.ID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.borne[root]++
+}
+
+// Server is how claude starts an MCP server; see its .mcp.json.
+type Server struct {
+	Command string            `json:"command"`
+	Args    []string          `json:"args"`
+	Env     map[string]string `json:"env,omitempty"`
+}
+
+// served is a specification with the MCP server of this owner, if the task is to have it.
+func (e *Engine) served(s task.Spec) (task.Spec, error) {
+	switch {
+	case !s.WithCCTask:
+		return s, nil
+	case e.cfg.Server == nil:
+		return s, task.Errorf(task.CodeInvalid, "Leave out --embedded, or with_cctask.", "with_cctask: this owner serves no other process")
+	}
+	own := *e.cfg.Server
+	own.Env = map[string]string{"CCTASK_CLAUDE": s.Claude}
+	config, err := json.Marshal(map[string]map[string]Server{"mcpServers": {"cctask": own}})
+	if err != nil {
+		return s, fmt.Errorf("write down the MCP server: %w", err)
+	}
+	s.MCPConfig = append(slices.Clip(s.MCPConfig), string(config))
+	return s, nil
 }

@@ -101,6 +101,7 @@ const MaxOutputPiece = 1 << 20
 type Stats struct {
 	Live   int `json:"live"`   // tasks with a process
 	Queued int `json:"queued"` // tasks that wait
+	Lent   int `json:"lent"`   // live tasks that lend their slots
 	// Telling are the ends that are still to be told; Untold says of which that has
 	// failed, of some for good.
 	Telling int      `json:"telling,omitempty"`

@@ -29,7 +29,8 @@ type query struct {
 	// JSON of a task that works there.
 	dirs   []string
 	places [][]byte
-	search []byte // in lower case
+	search []byte  // in lower case
+	root   task.ID // of Below
 
 	records *bolt.Cursor
 }
@@ -110,6 +111,13 @@ func (q *query) check() error {
 const lookAround = 256
 
 func (q *query) run(tx *bolt.Tx) ([]task.Task, error) {
+	if q.Below != "" {
+		top, err := getTask(tx, q.Below)
+		if err != nil {
+			return nil, err
+		}
+		q.root = top.Root()
+	}
 	next, err := q.candidates(tx)
 	if err != nil {
 		return nil, err
@@ -146,10 +154,24 @@ func (q *query) selected(tx *bolt.Tx, id task.ID, record []byte) (*task.Task, er
 		return nil, err
 	}
 	t, err := getTask(tx, id)
-	if err != nil || !q.fits(t) {
+	if err != nil || !q.fits(t) || q.Below != "" && !isBelow(tx, t, q.Below) {
 		return nil, err
 	}
 	return &t, nil
+}
+
+// isBelow tells whether t was started by a task, or by one below it.
+func isBelow(tx *bolt.Tx, t task.Task, top task.ID) bool {
+	for range t.Depth {
+		if t.ParentID == top {
+			return true
+		}
+		var err error
+		if t, err = getTask(tx, t.ParentID); err != nil {
+			return false // its parent was deleted
+		}
+	}
+	return false
 }
 
 // record is a task's JSON. Ids mostly come in descending order, so that it is
@@ -194,7 +216,8 @@ func (q *query) fits(t task.Task) bool {
 		below := func(at string) bool { return at == dir || strings.HasPrefix(at, dir+"/") }
 		return below(t.Spec.WorkingDir) || below(t.RealDir)
 	}
-	return (len(q.dirs) == 0 || slices.ContainsFunc(q.dirs, works)) &&
+	return (q.Below == "" || t.RootID == q.root && (len(q.Statuses) == 0 || slices.Contains(q.Statuses, t.Status))) &&
+		(len(q.dirs) == 0 || slices.ContainsFunc(q.dirs, works)) &&
 		(q.Since.IsZero() || !t.CreatedAt.Before(q.Since)) &&
 		(q.Until.IsZero() || t.CreatedAt.Before(q.Until))
 }
@@ -225,6 +248,13 @@ func (q *query) lines(tx *bolt.Tx, statuses []task.Status, below string) []*line
 		}
 	}
 	return lines
+}
+
+// rootLine is that of the tasks below a root.
+func rootLine(tx *bolt.Tx, root task.ID, floor, below string) *line {
+	l := &line{c: tx.Bucket(bucketRoots).Cursor(), prefix: keyRoot(root, ""), floor: floor}
+	l.set(lastBefore(l.c, l.prefix, keyRoot(root, task.ID(below))))
+	return l
 }
 
 func (l *line) next() { l.set(l.c.Prev()) }

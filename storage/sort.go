@@ -22,6 +22,9 @@ func (q *query) candidates(tx *bolt.Tx) (next func() task.ID, err error) {
 			below = min(below, strings.ToUpper(q.Cursor))
 		}
 		lines := q.lines(tx, q.Statuses, below)
+		if q.root != "" {
+			lines = []*line{rootLine(tx, q.root, q.floor, below)}
+		}
 		return func() task.ID {
 			i := newest(lines)
 			if i < 0 {

@@ -16,6 +16,7 @@ type Filter struct {
 	Since  time.Time `json:"since,omitzero"`   // created then or later
 	Until  time.Time `json:"until,omitzero"`   // created before
 	Search string    `json:"search,omitempty"` // a part of a prompt, in any case
+	Below  ID        `json:"below,omitempty"`  // started by this task, or by one that is below it
 
 	Sort    Sort `json:"sort,omitempty"` // "": ByCreated
 	Reverse bool `json:"reverse,omitempty"`

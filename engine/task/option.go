@@ -245,7 +245,7 @@ var Options = []Option{
 	{
 		Name: "hold", Kind: KindToggle, Resume: true,
 		Help: "do not start it before 'cctask release'",
-		Rare: true, Says: "until it is released",
+		Rare: true, Says: "until released",
 		at: func(s *Spec) any { return &s.Hold },
 	},
 	{
@@ -267,9 +267,15 @@ var Options = []Option{
 		at: func(s *Spec) any { return (*string)(&s.WorkdirMode) },
 	},
 	{
+		Name: "with_cctask", Kind: KindToggle, Resume: true,
+		Help: "give it this MCP server, so that it can start tasks of its own",
+		Rare: true, Says: "it has this server",
+		at: func(s *Spec) any { return &s.WithCCTask },
+	},
+	{
 		Name: "notify", Chars: mostPath, BlankIsNone: true, Resume: true,
 		Arg: "COMMAND", Help: "shell command that is told of the end: it gets the task as JSON on stdin",
-		Rare: true, Says: "shell command, told of the end",
+		Rare: true, Says: "command told of the end",
 		at: func(s *Spec) any { return &s.Notify },
 	},
 }

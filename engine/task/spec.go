@@ -67,6 +67,8 @@ type Spec struct {
 	// says. RetryOn are the reasons to do so; nil: those of the table of retries.
 	Retries *int     `json:"retries,omitempty"`
 	RetryOn []string `json:"retry_on,omitempty"`
+	// WithCCTask gives the task the MCP server of its own owner.
+	WithCCTask bool `json:"with_cctask,omitempty"`
 	// Notify is a command for a shell that is told of the task's end.
 	Notify string `json:"notify,omitempty"`
 

@@ -56,6 +56,7 @@ type View struct {
 	Retries      *int     `json:"retries,omitempty"`
 	RetryOn      []string `json:"retry_on,omitempty"`
 	Notify       string   `json:"notify,omitempty"`
+	WithCCTask   bool     `json:"with_cctask,omitempty"`
 
 	Priority    int         `json:"priority,omitempty"`
 	Group       string      `json:"group,omitempty"`
@@ -103,7 +104,7 @@ func NewView(t Task, now time.Time) View {
 		QueuePosition: t.QueuePosition, WaitingFor: t.Waiting.For, WaitingUntil: t.Waiting.Until, WaitingOn: t.Waiting.On, Attempt: t.Attempt,
 		ExitCode: t.ExitCode, Result: t.Result, ResultBytes: t.ResultBytes, SessionID: t.SessionID,
 		CostUncertain: t.CostUncertain, ResumeTaskID: t.Spec.ResumeTaskID, Fork: t.Spec.Fork, OnInterrupt: t.Spec.OnInterrupt, Notify: t.Spec.Notify,
-		Retries: t.Spec.Retries, RetryOn: t.Spec.RetryOn,
+		Retries: t.Spec.Retries, RetryOn: t.Spec.RetryOn, WithCCTask: t.Spec.WithCCTask,
 		Priority: t.Spec.Priority, Group: t.Spec.Group, Hold: t.Spec.Hold, NotBefore: t.NotBefore, After: t.Spec.After,
 		WorkdirMode: t.Spec.WorkdirMode, Account: t.Account, ParentID: t.ParentID, RootID: t.RootID, Depth: t.Depth,
 		WorkingDir: t.Spec.WorkingDir, Model: cmp.Or(t.Spec.Model, t.Model), TimeoutSeconds: t.Spec.TimeoutSeconds,

@@ -19,7 +19,7 @@ func viewTask() Task {
 			WorkingDir: "/w", Claude: "/bin/claude", Model: "opus", TimeoutSeconds: 9, Name: "n", Labels: []string{"l"},
 			PermissionMode: "plan", AllowedTools: []string{"Bash(git *)"}, DisallowedTools: []string{"Write"},
 			AppendSystemPrompt: "be brief", MaxTurns: 3, MaxBudgetUSD: 0.5, JSONSchema: json.RawMessage(`{"type":"object"}`),
-			AddDirs: []string{"/x"}, MCPConfig: []string{"/m.json", `{"secret":"hush"}`}, ResumeTaskID: "r", Fork: true, OnInterrupt: "resume", Retries: new(int), RetryOn: []string{"network"}, Notify: "tell",
+			AddDirs: []string{"/x"}, MCPConfig: []string{"/m.json", `{"secret":"hush"}`}, ResumeTaskID: "r", Fork: true, OnInterrupt: "resume", Retries: new(int), RetryOn: []string{"network"}, Notify: "tell", WithCCTask: true,
 			Priority: 1, Group: "g", Hold: true, StartAt: "2h", After: []string{"x:any"}, WorkdirMode: DirExclusive,
 		},
 		PromptBytes: 5, PromptHead: "hello", CreatedAt: viewNow, QueuedAt: viewNow, StartedAt: viewNow, FinishedAt: viewNow, RetryAt: viewNow,

@@ -92,6 +92,10 @@ func (o *owner) start(s settings.Settings, phase string, log zerolog.Logger) err
 		if err != nil {
 			return fmt.Errorf("find this program: %w", err)
 		}
+		cfg.Server = &engine.Server{Command: exe, Args: []string{"mcp", "--dir", s.Dir}}
+		if s.File.There {
+			cfg.Server.Args = append(cfg.Server.Args, "--config", s.File.Path)
+		}
 		if !utf8.ValidString(exe) {
 			exe = "" // JSON would name another file; a runner's own is the same
 		}

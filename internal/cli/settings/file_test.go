@@ -71,6 +71,7 @@ group = "night"
 hold = true
 start_at = "2h"
 workdir_mode = "exclusive"
+with_cctask = true
 notify = "tell"
 stall_timeout = "90s"
 
@@ -141,7 +142,7 @@ func TestSettingsFile(t *testing.T) {
 		AddDirs: []string{home + "/lib"}, Literal: true, MCPConfig: []string{"/m.json", `{"mcpServers":{}}`}, StrictMCPConfig: &no, MaxOutput: 1 << 20, OnInterrupt: "resume", Retries: new(int), RetryOn: []string{"network", "unknown"},
 		Effort: "low", FallbackModel: "haiku,sonnet", SystemPrompt: "You are terse.", Agent: "reviewer", Agents: []byte(`{"reviewer":{"description":"reviews","prompt":"Review."}}`),
 		Tools: []string{"Read"}, Settings: home + "/s.json", SettingSources: []string{"user"}, PluginDirs: []string{home + "/plugin"}, Betas: []string{"x"}, Env: map[string]string{"KEY": "hush"},
-		Priority: -7, Group: "night", Hold: true, StartAt: "2h", WorkdirMode: task.DirExclusive, Notify: "tell",
+		Priority: -7, Group: "night", Hold: true, StartAt: "2h", WorkdirMode: task.DirExclusive, Notify: "tell", WithCCTask: true,
 	}
 	if !reflect.DeepEqual(spec, want) {
 		t.Errorf("\n got %+v\nwant %+v", spec, want)
@@ -156,7 +157,7 @@ func TestSettingsFile(t *testing.T) {
 		{"idle", "2h", "--idle"},
 		{"keep-age", "7d", file + ":8:1: keep_age"},
 		{"defaults.model", "haiku", file + ":14:1"},
-		{"policy.max_timeout", "3600", file + ":57:1"},
+		{"policy.max_timeout", "3600", file + ":58:1"},
 		{"defaults.env", "[KEY]", file + ":43:1"},
 	} {
 		if rows[want.Name] != want {

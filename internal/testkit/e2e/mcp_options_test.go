@@ -112,6 +112,7 @@ func TestTaskOptions(t *testing.T) {
 			},
 		},
 		{name: "env", prompt: `[[bash echo whale=$WHALE]][[text ${result.0}]]`, args: args{"env": args{"WHALE": "blue"}}, result: "whale=blue"},
+		{name: "with_cctask", prompt: `[[text wc]]`, args: args{"with_cctask": true}, result: "wc", seen: has("mcp__cctask__execute_cc_task")},
 		{name: "workdir_mode", prompt: `[[bash pwd]][[text wm]]`, args: args{"workdir_mode": "exclusive"}, result: "wm"},
 		{name: "stall_timeout", prompt: `[[hang]]`, args: args{"stall_timeout": 1}, reason: task.ReasonStalled},
 		{name: "retries", prompt: `[[status 529]]`, args: args{"retries": 1}, result: fakeapi.DefaultText("Continue. The run was interrupted; verify what the last tool did before you repeat it.")},
