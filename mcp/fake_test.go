@@ -230,7 +230,7 @@ func (f *fake) List(_ context.Context, q task.Filter) (task.Page, error) {
 		switch {
 		case q.Cursor != "" && string(id) >= q.Cursor, len(q.Statuses) > 0 && !slices.Contains(q.Statuses, t.Status),
 			len(q.Labels) > 0 && !slices.Contains(t.Spec.Labels, q.Labels[0]), q.WorkingDir != "" && q.WorkingDir != t.Spec.WorkingDir,
-			!strings.Contains(t.Spec.Name, q.Name), !strings.Contains(t.PromptHead, q.Search):
+			!strings.Contains(t.Spec.Name, q.Name), !strings.Contains(t.PromptHead, q.Search), q.Below != "" && q.Below != t.ParentID:
 		case len(p.Tasks) == q.Limit:
 			p.NextCursor = string(p.Tasks[q.Limit-1].ID)
 			return p, nil

@@ -2,7 +2,9 @@ package mcp
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -250,6 +252,9 @@ func (s *Server) list(ctx context.Context, r *request) (any, error) {
 func (s *Server) page(ctx context.Context, f task.Filter, detail bool, empty string) (toolAnswer, error) {
 	for {
 		page, err := s.svc.List(ctx, f)
+		if err == nil {
+			err = s.ownFirst(ctx, f, &page)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("list the tasks: %w", err)
 		}
@@ -260,6 +265,30 @@ func (s *Server) page(ctx context.Context, f task.Filter, detail bool, empty str
 		// Only the Service knows the cursor of a shorter page.
 		f.Limit /= 2
 	}
+}
+
+// ownFirst puts the tasks below the one in which this server runs before all others, on
+// the first page.
+func (s *Server) ownFirst(ctx context.Context, f task.Filter, page *task.Page) error {
+	if len(s.within) == 0 {
+		return nil
+	}
+	cursor := f.Cursor
+	f.Cursor, f.Below = "", task.ID(s.within[len(s.within)-1])
+	own, err := s.svc.List(ctx, f)
+	if errors.Is(err, task.ErrNotFound) {
+		return nil // it is a task of another state directory
+	}
+	if err != nil {
+		return err
+	}
+	page.Tasks = slices.DeleteFunc(page.Tasks, func(t task.Task) bool {
+		return slices.ContainsFunc(own.Tasks, func(o task.Task) bool { return o.ID == t.ID })
+	})
+	if cursor == "" {
+		page.Tasks = append(own.Tasks, page.Tasks...)
+	}
+	return nil
 }
 
 // statuses gives the inward statuses to list. Running is starting too.

@@ -537,3 +537,30 @@ func TestNobodyWaitsForItself(t *testing.T) {
 		t.Errorf("a look at itself: %s", r.Data)
 	}
 }
+
+// Inside a task the list begins with what that has started, on the first page alone.
+func TestOwnTasksFirst(t *testing.T) {
+	f := newFake()
+	self := fakeID(1)
+	p := servePeer(t, f, New(Config{Service: f, Defaults: defaults, Within: task.Within{string(self)}}))
+	for range 5 {
+		p.ask("start_cc_task_async", `{"prompt":"x"}`)
+	}
+	f.change(fakeID(2), func(t *task.Task) { t.ParentID = self })
+	list := func(args string) (ids []task.ID, cursor string) {
+		var v listResult
+		if err := json.Unmarshal(p.ask("list_active_tasks", args).Data, &v); err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range v.Tasks {
+			ids = append(ids, one.TaskID)
+		}
+		return ids, v.NextCursor
+	}
+	first, cursor := list(`{"limit":2}`)
+	second, _ := list(`{"limit":4,"cursor":"` + cursor + `"}`)
+	want := []task.ID{fakeID(2), fakeID(5), fakeID(4), fakeID(3), fakeID(1)}
+	if got := slices.Concat(first, second); !slices.Equal(got, want) {
+		t.Errorf("lists %v, want %v", got, want)
+	}
+}

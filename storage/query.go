@@ -216,7 +216,7 @@ func (q *query) fits(t task.Task) bool {
 		below := func(at string) bool { return at == dir || strings.HasPrefix(at, dir+"/") }
 		return below(t.Spec.WorkingDir) || below(t.RealDir)
 	}
-	return (q.Below == "" || t.RootID == q.root && (len(q.Statuses) == 0 || slices.Contains(q.Statuses, t.Status))) &&
+	return (q.root == "" || len(q.Statuses) == 0 || slices.Contains(q.Statuses, t.Status)) &&
 		(len(q.dirs) == 0 || slices.ContainsFunc(q.dirs, works)) &&
 		(q.Since.IsZero() || !t.CreatedAt.Before(q.Since)) &&
 		(q.Until.IsZero() || t.CreatedAt.Before(q.Until))

@@ -40,8 +40,14 @@ func TestFiltersAndOrders(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	db := storagetest.Open(t)
 	const tasks = 60
+	var made []task.Task
 	for i := range tasks {
 		w := misleading(i, r)
+		if i > 0 && r.IntN(3) > 0 {
+			parent := made[r.IntN(i)]
+			w.Task.ParentID, w.Task.RootID, w.Task.Depth = parent.ID, parent.Root(), parent.Depth+1
+		}
+		made = append(made, *w.Task)
 		apply(t, db, w)
 		at := w.At.Add(time.Duration(r.IntN(100)) * time.Second)
 		if r.IntN(4) > 0 {
@@ -57,6 +63,9 @@ func TestFiltersAndOrders(t *testing.T) {
 	}
 	for range 500 {
 		f := randomFilter(r)
+		if r.IntN(3) == 0 {
+			f.Below = made[r.IntN(10)].ID
+		}
 		var want, got []task.ID
 		for _, x := range plainly(all, f) {
 			want = append(want, x.ID)
@@ -115,6 +124,16 @@ func randomFilter(r *rand.Rand) task.Filter {
 
 // plainly is what the filter means, without an index.
 func plainly(all []task.Task, f task.Filter) (list []task.Task) {
+	parents := map[task.ID]task.ID{}
+	for _, x := range all {
+		parents[x.ID] = x.ParentID
+	}
+	below := func(id task.ID) bool {
+		for id = parents[id]; id != "" && id != f.Below; {
+			id = parents[id]
+		}
+		return id != ""
+	}
 	for _, x := range all {
 		name, dir := strings.ToLower(x.Spec.Name), strings.TrimSuffix(f.WorkingDir, "/")
 		switch glob := strings.ReplaceAll(strings.ToLower(f.Name), "/", "-"); {
@@ -122,7 +141,7 @@ func plainly(all []task.Task, f task.Filter) (list []task.Task) {
 			f.WorkingDir != "" && x.Spec.WorkingDir != dir && !strings.HasPrefix(x.Spec.WorkingDir, dir+"/"),
 			len(f.Labels) > 0 && !slices.Contains(x.Spec.Labels, f.Labels[0]),
 			!f.Since.IsZero() && x.CreatedAt.Before(f.Since), !f.Until.IsZero() && !x.CreatedAt.Before(f.Until),
-			f.Name != "" && name == "",
+			f.Name != "" && name == "", f.Below != "" && !below(x.ID),
 			f.Search != "" && !strings.Contains(strings.ToLower(x.PromptHead), strings.ToLower(f.Search)):
 			continue
 		case strings.ContainsAny(glob, "*["):
