@@ -21,7 +21,8 @@ import (
 type attempt struct {
 	e  *Engine
 	id task.ID
-	// absent is set once the task has waited in vain for its claude.
+	// absent is why it cannot start: it has waited in vain for its claude, or can have
+	// no worktree.
 	absent error
 	n      int
 	spec   *task.Spec // as it was launched; nil when adopted
@@ -38,6 +39,7 @@ type attempt struct {
 	stopped    task.StopReason // why the runner is to stop; "": it is not
 	news       chan struct{}   // sight has changed; nil until the site may have the run
 	sight      runner.Sight    // what was seen of the run last
+	giveUp     func()          // ends the making of its worktree; nil until that begins
 	closed     bool            // its output is in the store, all of it
 	progress   claude.Progress
 	progressAt time.Time
@@ -71,6 +73,10 @@ func (a *attempt) start() bool {
 			a.e.log.Error().Err(err).Str("task", string(a.id)).Msg("claim")
 		}
 		return false
+	}
+	if t.Worktree != nil { // a checkout may take long, and holds up nobody else's start
+		<-a.before
+		next()
 	}
 	s, err := a.launch(t, rec)
 	<-a.before
@@ -132,6 +138,7 @@ func (a *attempt) claim() (task.Task, task.Attempt, error) {
 		if total, known, err := a.e.store.SessionCost(rec.ForkOf); err == nil && known {
 			w.SessionID, w.SessionCost = rec.SessionID, total
 		}
+		a.planTree(t)
 		return t.Become(task.Starting, w.At, "")
 	})
 	if err == nil {
@@ -159,6 +166,10 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Sight, error) {
 	if a.absent != nil {
 		return runner.Sight{}, a.absent
 	}
+	dir, err := a.makeTree(&t)
+	if err != nil {
+		return runner.Sight{}, err
+	}
 	// The same check as at submission: what vanished since is told apart from
 	// a fault of the launch.
 	err = ifItAnswers(e.site, func(at Asker) error { return checkDir(at, "working_dir", t.Spec.WorkingDir) })
@@ -180,7 +191,7 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Sight, error) {
 	a.spec, a.silences = &t.Spec, a.e.silences(&t)
 	order := runner.Order{
 		Launch: runner.Launch{
-			Argv: argv, WorkDir: t.Spec.WorkingDir, Deadline: t.Spec.Timeout(), Grace: e.cfg.Grace,
+			Argv: argv, WorkDir: dir, Deadline: t.Spec.Timeout(), Grace: e.cfg.Grace,
 			MaxOutput: t.Spec.OutputLimit(),
 			Umask:     t.Limits.Umask, NoFile: t.Limits.NoFile, Nice: t.Limits.Nice,
 		},
@@ -292,6 +303,9 @@ func (a *attempt) runs(t *task.Task, rec *task.Attempt) error {
 func (a *attempt) stop(why task.StopReason) {
 	a.mu.Lock()
 	a.stopped = cmp.Or(a.stopped, why)
+	if a.giveUp != nil {
+		a.giveUp()
+	}
 	a.mu.Unlock()
 	name := a.followedName()
 	if name == "" {

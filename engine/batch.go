@@ -156,6 +156,9 @@ func (e *Engine) submit(ctx context.Context, b Batch, members []*member) error {
 			return b.About(i, err)
 		}
 	}
+	if err := e.mayHaveTrees(ctx, b, members); err != nil {
+		return err
+	}
 	if err := e.among(b, members); err != nil {
 		return err
 	}

@@ -141,6 +141,9 @@ func (e *Engine) remove(id task.ID, by task.Remover) error {
 	if !t.Status.Ended() {
 		return &task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("task %s was started again", id), Hint: "Cancel it first."}
 	}
+	if err := e.removeTree(e.ctx, &t); err != nil {
+		return err
+	}
 	if err := e.store.Remove(id, by, time.Now()); err != nil {
 		return fmt.Errorf("remove task %s: %w", id, err)
 	}

@@ -37,6 +37,8 @@ type Config struct {
 	// Server is the MCP server of this state directory as claude starts it, for tasks
 	// with_cctask; nil: they cannot have it.
 	Server *Server
+	// Trees makes the worktrees of tasks. nil: none can have one.
+	Trees Trees
 	// Herald tells people of ends. nil: nobody is told.
 	Herald Herald
 	// ReadOnly is why the store can only be read, and with it all that the engine
@@ -90,6 +92,7 @@ type Engine struct {
 	removing  sync.Map        // the ids of tasks that are stopped to be removed
 	seq       uint64
 	draining  bool
+	keptOn    int                // tasks that the last pass of the retention could not delete
 	untold    []task.Notice      // the outbox, as of the last look
 	holds     map[obstacle]*hold // what keeps tasks waiting since a launch failed
 	startups  startups
@@ -142,6 +145,7 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 		e.log.Warn().Err(err).Msg("retention")
 	}
 	e.wg.Go(e.watch)
+	e.wg.Go(e.repairTrees)
 	e.wg.Go(e.dispatch)
 	e.wg.Go(e.settler)
 	e.wg.Go(e.retain)
@@ -230,6 +234,9 @@ func (e *Engine) change(id task.ID, f func(t *task.Task, w *task.Write) error) (
 	e.changed(&t)
 	if w.Notice != nil {
 		e.tellSoon()
+	}
+	if !ended && t.Status.Ended() && t.Worktree != nil {
+		e.wg.Go(func() { e.tidyTree(id) })
 	}
 	return t, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"cctask/engine/claude"
 	"cctask/engine/task"
+	"cctask/engine/worktree"
 )
 
 // maxRetries is how often claude itself asks the API again.
@@ -26,6 +27,9 @@ func environ(t task.Task, client []string, again bool) []string {
 		// The engine tries again, which sees the whole queue: claude by itself would
 		// spend minutes in a slot.
 		extra[maxRetries] = "2"
+	}
+	if t.Worktree != nil { // a hook of git's may have submitted it
+		client = worktree.Environ(client)
 	}
 	// Without HOME claude writes into the home of the passwd file, wherever
 	// that is; the same one is named so that it is at least visible.

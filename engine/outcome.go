@@ -66,6 +66,9 @@ func (a *attempt) conclude(f *follower, s runner.Sight, chunks []task.Blob) erro
 			return err
 		}
 		w.DropEnv = !t.MayStart()
+		if t.Status.Ended() {
+			t.Worktree = a.e.lookAtTree(t.Worktree)
+		}
 		return nil
 	})
 	return err

@@ -75,6 +75,34 @@ func plan(f facts) action {
 	}
 }
 
+// treeAction is what becomes of a worktree.
+type treeAction string
+
+const (
+	treeLeave  treeAction = "leave"
+	treeLook   treeAction = "look" // record what was done in it, and what is to become of it
+	treeRemove treeAction = "remove"
+)
+
+// treeFacts is what is recorded of a task that may have a worktree.
+type treeFacts struct {
+	ended bool
+	tree  *task.Worktree
+}
+
+// planTree decides what becomes of the worktree of a recorded task. One that holds
+// changes goes only with its record, if at all.
+func planTree(f treeFacts) treeAction {
+	switch {
+	case !f.ended || f.tree == nil || f.tree.State == task.TreeKept:
+		return treeLeave
+	case f.tree.State == task.TreeRemoved:
+		return treeRemove
+	default:
+		return treeLook
+	}
+}
+
 // planIdle is for a task that is queued or has ended.
 func planIdle(f facts) action {
 	switch {

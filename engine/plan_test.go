@@ -158,3 +158,25 @@ func TestRunOfAQueuedTaskAfterAPowerLoss(t *testing.T) {
 		}
 	}
 }
+
+// What becomes of a worktree is the table of ARCHITECTURE.md.
+func TestPlanTree(t *testing.T) {
+	t.Parallel()
+	tree := func(s task.TreeState) *task.Worktree { return &task.Worktree{State: s} }
+	for name, c := range map[string]struct {
+		facts treeFacts
+		want  treeAction
+	}{
+		"no worktree":        {treeFacts{ended: true}, treeLeave},
+		"live":               {treeFacts{tree: tree("")}, treeLeave},
+		"live again, kept":   {treeFacts{tree: tree(task.TreeKept)}, treeLeave},
+		"queued, removed":    {treeFacts{tree: tree(task.TreeRemoved)}, treeLeave},
+		"ended, not seen":    {treeFacts{ended: true, tree: tree("")}, treeLook},
+		"ended with changes": {treeFacts{ended: true, tree: tree(task.TreeKept)}, treeLeave},
+		"ended with none":    {treeFacts{ended: true, tree: tree(task.TreeRemoved)}, treeRemove},
+	} {
+		if got := planTree(c.facts); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}

@@ -42,7 +42,7 @@ func (e *Engine) retainOnce(ctx context.Context) (more bool, err error) {
 	if e.cfg.Keep == (task.KeepPolicy{}) {
 		return false, e.endHold()
 	}
-	list, err := e.store.Expired(e.cfg.Keep, time.Now(), retainBatch)
+	list, err := e.store.Expired(e.cfg.Keep, time.Now(), retainBatch+e.keptOn)
 	if err != nil {
 		return false, fmt.Errorf("find expired tasks: %w", err)
 	}
@@ -51,10 +51,11 @@ func (e *Engine) retainOnce(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	removed, err := e.removeExpired(ctx, list)
+	e.keptOn = len(list) - removed // those must not fill the next batch
 	if err == nil && removed < retainBatch {
 		err = e.endHold()
 	}
-	return removed == retainBatch, err
+	return removed >= retainBatch, err
 }
 
 // removeExpired tells how many of them it has deleted.
@@ -74,7 +75,7 @@ func (e *Engine) removeExpired(ctx context.Context, list []task.Expiry) (removed
 		case err == nil:
 			removed++
 			e.log.Info().Str("task", string(x.ID)).Str("rule", x.Rule).Msg("deleted by the retention")
-		case !errors.Is(err, task.ErrNotFound) && !errors.Is(err, task.ErrConflict):
+		case !errors.Is(err, task.ErrNotFound) && !errors.Is(err, task.ErrConflict) && !errors.Is(err, task.ErrUnmerged):
 			return removed, err
 		}
 	}

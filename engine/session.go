@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"cctask/engine/task"
@@ -26,7 +27,9 @@ func (e *Engine) goOn(s *task.Spec, first *task.Attempt) error {
 	}
 	s.ResumeTaskID = string(id)
 	if s.WorkingDir == "" {
-		s.WorkingDir = t.Spec.WorkingDir
+		if s.WorkingDir = t.Spec.WorkingDir; t.Worktree != nil && t.Worktree.State != task.TreeRemoved {
+			s.WorkingDir = filepath.Join(t.Worktree.Dir, t.Worktree.Sub) // where the session has its files
+		}
 	}
 	for _, a := range slices.Backward(all) {
 		switch {

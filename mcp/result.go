@@ -127,7 +127,7 @@ func refusal(err error) (any, error) {
 	case task.CodeInternal, task.CodeCorrupt, task.CodeOwnerGone:
 		return nil, failure(codeInternal, "%s", text).Error
 	case task.CodeInvalid, task.CodeNotFound, task.CodeAmbiguous, task.CodeConflict, task.CodeIdempotencyConflict,
-		task.CodeRemoved, task.CodeSessionBusy, task.CodePolicy, task.CodeDescendants, task.CodeOwnerStarting, task.CodeLocked, task.CodeClosing, task.CodeVersion, task.CodeNoSpace:
+		task.CodeRemoved, task.CodeSessionBusy, task.CodeUnmerged, task.CodePolicy, task.CodeDescendants, task.CodeOwnerStarting, task.CodeLocked, task.CodeClosing, task.CodeVersion, task.CodeNoSpace:
 	}
 	return &callResult{text: text, isError: true}, nil
 }

@@ -18,6 +18,7 @@ const (
 	CodeIdempotencyConflict Code = "idempotency_conflict" // the same key with another specification
 	CodeRemoved             Code = "removed"              // the task that an idempotency key stands for
 	CodeSessionBusy         Code = "session_busy"         // another live task holds the session
+	CodeUnmerged            Code = "unmerged"             // the task's worktree holds what is nowhere else
 	CodePolicy              Code = "policy_denied"        // the person's policy forbids it; nothing was recorded
 	CodeDescendants         Code = "descendants"          // a task may start no more tasks; nothing was recorded
 	CodeOwnerStarting       Code = "owner_starting"       // the owner still migrates or recovers
@@ -77,6 +78,7 @@ var (
 	ErrIdempotencyConflict = &Error{Code: CodeIdempotencyConflict}
 	ErrRemoved             = &Error{Code: CodeRemoved}
 	ErrSessionBusy         = &Error{Code: CodeSessionBusy}
+	ErrUnmerged            = &Error{Code: CodeUnmerged}
 	ErrPolicy              = &Error{Code: CodePolicy}
 	ErrDescendants         = &Error{Code: CodeDescendants}
 	ErrOwnerStarting       = &Error{Code: CodeOwnerStarting}

@@ -261,9 +261,9 @@ var Options = []Option{
 		at: func(s *Spec) any { return &s.After },
 	},
 	{
-		Name: "workdir_mode", Words: []string{string(DirShared), string(DirExclusive)}, BlankIsNone: true,
-		Arg: "MODE", Help: "shared (default), or exclusive: one such task at a time in this directory tree",
-		Rare: true, Says: "shared, exclusive",
+		Name: "workdir_mode", Words: []string{string(DirShared), string(DirExclusive), string(DirWorktree)}, BlankIsNone: true,
+		Arg: "MODE", Help: "shared, exclusive (one such task at a time in a directory tree) or worktree (a git worktree of its own)",
+		Rare: true, Says: "shared, exclusive, worktree",
 		at: func(s *Spec) any { return (*string)(&s.WorkdirMode) },
 	},
 	{

@@ -39,6 +39,9 @@ type Task struct {
 	RootID   ID  `json:"root_id,omitempty"`
 	Depth    int `json:"depth,omitempty"`
 
+	// Worktree is that of the mode worktree, from the first claim on.
+	Worktree *Worktree `json:"worktree,omitempty"`
+
 	CreatedAt  time.Time `json:"created_at"`
 	QueuedAt   time.Time `json:"queued_at"`
 	StartedAt  time.Time `json:"started_at,omitzero"`  // of the first attempt that ran

@@ -25,7 +25,7 @@ func viewTask() Task {
 		PromptBytes: 5, PromptHead: "hello", CreatedAt: viewNow, QueuedAt: viewNow, StartedAt: viewNow, FinishedAt: viewNow, RetryAt: viewNow,
 		CancelRequested: true, StopReason: StopCancel, SessionID: "s", ExitCode: &code, Result: &result, ResultBytes: 6, StdoutBytes: 10, StderrBytes: 20,
 		CostUSD: 0.25, CostUncertain: true, NumTurns: 4, DurationMS: 1500, Usage: Usage{InputTokens: 1},
-		NotBefore: viewNow, Account: "a", ParentID: "p", RootID: "r", Depth: 1,
+		Worktree: &Worktree{Branch: "b"}, NotBefore: viewNow, Account: "a", ParentID: "p", RootID: "r", Depth: 1,
 		QueuePosition: 3, Waiting: Waiting{For: WaitSlot}, Progress: &Progress{Turns: 1}, Match: &Match{Ref: "n", ID: "x", Count: 2},
 	}
 }

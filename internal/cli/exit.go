@@ -77,7 +77,7 @@ func exitCode(err error) int {
 	}
 	switch task.AsError(err).Code {
 	case task.CodeInvalid, task.CodeNotFound, task.CodeAmbiguous, task.CodeConflict,
-		task.CodeIdempotencyConflict, task.CodeRemoved, task.CodeSessionBusy, task.CodePolicy, task.CodeDescendants, task.CodeLocked:
+		task.CodeIdempotencyConflict, task.CodeRemoved, task.CodeSessionBusy, task.CodeUnmerged, task.CodePolicy, task.CodeDescendants, task.CodeLocked:
 		return exitInput
 	case task.CodeOwnerStarting, task.CodeOwnerGone, task.CodeClosing, task.CodeVersion,
 		task.CodeCorrupt, task.CodeNoSpace, task.CodeInternal:

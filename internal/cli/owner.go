@@ -14,6 +14,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/runner"
 	"cctask/engine/task"
+	"cctask/engine/worktree"
 	"cctask/internal/cli/settings"
 	"cctask/internal/herald"
 	"cctask/internal/ipc"
@@ -83,6 +84,7 @@ func (o *owner) start(s settings.Settings, phase string, log zerolog.Logger) err
 		Keep:   keepPolicy(s.Owner),
 		Policy: o.policy.now,
 		Retry:  o.policy.retry,
+		Trees:  &worktree.Trees{Dir: filepath.Join(s.Dir, "worktrees")},
 		Herald: herald.Herald{Settings: o.policy.notify},
 	}
 	site := &runner.Local{Dir: s.Dir, Spare: spareOwner(s.Dir)}

@@ -44,6 +44,14 @@ func TestReadme(t *testing.T) {
 	p := newPerson(t)
 	p.cmd.Env = append(p.cmd.Env, fakeclaude.ScriptEnv+"=[[is-error out of luck]]", "IS_SANDBOX=1")
 	check(t, os.WriteFile(filepath.Join(p.cmd.Dir, "error.log"), []byte("an error\n"), 0o600))
+	// A person's directory is a repository.
+	for _, args := range [][]string{{"init", "-q"}, {"-c", "user.name=n", "-c", "user.email=e", "commit", "-q", "--allow-empty", "-m", "first"}} {
+		git := exec.Command("git", args...)
+		git.Dir, git.Env = p.cmd.Dir, append([]string{}, p.cmd.Env...)
+		if out, err := git.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v: %s", args, err, out)
+		}
+	}
 	var script, want strings.Builder
 	for _, f := range cctest.Fences(t, "../../README.md") {
 		switch f.Lang {

@@ -57,6 +57,24 @@ var verbs = map[string]func(r *run, args string) error{
 		return nil
 	},
 	"replay": (*run).replay,
+	"append": func(_ *run, args string) error {
+		name, text, _ := strings.Cut(args, " ")
+		f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(f, text)
+		return errors.Join(err, f.Close())
+	},
+	"exec": func(r *run, args string) error {
+		r.begin()
+		words := strings.Fields(args)
+		out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	},
 	"gate": func(r *run, args string) error {
 		r.begin()
 		return waitGate(args)
