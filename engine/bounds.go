@@ -13,10 +13,8 @@ import (
 func left(t task.Task, earlier []task.Attempt) (task.Spec, error) {
 	s := t.Spec
 	spent := func(option string, bound any) error {
-		return &task.Error{
-			Code: task.CodeConflict, Message: fmt.Sprintf("task %s has used up its %s of %v", t.ID, option, bound),
-			Hint: fmt.Sprintf("Start a new task with resume_task_id %s: it goes on in the same session with bounds of its own. In a shell `cctask resume --%s MORE %s` raises this one's.", t.ID, strings.ReplaceAll(option, "_", "-"), t.ID),
-		}
+		return task.Errorf(task.CodeConflict, fmt.Sprintf("Start a new task with resume_task_id %s: it goes on in the same session with bounds of its own. In a shell `cctask resume --%s MORE %s` raises this one's.", t.ID, strings.ReplaceAll(option, "_", "-"), t.ID),
+			"task %s has used up its %s of %v", t.ID, option, bound)
 	}
 	if s.MaxTurns > 0 {
 		for _, a := range earlier {

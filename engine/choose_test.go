@@ -485,3 +485,10 @@ func BenchmarkChoose(b *testing.B) {
 		}
 	})
 }
+
+// met lets go those that waited for the end of a task.
+func (s *schedule) met(id task.ID) {
+	for w := range s.needed[id] {
+		s.meet(w, id)
+	}
+}

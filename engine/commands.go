@@ -111,10 +111,7 @@ func (e *Engine) Remove(ctx context.Context, ref string, force bool) error {
 	}
 	if !t.Status.Ended() {
 		if !force {
-			return &task.Error{
-				Code: task.CodeConflict, Message: fmt.Sprintf("task %s is %s", t.ID, t.Status.Public()),
-				Hint: "Cancel it first, or remove it with --force, which stops it.",
-			}
+			return task.Errorf(task.CodeConflict, "Cancel it first, or remove it with --force, which stops it.", "task %s is %s", t.ID, t.Status.Public())
 		}
 		// Who waits for the task sees its end before its record goes.
 		e.removing.Store(id, true)
@@ -266,10 +263,8 @@ func vary(t *task.Task, a *Again) error {
 	}
 	gone := slices.DeleteFunc(slices.Clone(s.EnvNames), func(name string) bool { _, again := s.Env[name]; return again })
 	if len(gone) > 0 {
-		return &task.Error{
-			Code: task.CodeInvalid, Message: fmt.Sprintf("env: the values of %s, which task %s had for itself, are kept only until it runs", strings.Join(gone, ", "), t.ID),
-			Hint: fmt.Sprintf("Give each again, as --env %s=VALUE.", gone[0]),
-		}
+		return task.Errorf(task.CodeInvalid, fmt.Sprintf("Give each again, as --env %s=VALUE.", gone[0]),
+			"env: the values of %s, which task %s had for itself, are kept only until it runs", strings.Join(gone, ", "), t.ID)
 	}
 	a.Env = s.TakeEnv(a.Env)
 	t.Spec = s

@@ -249,10 +249,7 @@ func (e *Engine) mayMeet(t *task.Task) error {
 			if root.Status != task.Completed {
 				hint = fmt.Sprintf("`cctask retry --with-dependants %s` brings both back.", root.ID)
 			}
-			return &task.Error{
-				Code: task.CodeConflict, Message: fmt.Sprintf("task %s waits for task %s to be %s, and that is %s", t.ID, n.Ref, n.Want, dep.Status),
-				Hint: hint,
-			}
+			return task.Errorf(task.CodeConflict, hint, "task %s waits for task %s to be %s, and that is %s", t.ID, n.Ref, n.Want, dep.Status)
 		}
 	}
 	return nil

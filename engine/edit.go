@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -35,10 +34,7 @@ func (e *Engine) Edit(_ context.Context, c Edit) (task.Task, error) {
 		}
 	}
 	if c.Options.Has("env") {
-		return task.Task{}, &task.Error{
-			Code: task.CodeInvalid, Message: "env: cannot be changed while the task waits",
-			Hint: "Cancel the task, and give `cctask retry` the variables.",
-		}
+		return task.Task{}, task.Errorf(task.CodeInvalid, "Cancel the task, and give `cctask retry` the variables.", "env: cannot be changed while the task waits")
 	}
 	id, err := e.meant(c.Ref, task.ToCancel)
 	if err != nil {
@@ -64,10 +60,7 @@ func (e *Engine) edit(t *task.Task, w *task.Write, c Edit) (err error) {
 		case t.Status.Ended():
 			hint = "Retry it with other options."
 		}
-		return &task.Error{
-			Code: task.CodeConflict, Message: fmt.Sprintf("task %s is %s: only what is queued can be changed", t.ID, t.Status.Public()),
-			Hint: hint,
-		}
+		return task.Errorf(task.CodeConflict, hint, "task %s is %s: only what is queued can be changed", t.ID, t.Status.Public())
 	}
 	if t.Spec, err = c.Options.Change(t.Spec.Without(c.Clear)); err != nil {
 		return err

@@ -171,10 +171,8 @@ func (e *Engine) MayChange() error { return e.still }
 // restoredError is about a restored copy: its tasks may live on where they were
 // dumped, and its queued ones are not to run a second time.
 func restoredError(dir string) error {
-	return &task.Error{
-		Code: task.CodeConflict, Message: fmt.Sprintf("the database in %s was restored from a dump: it can only be read", dir),
-		Hint: fmt.Sprintf("`cctask restore --activate --dir %q` makes it one like any other; then its queued tasks start.", dir),
-	}
+	return task.Errorf(task.CodeConflict, fmt.Sprintf("`cctask restore --activate --dir %q` makes it one like any other; then its queued tasks start.", dir),
+		"the database in %s was restored from a dump: it can only be read", dir)
 }
 
 // Drain takes no new work and starts nothing more.

@@ -20,10 +20,7 @@ func CheckClaude(at Asker, file string, env []string) error {
 	if err == nil {
 		return nil
 	}
-	return &task.Error{
-		Code: task.CodeInvalid, Message: "claude: " + err.Error(),
-		Hint: cmp.Or(task.HintOf(err), "Install Claude Code (npm install -g @anthropic-ai/claude-code), or set CCTASK_CLAUDE to its path."),
-	}
+	return task.Errorf(task.CodeInvalid, cmp.Or(task.HintOf(err), "Install Claude Code (npm install -g @anthropic-ai/claude-code), or set CCTASK_CLAUDE to its path."), "claude: %v", err)
 }
 
 // findClaude tells what keeps the system from starting a file, as far as a look
@@ -96,10 +93,7 @@ func findInterpreter(at Asker, script string, words []string, env func() ([]stri
 }
 
 func needs(script, interpreter, what string) error {
-	return &task.Error{
-		Code: task.CodeInvalid, Message: fmt.Sprintf("%s needs %s", script, what),
-		Hint: fmt.Sprintf("Install %s where that script looks for it, or set CCTASK_CLAUDE to a claude that can run.", path.Base(interpreter)),
-	}
+	return task.Errorf(task.CodeInvalid, fmt.Sprintf("Install %s where that script looks for it, or set CCTASK_CLAUDE to a claude that can run.", path.Base(interpreter)), "%s needs %s", script, what)
 }
 
 // plain is an error of a file without the name of the system call.

@@ -219,13 +219,6 @@ func (s *schedule) forgetNeed(id task.ID, w *waiter) {
 	}
 }
 
-// met lets go those that waited for the end of a task.
-func (s *schedule) met(id task.ID) {
-	for w := range s.needed[id] {
-		s.meet(w, id)
-	}
-}
-
 // meet takes from w a task for whose end it waited.
 func (s *schedule) meet(w *waiter, id task.ID) {
 	if !w.needs[id] {

@@ -42,10 +42,7 @@ func (e *Engine) goOn(s *task.Spec, first *task.Attempt) error {
 		first.SessionID, first.Resumes = a.SessionID, true
 		return e.sessionFree(a.SessionID, "")
 	}
-	return &task.Error{
-		Code: task.CodeConflict, Message: fmt.Sprintf("task %s never started, so it has no session to go on with", id),
-		Hint: "Wait until it has run, or start the task without resume_task_id.",
-	}
+	return task.Errorf(task.CodeConflict, "Wait until it has run, or start the task without resume_task_id.", "task %s never started, so it has no session to go on with", id)
 }
 
 // sessionFree refuses a session that a queued or live task other than self
@@ -59,10 +56,7 @@ func (e *Engine) sessionFree(session string, self task.ID) error {
 }
 
 func sessionBusy(who string) error {
-	return &task.Error{
-		Code: task.CodeSessionBusy, Message: who + " works in the same session",
-		Hint: "Wait for it, or cancel it first; a new task with fork goes on with a copy of the session.",
-	}
+	return task.Errorf(task.CodeSessionBusy, "Wait for it, or cancel it first; a new task with fork goes on with a copy of the session.", "%s works in the same session", who)
 }
 
 // anew is the attempt that does a task from its beginning: in a new session, in

@@ -103,7 +103,7 @@ func listArguments() inputs {
 	return inputs{
 		{Option: task.Option{Name: "include_finished", Kind: task.KindToggle, Says: "List the tasks that have ended too."}},
 		{
-			Option: task.Option{Name: "status", Kind: task.KindList, Words: publicStatuses(), Items: 7, BlankIsNone: true, Says: "Only tasks with one of these statuses; include_finished then does not matter."},
+			Option: task.Option{Name: "status", Kind: task.KindList, Words: task.PublicStatuses(), Items: 7, BlankIsNone: true, Says: "Only tasks with one of these statuses; include_finished then does not matter."},
 		},
 		filter("name", task.MaxName, "Only tasks with this in their name, in any case; with * or ? a pattern for the whole name."),
 		filter("label", task.MaxName, "Only tasks with this label."),
@@ -119,13 +119,4 @@ func cleanupArguments() inputs {
 	one := taskID
 	one.Says = "The task_id, a unique beginning or end of it (4 characters or more), or a name that no other task has."
 	return inputs{one, {Option: task.Option{Name: "keep_record", Kind: task.KindToggle, Says: "Only stop the task; keep its record, result and output."}}}
-}
-
-func publicStatuses() (words []string) {
-	for _, s := range task.Statuses {
-		if s.Public() == s {
-			words = append(words, string(s))
-		}
-	}
-	return words
 }

@@ -61,6 +61,16 @@ func (s Status) Ended() bool {
 // Live tells whether an attempt of the task may have a process.
 func (s Status) Live() bool { return s == Starting || s == Running }
 
+// PublicStatuses are those that people see.
+func PublicStatuses() (words []string) {
+	for _, s := range Statuses {
+		if s.Public() == s {
+			words = append(words, string(s))
+		}
+	}
+	return words
+}
+
 // Public is the status as it is shown outside: starting is shown as running.
 func (s Status) Public() Status {
 	if s == Starting {

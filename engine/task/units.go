@@ -110,19 +110,15 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 	return errors.New("not a size")
 }
 
-// Set, String and Type make them values of flags.
+// Set reads them as flags and settings have them.
 func (a *Age) Set(text string) error     { return a.UnmarshalText([]byte(text)) }
 func (s *Seconds) Set(text string) error { return s.UnmarshalText([]byte(text)) }
 func (b *Bytes) Set(text string) error   { return b.UnmarshalText([]byte(text)) }
 
-func (a Age) String() string     { return SpanText(time.Duration(a)) }
 func (s Seconds) String() string { return strconv.FormatFloat(float64(s), 'f', -1, 64) }
-func (b Bytes) String() string   { return strconv.FormatInt(int64(b), 10) }
 
 // Type is what help calls the value.
-func (Age) Type() string     { return "time" }
 func (Seconds) Type() string { return "time" }
-func (Bytes) Type() string   { return "size" }
 
 // ParseMoment reads a date, a time or both as of this place; or a day, which is its
 // first moment.

@@ -44,7 +44,7 @@ package bash-completion.`,
 // flagValues are the words that the flag of a name may be followed by, for
 // every verb that has it.
 var flagValues = map[string][]string{
-	"status":     publicStatuses(),
+	"status":     task.PublicStatuses(),
 	"sort":       sortNames(),
 	"output":     {"full", "tail", "none"},
 	"columns":    fieldNames(),
@@ -55,16 +55,6 @@ var flagValues = map[string][]string{
 }
 
 var directories = []string{"dir", "working-dir", "add-dirs"}
-
-func publicStatuses() []string {
-	var names []string
-	for _, s := range task.Statuses {
-		if name := string(s.Public()); !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return names
-}
 
 // addCompletions gives every verb its values: from the usage line for what it
 // takes, from the name of a flag for what follows that.

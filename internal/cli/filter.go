@@ -49,7 +49,7 @@ func (f *filterFlags) filter(homed func(string) string, now time.Time, statuses 
 			}
 		}
 		if !found {
-			return to, badInput(fmt.Sprintf("--status: %q is no status", text), fmt.Sprintf("Use one of %s.", strings.Join(publicStatuses(), ", ")))
+			return to, badInput(fmt.Sprintf("--status: %q is no status", text), fmt.Sprintf("Use one of %s.", strings.Join(task.PublicStatuses(), ", ")))
 		}
 	}
 	var err error
