@@ -24,9 +24,11 @@ type attempt struct {
 	// absent is why it cannot start: it has waited in vain for its claude, or can have
 	// no worktree.
 	absent error
-	n      int
-	spec   *task.Spec // as it was launched; nil when adopted
-	env    []string   // kept for a fresh start after a lost session; nil when adopted
+	// unfilled is set if the prompt lacks what another task was to give.
+	unfilled error
+	n        int
+	spec     *task.Spec // as it was launched; nil when adopted
+	env      []string   // kept for a fresh start after a lost session; nil when adopted
 	silences
 
 	before  <-chan struct{} // closed when the attempt before has started
@@ -133,6 +135,7 @@ func (a *attempt) claim() (task.Task, task.Attempt, error) {
 		// host which started anew since has nothing left of it.
 		at := a.e.site.Where()
 		rec.Status, rec.Site, rec.Boot = task.Starting, at.Site, at.Boot
+		a.unfilled = a.e.fillIn(t, &rec, w)
 		w.Attempts = []task.Attempt{rec}
 		// A fork's total goes on from the other session's.
 		if total, known, err := a.e.store.SessionCost(rec.ForkOf); err == nil && known {
@@ -163,8 +166,8 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Sight, error) {
 	if err != nil {
 		return runner.Sight{}, &runner.SpawnError{Op: "read the environment", Err: err.Error()}
 	}
-	if a.absent != nil {
-		return runner.Sight{}, a.absent
+	if err := cmp.Or(a.unfilled, a.absent); err != nil {
+		return runner.Sight{}, err
 	}
 	dir, err := a.makeTree(&t)
 	if err != nil {
@@ -195,7 +198,7 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Sight, error) {
 			MaxOutput: t.Spec.OutputLimit(),
 			Umask:     t.Limits.Umask, NoFile: t.Limits.NoFile, Nice: t.Limits.Nice,
 		},
-		Prompt: claude.Stdin(prompt, t.Spec.Literal), Env: environ(t, env, e.retries().May(t.Spec)),
+		Prompt: claude.Stdin(prompt, t.Spec.Literal || t.Template != "" && t.Template[0] != '/'), Env: environ(t, env, e.retries().May(t.Spec)),
 	}
 	if a.whyStopped() != "" {
 		return runner.Sight{}, errCancelled

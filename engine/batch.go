@@ -249,6 +249,10 @@ func (e *Engine) among(b Batch, members []*member) error {
 		if err := e.needs(&m.t.Spec, "", known); err != nil {
 			return b.About(i, err)
 		}
+		if err := e.refer(&m.t, m.Prompt, known); err != nil {
+			return b.About(i, err)
+		}
+		m.first.Unfilled = m.t.Template != ""
 		for _, text := range m.t.Spec.After {
 			id := task.ID(task.ParseNeed(text).Ref)
 			j, ours := index[id]

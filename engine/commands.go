@@ -275,6 +275,7 @@ func vary(t *task.Task, a *Again) error {
 func requeue(t *task.Task, w *task.Write, rec task.Attempt, why string) error {
 	t.Attempt++
 	rec.N, rec.Status, rec.CreatedAt = t.Attempt, task.Queued, w.At
+	rec.Unfilled = rec.PromptN == 1 && t.Template != ""
 	w.Attempts = append(w.Attempts, rec)
 	t.SessionID, t.ExitCode, t.Reason, t.StopReason, t.Message, t.CancelRequested = rec.SessionID, nil, "", "", "", false
 	t.ResultBytes, t.StdoutBytes, t.StderrBytes, t.RetryAt, t.NotBefore = 0, 0, 0, time.Time{}, time.Time{}

@@ -170,14 +170,7 @@ func (e *Engine) needs(s *task.Spec, self task.ID, known func(ref string) (task.
 		if n.Ref == s.Name && s.Name != "" || n.Ref == string(self) {
 			return waitsForItself()
 		}
-		var id task.ID
-		var err error
-		if known != nil {
-			id, err = known(n.Ref)
-		}
-		if id == "" && err == nil {
-			id, err = e.meant(n.Ref, task.ToCancel)
-		}
+		id, err := e.refersTo(n.Ref, known)
 		if err != nil {
 			return fmt.Errorf("after: %w", err)
 		}
@@ -198,6 +191,17 @@ func (e *Engine) needs(s *task.Spec, self task.ID, known func(ref string) (task.
 	}
 	s.After = out
 	return nil
+}
+
+// refersTo gives the task that a reference means; known is that of needs.
+func (e *Engine) refersTo(ref string, known func(ref string) (task.ID, error)) (id task.ID, err error) {
+	if known != nil {
+		id, err = known(ref)
+	}
+	if id == "" && err == nil {
+		id, err = e.meant(ref, task.ToCancel)
+	}
+	return id, err
 }
 
 func waitsForItself() error {

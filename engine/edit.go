@@ -40,7 +40,7 @@ func (e *Engine) Edit(_ context.Context, c Edit) (task.Task, error) {
 	if err != nil {
 		return task.Task{}, err
 	}
-	if c.Options.Has("after") {
+	if c.Options.Has("after") || c.Prompt != "" {
 		e.sessions.Lock()
 		defer e.sessions.Unlock()
 	}
@@ -81,6 +81,9 @@ func (e *Engine) edit(t *task.Task, w *task.Write, c Edit) (err error) {
 	if c.Prompt == "" {
 		return nil
 	}
+	if err := e.refer(t, c.Prompt, nil); err != nil {
+		return err
+	}
 	rec, err := e.store.Attempt(t.ID, t.Attempt)
 	if err != nil {
 		return err
@@ -88,6 +91,7 @@ func (e *Engine) edit(t *task.Task, w *task.Write, c Edit) (err error) {
 	if t.Attempt == 1 {
 		t.PromptHead, t.PromptBytes = task.Head(c.Prompt), len(c.Prompt)
 	}
+	rec.Unfilled = t.Template != ""
 	rec.PromptN = t.Attempt // an earlier attempt keeps the one that it had
 	w.Attempts = []task.Attempt{rec}
 	w.Prompt, w.NewPrompt = &task.Blob{ID: t.ID, Attempt: rec.PromptN, Data: []byte(c.Prompt)}, true

@@ -172,6 +172,8 @@ func (a *attempt) notStarted(cause error) {
 		// A policy that came since may leave less than was used.
 		case errors.Is(cause, task.ErrPolicy), errors.Is(cause, task.ErrConflict):
 			end.Status, end.Reason, end.Message = task.Failed, task.ReasonPolicy, cause.Error()
+		case errors.Is(cause, errUnfilled):
+			end.Status, end.Reason, end.Message = task.Failed, task.ReasonDependency, cause.Error()
 		case waits != "":
 			end.Status, end.Message = task.Queued, waits
 		default:

@@ -50,7 +50,7 @@ func startArguments() inputs {
 	as[0].required = false // or tasks
 	return slices.Insert(as, 1, input{Option: task.Option{
 		Name: manyName, Kind: task.KindObjects, Items: maxTasks,
-		Says: "Up to 200 tasks in place of prompt, each with its own of these arguments; all start, or none. after may name others of them.",
+		Says: "Up to 200 tasks in place of prompt, each with its own of these arguments; all start, or none. after, and {{tasks.NAME.result}} in a prompt, may name others.",
 	}})
 }
 

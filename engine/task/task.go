@@ -16,7 +16,11 @@ type Task struct {
 	RealDir     string `json:"real_dir,omitempty"`
 	PromptBytes int    `json:"prompt_bytes"`
 	PromptHead  string `json:"prompt_head"` // the first 200 characters
-	Status      Status `json:"status"`
+	// Template is the prompt with places for what other tasks answer, and Refs say which
+	// tasks those are; each attempt that does it from the beginning fills it in anew.
+	Template string        `json:"template,omitempty"`
+	Refs     map[string]ID `json:"refs,omitempty"`
+	Status   Status        `json:"status"`
 
 	Message string        `json:"message,omitempty"` // the outcome or wait, for people
 	Reason  FailureReason `json:"reason,omitempty"`  // set by every end but completed
@@ -121,6 +125,8 @@ type Attempt struct {
 	ForkOf    string      `json:"fork_of,omitempty"` // the session that SessionID begins as a copy of
 	// PromptN is the attempt under which this attempt's prompt is kept.
 	PromptN int `json:"prompt_n"`
+	// Unfilled says that its prompt is the task's Template still.
+	Unfilled bool `json:"unfilled,omitempty"`
 	// Untouched says that claude ended before it did anything in its session. A
 	// record from before this field does not say so.
 	Untouched bool `json:"untouched,omitempty"`

@@ -33,7 +33,7 @@ func viewTask() Task {
 // inward names the fields of a record that are nobody's business outside. A
 // new field of Task or Spec must get a place in View or a line here.
 var inward = []string{
-	"Seq", "RealDir", "Policy", "Limits", "QueuedAt", "History", "Attempts", "Version", "Spec",
+	"Seq", "RealDir", "Template", "Refs", "Policy", "Limits", "QueuedAt", "History", "Attempts", "Version", "Spec",
 	"Spec.Literal", "Spec.MaxOutput", "Spec.StallTimeout",
 	"Spec.StartAt", // NotBefore is the moment
 	"Model",        // stands in for Spec.Model where that is empty: TestViewNamesTheModel

@@ -72,7 +72,7 @@ func (b *batch) finish(ctx context.Context, svc *service, sigs signals) error {
 // and prints the ids. A signal waits for the piece that is under way, so that it is known
 // what was recorded; a second one gives up.
 func (b *batch) record(ctx context.Context, svc engine.Service, sigs signals) error {
-	refers := slices.ContainsFunc(b.subs, func(s engine.Submission) bool { return len(s.Spec.After) > 0 })
+	refers := slices.ContainsFunc(b.subs, func(s engine.Submission) bool { return len(s.Spec.After) > 0 || strings.Contains(s.Prompt, "{{") })
 	var before []engine.Named
 	for done := 0; done < len(b.subs); {
 		piece := engine.Batch{Tasks: b.subs[done : done+engine.Fits(b.subs[done:])], Before: before}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"text/template"
@@ -185,7 +186,9 @@ func (e *each) take(own *task.Draft, texts map[string]string, o task.Option, raw
 }
 
 func (e *each) csv(data []byte, prompt string) error {
-	fill, err := template.New("prompt").Option("missingkey=error").Parse(prompt)
+	// What another task answers is filled in when the task starts.
+	later := regexp.MustCompile(`\{\{(\s*tasks\.)`).ReplaceAllString(prompt, `{{"{{"}}$1`)
+	fill, err := template.New("prompt").Option("missingkey=error").Parse(later)
 	if err != nil {
 		return badInput("the prompt is no template: "+templateError(err), "Write a column as {{.name}}.")
 	}

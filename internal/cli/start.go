@@ -29,7 +29,12 @@ tools. With a PROMPT the file is CSV with a header row, and PROMPT the template:
 call starts nothing twice, also after it was broken off or a task of it was removed: each
 line has KEY/LINE as its own. All tasks are recorded together, or none; of a file with more
 than 1000 so are each 1000. A name in after means a task of the file before any other; a
-task without one is known by its position, 1 being the first.`,
+task without one is known by its position, 1 being the first.
+
+A prompt may hold what other tasks answered: {{tasks.NAME.result}}, {{tasks.NAME.status}},
+{{tasks.NAME.id}}, or of an answer that is JSON {{tasks.NAME.structured.FIELD.0}}. The
+task waits for them, as with --after, and gets at most 100 KiB in one place and 1 MiB in
+all. With --literal such text stays as it is.`,
 		Example: `  cctask start "Fix the failing test"
   cctask start --working-dir ~/project --timeout 30m - < prompt.txt
   git diff | cctask start "Review this"
