@@ -74,6 +74,10 @@ func (e *Engine) SubmitAll(ctx context.Context, b Batch) ([]task.Task, error) {
 		e.sessions.Lock()
 		defer e.sessions.Unlock()
 	}
+	if slices.ContainsFunc(members, func(m *member) bool { return len(m.Spec.After) > 0 }) {
+		e.naming.RLock()
+		defer e.naming.RUnlock()
+	}
 	// A call with the same keys may come between the look and the commit.
 	for err = e.submit(ctx, b, members); errors.As(err, new(*task.KeyTaken)); {
 		err = e.submit(ctx, b, members)

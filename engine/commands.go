@@ -126,6 +126,8 @@ func (e *Engine) Remove(ctx context.Context, ref string, force bool) error {
 // remove deletes an ended task. It looks again under the lock: a resume may
 // have come between.
 func (e *Engine) remove(id task.ID, by task.Remover) error {
+	e.naming.Lock()
+	defer e.naming.Unlock()
 	if err := e.settleDependants(id); err != nil {
 		return err
 	}

@@ -230,3 +230,32 @@ func TestCycleOfTwoChanges(t *testing.T) {
 		t.Error("each waits for the other")
 	}
 }
+
+// A task that has failed and is removed at the moment at which another one is recorded
+// that waits for it has not met that one.
+func TestRemovedWhileItIsNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	bad := w.submit("[[exit 1]]")
+	w.end(bad, task.Failed)
+	removed := make(chan error, 1)
+	var once sync.Once
+	w.store.set(func() {
+		w.store.before = func(wr task.Write) error {
+			if wr.Task != nil && len(wr.Task.Spec.After) > 0 {
+				once.Do(func() {
+					go func() { removed <- w.Remove(w.ctx, string(bad), false) }()
+					select { // it would be over by then
+					case err := <-removed:
+						removed <- err
+					case <-time.After(200 * time.Millisecond):
+					}
+				})
+			}
+			return nil
+		}
+	})
+	waits := w.after("x", string(bad))
+	w.must(<-removed)
+	w.end(waits, task.Skipped)
+}

@@ -43,6 +43,8 @@ func (e *Engine) Edit(_ context.Context, c Edit) (task.Task, error) {
 	if c.Options.Has("after") || c.Prompt != "" {
 		e.sessions.Lock()
 		defer e.sessions.Unlock()
+		e.naming.RLock()
+		defer e.naming.RUnlock()
 	}
 	t, err := e.change(id, func(t *task.Task, w *task.Write) error { return e.edit(t, w, c) })
 	if err != nil {

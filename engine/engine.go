@@ -61,8 +61,11 @@ type Engine struct {
 	// told what to wait for: two at a time could be made to wait for each other. Taken
 	// before locks.
 	sessions sync.Mutex
-	roots    keyedMutex // of a root, held while a task is added to those below it
-	groups   sync.Mutex // held while what is set of a group changes
+	// naming is held while a task is recorded that waits for others, and for writing while
+	// one is removed: who names it is seen before, or finds it gone. Taken after sessions.
+	naming sync.RWMutex
+	roots  keyedMutex // of a root, held while a task is added to those below it
+	groups sync.Mutex // held while what is set of a group changes
 
 	ctx    context.Context // ends at Close: followers detach, nothing new starts
 	cancel context.CancelFunc

@@ -175,7 +175,15 @@ func (e *Engine) tell(n task.Notice) error {
 	var left []task.Channel
 	var faults []error
 	for _, c := range n.Left {
-		if err := e.cfg.Herald.Tell(e.ctx, c, t, n.ID(), body); err != nil {
+		err := e.mayTell(c, t)
+		if errors.Is(err, task.ErrPolicy) {
+			e.log.Warn().Err(err).Str("task", string(n.Task)).Msg("tell of an end")
+			continue
+		}
+		if err == nil {
+			err = e.cfg.Herald.Tell(e.ctx, c, t, n.ID(), body)
+		}
+		if err != nil {
 			left, faults = append(left, c), append(faults, fmt.Errorf("%s: %w", c, err))
 		}
 	}
@@ -190,4 +198,20 @@ func (e *Engine) tell(n task.Notice) error {
 	n = n.Tried(time.Now(), left, fault.Error())
 	e.log.Warn().Err(fault).Str("task", string(n.Task)).Int("tries", n.Tries).Msg("tell of an end")
 	return e.store.Told(n)
+}
+
+// mayTell asks the policy of this moment about a task's own command: it may have come
+// since the task was queued, and ended it itself.
+func (e *Engine) mayTell(c task.Channel, t task.Task) error {
+	if c != task.ChannelTask {
+		return nil
+	}
+	p, err := e.Policy()
+	if err == nil {
+		err = p.MayNotify(t.Spec)
+	}
+	if err == nil {
+		err = t.Policy.MayNotify(t.Spec)
+	}
+	return err
 }

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"cctask/engine"
 	"cctask/engine/task"
 )
 
@@ -240,5 +242,35 @@ func TestRemovedIsNotTold(t *testing.T) {
 	w.must(w.Remove(w.ctx, string(id), false))
 	if list, err := w.store.Outbox(); err != nil || len(list) > 0 {
 		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// A policy that came while a task waited forbids the command that it brought: the task is
+// ended, and its end is told to the others alone.
+func TestNotifyThatALaterPolicyForbids(t *testing.T) {
+	t.Parallel()
+	w, heard := telling(t, task.Notify{Command: "all"}, nil)
+	var p atomic.Pointer[task.Policy]
+	p.Store(&task.Policy{})
+	w.rule(&p, new(atomic.Bool))
+	pause := func(paused bool) {
+		_, err := w.Groups(w.ctx, &task.GroupChange{Paused: &paused})
+		w.must(err)
+	}
+	pause(true)
+	s := task.Spec{WorkingDir: w.home, Claude: w.claude, Notify: "tell"}
+	queued, err := w.Submit(w.ctx, engine.Submission{Spec: s, Prompt: "x", Env: w.env()})
+	w.must(err)
+	p.Store(&task.Policy{MaxPermissionMode: "acceptEdits"})
+	pause(false)
+	if got := w.end(queued.ID, task.Failed); got.Reason != task.ReasonPolicy {
+		t.Errorf("%s: %s", got.Reason, got.Message)
+	}
+	if got := w.hears(heard); got.channel != task.ChannelCommand {
+		t.Errorf("%+v", got)
+	}
+	w.emptied()
+	if len(heard) > 0 {
+		t.Errorf("told of more: %+v", <-heard)
 	}
 }

@@ -184,10 +184,18 @@ func (p Policy) Apply(s Spec) (Spec, error) {
 			return s, denied("max_budget_usd", fmt.Sprintf("%v is more than %v", s.MaxBudgetUSD, most), "Ask for less, or leave the budget out.")
 		}
 	}
-	if s.Notify != "" && p.boundsMode() {
-		return s, denied("max_permission_mode", "notify runs a command that no permission of claude's bounds", "Leave notify out; [notify] of the settings file can tell of all ends.")
+	if err := p.MayNotify(s); err != nil {
+		return s, err
 	}
 	return p.applyMode(s)
+}
+
+// MayNotify refuses a task's own command where tasks may not do all that their user may.
+func (p Policy) MayNotify(s Spec) error {
+	if s.Notify == "" || !p.boundsMode() {
+		return nil
+	}
+	return denied("max_permission_mode", "notify runs a command that no permission of claude's bounds", "Leave notify out; [notify] of the settings file can tell of all ends.")
 }
 
 // boundsMode tells whether a task may not do all that its user may.
