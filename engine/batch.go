@@ -64,7 +64,6 @@ type member struct {
 	taken bool
 }
 
-// SubmitAll is that of Service.
 func (e *Engine) SubmitAll(ctx context.Context, b Batch) ([]task.Task, error) {
 	members, err := b.members()
 	if err != nil {

@@ -17,7 +17,6 @@ import (
 	"cctask/engine/task"
 )
 
-// Submit is that of Service.
 func (e *Engine) Submit(ctx context.Context, s Submission) (task.Task, error) {
 	all, err := e.SubmitAll(ctx, Batch{Tasks: []Submission{s}})
 	if err != nil {

@@ -37,7 +37,6 @@ func (u Unsealed) Page(q task.DumpQuery) (task.DumpPage, error) {
 	return p, err
 }
 
-// Stream is that of task.Source.
 func (u Unsealed) Stream(id task.ID, n int, st task.Stream, offset int64, limit int) ([]byte, error) {
 	data, err := u.Source.Stream(id, n, st, offset, limit)
 	if err != nil || len(data) > 0 || st != task.Stdout && st != task.Stderr {

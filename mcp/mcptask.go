@@ -96,13 +96,6 @@ func (r *request) answersWithTask(st task.Status, a runArgs) bool {
 	return r.declaresTasks() && a.MaxWaitSeconds == nil && !st.Ended()
 }
 
-// promise is an MCP task as the answer of a tool call.
-func (s *Server) promise(t task.Task) *extTask {
-	created := s.extTaskOf(t)
-	created.ResultType = "task"
-	return created
-}
-
 // extTasks is where the methods of the extension find tasks: the Service, and,
 // in the tests that the conformance suite drives, the suite's fixtures.
 type extTasks interface {

@@ -156,7 +156,9 @@ func (s *Server) execute(ctx context.Context, r *request) (any, error) {
 	}
 	if r.answersWithTask(t.Status, a) {
 		s.abandon(ctx, a, *t)
-		return s.promise(*t), nil
+		created := s.extTaskOf(*t)
+		created.ResultType = "task"
+		return created, nil
 	}
 	// Not all of a, whose prompt may be megabytes, is held while the call waits.
 	shown := a.outputArgs

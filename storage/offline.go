@@ -50,17 +50,14 @@ var (
 	_ task.Source = (*Offline)(nil)
 )
 
-// Page is that of task.Source.
 func (o *Offline) Page(q task.DumpQuery) (task.DumpPage, error) {
 	return offline(o, func(db *DB) (task.DumpPage, error) { return db.Page(q) })
 }
 
-// Resolve is that of *DB.
 func (o *Offline) Resolve(ref string) (task.Match, error) {
 	return offline(o, func(db *DB) (task.Match, error) { return db.Resolve(ref) })
 }
 
-// Stream is that of task.Source.
 func (o *Offline) Stream(id task.ID, n int, s task.Stream, offset int64, limit int) ([]byte, error) {
 	return offline(o, func(db *DB) ([]byte, error) { return db.Stream(id, n, s, offset, limit) })
 }

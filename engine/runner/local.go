@@ -99,7 +99,6 @@ func (l *Local) runDir() string { return filepath.Join(l.Dir, "run") }
 
 func (l *Local) dir(name string) string { return filepath.Join(l.runDir(), name) }
 
-// Where is that of engine.Site.
 func (l *Local) Where() Place {
 	return Place{Host: hostname(), Boot: bootID(), Root: os.Geteuid() == 0}
 }
@@ -164,7 +163,6 @@ func (l *Local) watch(name string, r *Run) {
 	}()
 }
 
-// Follow is that of engine.Site.
 func (l *Local) Follow(news func(name string, s Sight)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -174,7 +172,6 @@ func (l *Local) Follow(news func(name string, s Sight)) {
 	}
 }
 
-// Look is that of engine.Site.
 func (l *Local) Look(_ context.Context, names ...string) (map[string]Sight, error) {
 	if len(names) == 0 {
 		entries, err := os.ReadDir(l.runDir())
@@ -262,7 +259,6 @@ func fileSize(path string) int64 {
 	return info.Size
 }
 
-// Stop is that of engine.Site.
 func (l *Local) Stop(ctx context.Context, name, why string, hard bool) error {
 	r := &Run{dir: l.dir(name)}
 	if !hard {
@@ -273,10 +269,8 @@ func (l *Local) Stop(ctx context.Context, name, why string, hard bool) error {
 	return err
 }
 
-// Keep is that of engine.Site.
 func (l *Local) Keep(_ context.Context, name string) error { return (&Run{dir: l.dir(name)}).Keep() }
 
-// Clear is that of engine.Site. What is kept goes to Dir/lost.
 func (l *Local) Clear(_ context.Context, name string, keep bool) error {
 	l.mu.Lock()
 	r := l.runs[name]
@@ -328,7 +322,6 @@ func (l *Local) Read(_ context.Context, name, stream string, b []byte, off int64
 	return n, max(info.Size(), off+int64(n)), err
 }
 
-// Ask is that of engine.Site.
 func (l *Local) Ask(_ context.Context, path string, head int) (File, error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -191,10 +191,7 @@ func (t *tally) next(done <-chan int) int {
 			t.live = map[task.ID]float64{}
 			for _, one := range t.look() {
 				if t.of[one.ID] {
-					t.live[one.ID] = one.CostUSD
-				}
-				if t.of[one.ID] && one.Progress != nil {
-					t.live[one.ID] += one.Progress.CostUSD
+					t.live[one.ID] = show.Row{Task: one}.USD()
 				}
 			}
 			t.draw()

@@ -26,7 +26,6 @@ type service struct {
 	close    func()
 }
 
-// Lend is that of the Service within.
 func (s *service) Lend(ctx context.Context, refs []string) (back func()) {
 	return engine.Lend(ctx, s.Service, refs...)
 }

@@ -144,12 +144,10 @@ func (o ownerSource) Stream(id task.ID, n int, s task.Stream, offset int64, limi
 	return o.c.Stream(o.ctx, id, n, s, offset, limit)
 }
 
-// Page is that of task.Source.
 func (d *dumpSource) Page(q task.DumpQuery) (task.DumpPage, error) {
 	return asked(d, func(s source) (task.DumpPage, error) { return s.Page(q) })
 }
 
-// Stream is that of task.Source.
 func (d *dumpSource) Stream(id task.ID, n int, st task.Stream, offset int64, limit int) ([]byte, error) {
 	return asked(d, func(s source) ([]byte, error) { return s.Stream(id, n, st, offset, limit) })
 }

@@ -33,11 +33,11 @@ var (
 // A daemon serves it over the socket, an --embedded front calls it.
 type owner struct {
 	*engine.Engine
-	dir    string
-	lock   *ipc.Owner
-	db     *storage.DB
-	dumped engine.Unsealed
-	policy ownerPolicy
+	engine.Unsealed // for dumps
+	dir             string
+	lock            *ipc.Owner
+	db              *storage.DB
+	policy          ownerPolicy
 }
 
 // relaunch tells a runner how to start this owner again.
@@ -88,7 +88,7 @@ func (o *owner) start(s settings.Settings, phase string, log zerolog.Logger) err
 		Herald: herald.Herald{Settings: o.policy.notify},
 	}
 	site := &runner.Local{Dir: s.Dir, Spare: spareOwner(s.Dir)}
-	o.dumped = engine.Unsealed{Source: o.db, At: site}
+	o.Unsealed = engine.Unsealed{Source: o.db, At: site}
 	if phase != ipc.PhaseEmbedded {
 		exe, err := os.Executable()
 		if err != nil {
@@ -128,14 +128,6 @@ func (o *owner) close() error {
 
 // Lost tells why nothing can be kept in the database any more, or nil.
 func (o *owner) Lost() error { return o.db.Lost() }
-
-// Page is that of task.Source.
-func (o *owner) Page(q task.DumpQuery) (task.DumpPage, error) { return o.dumped.Page(q) }
-
-// Stream is that of task.Source.
-func (o *owner) Stream(id task.ID, n int, s task.Stream, offset int64, limit int) ([]byte, error) {
-	return o.dumped.Stream(id, n, s, offset, limit)
-}
 
 // spareOwner names the process that holds the state directory: born inside a
 // task's tree it must not be swept with it.

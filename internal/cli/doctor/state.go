@@ -71,11 +71,7 @@ func (d *Doctor) checkDirectory(context.Context) (f Finding) {
 // would read prompts, whoever could write it would run commands as its owner.
 func (d *Doctor) checkModes(context.Context) Finding {
 	dir := d.s.Dir
-	type wrong struct {
-		path        string
-		found, want fs.FileMode
-	}
-	var all []wrong
+	var fixes []func() error
 	var lines []string
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
@@ -94,7 +90,7 @@ func (d *Doctor) checkModes(context.Context) Finding {
 			want = 0o700
 		}
 		if found := fi.Mode().Perm(); found&^want != 0 {
-			all = append(all, wrong{path, found, want})
+			fixes = append(fixes, func() error { return os.Chmod(path, want) })
 			lines = append(lines, fmt.Sprintf("%s: mode %04o, want %04o", path, found, want))
 		}
 		return nil
@@ -102,16 +98,15 @@ func (d *Doctor) checkModes(context.Context) Finding {
 	if err != nil {
 		return failed(fmt.Errorf("look through the state directory: %w", err))
 	}
-	if len(all) == 0 {
+	if len(fixes) == 0 {
 		return ok("every file is closed to others")
 	}
 	f := problem("Close them with chmod, or run `cctask doctor --fix`.", "%s", strings.Join(lines, "\n"))
-	f.fix = func() error {
-		var errs []error
-		for _, w := range all {
-			errs = append(errs, os.Chmod(w.path, w.want))
+	f.fix = func() (err error) {
+		for _, fix := range fixes {
+			err = errors.Join(err, fix())
 		}
-		return errors.Join(errs...)
+		return err
 	}
 	return f
 }
@@ -227,12 +222,11 @@ func (d *Doctor) checkRuns(ctx context.Context) Finding {
 		return f
 	case len(old) > 0:
 		f := problem("Remove them, or run `cctask doctor --fix`.", "left by commands that were killed: %s", strings.Join(old, ", "))
-		f.fix = func() error {
-			var errs []error
+		f.fix = func() (err error) {
 			for _, dir := range old {
-				errs = append(errs, os.RemoveAll(dir))
+				err = errors.Join(err, os.RemoveAll(dir))
 			}
-			return errors.Join(errs...)
+			return err
 		}
 		return f
 	case len(lost) > 0:
