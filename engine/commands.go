@@ -96,7 +96,6 @@ func (e *Engine) cancelEach(ctx context.Context, ids []task.ID) error {
 	return all
 }
 
-// Remove deletes a task with all it has.
 func (e *Engine) Remove(ctx context.Context, ref string, force bool) error {
 	if err := e.MayChange(); err != nil {
 		return err
@@ -150,7 +149,6 @@ func (e *Engine) remove(id task.ID, by task.Remover) error {
 	return nil
 }
 
-// Resume starts a new attempt in the session of the last one.
 func (e *Engine) Resume(_ context.Context, a Again) (task.Task, error) {
 	own := a.Prompt != ""
 	if !own {

@@ -8,7 +8,6 @@ import (
 	"cctask/engine/task"
 )
 
-// Edit changes a queued task.
 type Edit struct {
 	Ref     string     `json:"ref"`
 	Prompt  string     `json:"prompt,omitempty"` // "" leaves it

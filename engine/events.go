@@ -113,7 +113,6 @@ func (s *Subscription) Take() []Event {
 	return evs
 }
 
-// Close ends the subscription.
 func (s *Subscription) Close() {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()

@@ -83,7 +83,6 @@ func (e *Engine) rebound(t *task.Task, a Again) error {
 	return err
 }
 
-// argv is how claude is called.
 func argv(s task.Spec, n task.Attempt, p task.Policy) []string {
 	return append([]string{s.Claude}, claude.Args(s, n, p.ExtraArgs)...)
 }

@@ -100,7 +100,6 @@ func (e *Engine) release(a *attempt) {
 	e.poke()
 }
 
-// waiterOf is a queued task as the scheduler knows it.
 func waiterOf(p task.Place) *waiter {
 	var needs map[task.ID]bool
 	for _, text := range p.After {

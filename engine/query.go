@@ -12,7 +12,6 @@ import (
 	"cctask/engine/task"
 )
 
-// Show looks at a task once.
 func (e *Engine) Show(_ context.Context, l task.Look) (task.Shown, error) {
 	if l.Stdout < 0 || l.Stderr < 0 {
 		return task.Shown{}, errNegative
@@ -36,7 +35,6 @@ func (e *Engine) Show(_ context.Context, l task.Look) (task.Shown, error) {
 	return s, err
 }
 
-// Get returns a task with its attempts, its answer and its live progress.
 func (e *Engine) Get(ctx context.Context, ref string) (task.Task, error) {
 	s, err := e.Show(ctx, task.Look{Ref: ref, Attempts: true})
 	if err != nil {
@@ -167,7 +165,6 @@ func (e *Engine) named(refs []string) (names []string) {
 	return names
 }
 
-// List returns a page of tasks.
 func (e *Engine) List(ctx context.Context, f task.Filter) (task.Page, error) {
 	f.Now = time.Now()
 	before := uint64(f.Now.UnixMicro())

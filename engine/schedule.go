@@ -96,7 +96,6 @@ type closure struct {
 	probing task.ID
 }
 
-// slot is a live task.
 type slot struct {
 	waiter   *waiter
 	starting bool

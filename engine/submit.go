@@ -212,7 +212,6 @@ func checkJSON(at Asker, option, config, like string) error {
 	return nil
 }
 
-// nextSeq takes a place in the queue.
 func (e *Engine) nextSeq() (uint64, error) {
 	if err := e.MayChange(); err != nil {
 		return 0, err

@@ -67,7 +67,6 @@ func (e *Engine) refer(t *task.Task, prompt string, known func(ref string) (task
 	return nil
 }
 
-// fillPrompt makes the prompt of an attempt.
 func (e *Engine) fillPrompt(t *task.Task) (string, error) {
 	rest := maxFilledAll
 	return task.Fill(t.Template, func(r task.Reference) (string, error) {

@@ -150,7 +150,6 @@ func (a *awaited) concerns(changed []Event, id task.ID) bool {
 	return false
 }
 
-// done tells whether enough has arrived.
 func (a *awaited) done() bool {
 	missing := 0
 	for _, t := range a.found {

@@ -44,7 +44,6 @@ const (
 	maxTasks = 200
 )
 
-// startArguments are those of the tool that may start several tasks.
 func startArguments() inputs {
 	as := slices.Clone(runInput())
 	as[0].required = false // or tasks
@@ -54,7 +53,6 @@ func startArguments() inputs {
 	}})
 }
 
-// memberArguments are those of one of several tasks.
 func memberArguments() inputs {
 	return slices.DeleteFunc(slices.Clone(runInput()), func(a input) bool {
 		return a.only != "" || a.Name == task.KeyOption.Name || a.Name == "output" || a.Name == "detail"

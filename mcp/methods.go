@@ -57,7 +57,6 @@ func (s *Server) sign(result any) {
 	}
 }
 
-// faultOf turns err into the error of a request.
 func (r *request) faultOf(err error) *responseError {
 	if fault := (*responseError)(nil); errors.As(err, &fault) {
 		return fault

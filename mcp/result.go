@@ -56,7 +56,6 @@ func (v *taskResult) lean() {
 	}
 }
 
-// piece is a part of a stream that was read from an offset on.
 type piece struct {
 	Stream     task.Stream `json:"stream"`
 	Data       string      `json:"data"`

@@ -46,7 +46,6 @@ func (s *Server) checkAll(ctx context.Context, r *request, a checkArgs) (any, er
 	return v, nil
 }
 
-// named finds the tasks of a call.
 func (s *Server) named(ctx context.Context, a checkArgs) (tasks []task.Task, note string, err error) {
 	if a.Label == "" {
 		tasks, err = s.readAll(ctx, a.TaskIDs, false)

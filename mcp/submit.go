@@ -22,7 +22,6 @@ type runArgs struct {
 	outputArgs
 }
 
-// submit records the task that the request asks for.
 func (s *Server) submit(ctx context.Context, r *request, sub engine.Submission) (*task.Task, error) {
 	r.taken()
 	// A cancel by the client does not tear off a submission that is under way:
@@ -99,7 +98,6 @@ func (s *Server) startAsync(ctx context.Context, r *request) (any, error) {
 	return v, err
 }
 
-// startAll records several tasks, all or none.
 func (s *Server) startAll(ctx context.Context, r *request, c engine.Caller, a runArgs) (any, error) {
 	b := engine.Batch{Key: a.key()}
 	for i, raw := range a.Tasks {

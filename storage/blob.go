@@ -40,7 +40,6 @@ var (
 	})
 )
 
-// pack makes the value of a piece.
 func pack(data []byte) []byte {
 	v := make([]byte, packHeader, packHeader+len(data)/2)
 	binary.BigEndian.PutUint32(v[1:], uint32(len(data)))
@@ -61,7 +60,6 @@ func packedLen(v []byte) (int64, error) {
 	return int64(binary.BigEndian.Uint32(v[1:])), nil
 }
 
-// unpack gives a copy of a piece's data.
 func unpack(v []byte) ([]byte, error) {
 	n, err := packedLen(v)
 	if err != nil {

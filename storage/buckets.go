@@ -41,7 +41,6 @@ var (
 	keyHold       = []byte("hold")
 )
 
-// buckets are all of the schema's.
 var buckets = [][]byte{
 	bucketMeta, bucketTasks, bucketAttempts, bucketPrompts, bucketResults, bucketOutput, bucketByStatus, bucketQueue,
 	bucketEnded, bucketNames, bucketSuffixes, bucketKeys, bucketSessions, bucketEnv, bucketRemoving,

@@ -90,7 +90,6 @@ func (c *checker) report(format string, args ...any) {
 	}
 }
 
-// tasks checks every record and what belongs to it.
 func (c *checker) tasks() {
 	_ = c.tx.Bucket(bucketTasks).ForEach(func(k, _ []byte) error {
 		t, err := getTask(c.tx, task.ID(k))
@@ -116,7 +115,6 @@ func (c *checker) tasks() {
 	})
 }
 
-// index checks the index entries of one task.
 func (c *checker) index(t task.Task, attempts []task.Attempt, stored int64) {
 	e, err := entryOf(t, attempts, stored)
 	if err != nil {
@@ -192,7 +190,6 @@ func (c *checker) totals() {
 	}
 }
 
-// size counts the keys that want lets pass; nil lets all.
 func (c *checker) size(bucket []byte, want func(k []byte) bool) int {
 	n := 0
 	_ = c.tx.Bucket(bucket).ForEach(func(k, _ []byte) error {

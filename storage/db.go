@@ -19,7 +19,6 @@ import (
 	"cctask/migrations"
 )
 
-// FileName is the database's name inside the state directory.
 const FileName = "tasks.db"
 
 // DefaultTimeout is how long Open waits for the file's lock.
@@ -252,5 +251,4 @@ func (db *DB) shut() error {
 	return guard(db.path, db.bolt.Close)
 }
 
-// Path is the database file's path.
 func (db *DB) Path() string { return db.path }

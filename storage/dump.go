@@ -21,7 +21,6 @@ const (
 	smallBytes = 64 << 10 // most of a task's streams that come with its record
 )
 
-// Schema is the version of the schema that this program writes.
 func Schema() uint32 { return migrations.Latest() }
 
 // Page returns the next tasks of a dump, each read in one transaction with the

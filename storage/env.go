@@ -28,7 +28,6 @@ type keyring struct {
 	aead cipher.AEAD // nil until the key was needed
 }
 
-// seal encrypts an environment for one task.
 func (k *keyring) seal(id task.ID, env []string) ([]byte, error) {
 	aead, err := k.load(true)
 	if err != nil {
@@ -43,7 +42,6 @@ func (k *keyring) seal(id task.ID, env []string) ([]byte, error) {
 	return aead.Seal(nonce, nonce, plain, []byte(id)), nil
 }
 
-// open decrypts what seal made for the same task under the same key.
 func (k *keyring) open(id task.ID, sealed []byte) ([]string, error) {
 	aead, err := k.load(false)
 	if err != nil {

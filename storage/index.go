@@ -94,7 +94,6 @@ func entryOf(t task.Task, attempts []task.Attempt, stored int64) (entry, error) 
 	return e, nil
 }
 
-// storedOf is the number of bytes that the index knows of t.
 func storedOf(tx *bolt.Tx, t task.Task) int64 {
 	return getSummary(tx.Bucket(bucketByStatus).Get(keyByStatus(t.Status, t.ID))).stored
 }
@@ -159,7 +158,6 @@ func (e entry) moveTo(tx *bolt.Tx, to entry) error {
 	return e.count(tx, to)
 }
 
-// count moves the counters.
 func (e entry) count(tx *bolt.Tx, to entry) error {
 	meta := tx.Bucket(bucketMeta)
 	seq, ended := getU64(meta.Get(keySeq)), int64(0)

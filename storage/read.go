@@ -170,7 +170,6 @@ func (db *DB) Sealed(id task.ID, n int, s task.Stream) (size int64, err error) {
 	return size, err
 }
 
-// Queue returns the queued tasks in the queue's order.
 func (db *DB) Queue() ([]task.Place, error) {
 	return values[task.Place](db, bucketQueue)
 }
@@ -218,7 +217,6 @@ func (db *DB) LastSeq() (uint64, error) {
 	return read(db, func(tx *bolt.Tx) (uint64, error) { return getU64(tx.Bucket(bucketMeta).Get(keySeq)), nil })
 }
 
-// SessionCost returns a session's last recorded total.
 func (db *DB) SessionCost(session string) (total float64, known bool, err error) {
 	if session == "" {
 		return 0, false, nil

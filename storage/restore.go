@@ -217,7 +217,6 @@ func (f *Filler) settle(bytes int) error {
 	return nil
 }
 
-// unfit turns a fault of the engine into one of the dump.
 func unfit(err error) error {
 	if !errors.Is(err, task.ErrInternal) {
 		return err

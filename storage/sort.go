@@ -143,7 +143,6 @@ func (q *query) after(list []rank) ([]rank, error) {
 	return slices.DeleteFunc(list, func(r rank) bool { return q.compare(r, last) <= 0 }), nil
 }
 
-// named are the tasks whose name fits.
 func (q *query) named(tx *bolt.Tx) map[task.ID]bool {
 	if q.Name == "" {
 		return nil

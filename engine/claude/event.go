@@ -188,7 +188,6 @@ func decode(data []byte, v any) bool {
 	return err == nil || errors.As(err, &mismatch)
 }
 
-// decodeMessage reads the message of an assistant or user event.
 func decodeMessage(line []byte) message {
 	var m struct {
 		Message message `json:"message"`

@@ -73,7 +73,6 @@ type Parser struct {
 	resetAt time.Time // of the newest rate_limit_event that refuses
 }
 
-// NewParser returns a parser at the beginning of a stream.
 func NewParser() *Parser { return &Parser{} }
 
 // Write takes the next piece of the stream. It keeps nothing of b.
@@ -127,7 +126,6 @@ func (p *Parser) endLine() {
 	p.tail = p.tail[:0]
 }
 
-// line takes one whole line.
 func (p *Parser) line(line []byte) {
 	line = bytes.TrimSpace(line)
 	if len(line) == 0 {

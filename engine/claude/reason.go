@@ -108,7 +108,6 @@ func (p *Parser) reason(ev *event, text string) task.FailureReason {
 	return task.ReasonUnknown
 }
 
-// errorText is what a failed result says.
 func errorText(ev *event) string {
 	if ev.Result != nil && *ev.Result != "" {
 		return *ev.Result

@@ -10,7 +10,6 @@ import (
 	"cctask/engine/task"
 )
 
-// The kinds of lines.
 const (
 	KindText   = "text"   // what claude says; may have several lines
 	KindTool   = "tool"   // a tool's call: "● Bash go test ./..."

@@ -65,13 +65,11 @@ func oneLine(s string, limit int) string {
 	return s
 }
 
-// lastLine is the last line of s that is not blank.
 func lastLine(s string) string {
 	s = strings.TrimSpace(s)
 	return s[strings.LastIndexByte(s, '\n')+1:]
 }
 
-// firstLine is the first line of s that is not blank.
 func firstLine(s string) string {
 	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
 	return s

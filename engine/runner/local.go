@@ -56,7 +56,6 @@ type Order struct {
 // Life is what a site knows of a runner.
 type Life string
 
-// The lives.
 const (
 	Unknown Life = "unknown" // the site cannot tell at the moment
 	Pending Life = "pending" // ordered, and not begun: it waits for room
@@ -89,7 +88,6 @@ type File struct {
 	Head    []byte // nil: it cannot be read, or nobody asked
 }
 
-// The streams of Read.
 const (
 	StreamStdout = stdoutName
 	StreamStderr = stderrName

@@ -21,7 +21,6 @@ import (
 // descriptor of the run's lock (unix(7), SCM_RIGHTS). The runner answers each
 // order with one or two lines of JSON.
 
-// order is one attempt for a runner.
 type order struct {
 	Dir    string
 	Launch Launch
@@ -42,7 +41,6 @@ const (
 	maxOrder    = 64 << 20 // bytes of either part: far above what an exec takes
 )
 
-// encodeOrder is what goes over the socket.
 func encodeOrder(o order, env []string) ([]byte, error) {
 	head, err := json.Marshal(o)
 	if err != nil {
@@ -141,7 +139,6 @@ func (fd fdReader) Read(b []byte) (int, error) {
 	}
 }
 
-// sendAnswer is a line on the socket fd.
 func sendAnswer(fd int, a answer) error {
 	b, err := json.Marshal(a)
 	if err != nil {

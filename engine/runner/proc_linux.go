@@ -113,7 +113,6 @@ func readProcess(pid int) (process, bool) {
 	return p, err == nil
 }
 
-// processes reads the whole table.
 func processes() (map[int]process, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

@@ -114,16 +114,12 @@ func newRun(dir string) (*Run, error) {
 
 func (r *Run) path(name string) string { return filepath.Join(r.dir, name) }
 
-// Dir is the absolute path of the run directory.
 func (r *Run) Dir() string { return r.dir }
 
-// Stdout is the path of claude's standard output.
 func (r *Run) Stdout() string { return r.path(stdoutName) }
 
-// Stderr is the path of claude's standard error.
 func (r *Run) Stderr() string { return r.path(stderrName) }
 
-// Prompt is the path of claude's standard input.
 func (r *Run) Prompt() string { return r.path(promptName) }
 
 // Alive tells whether the lock is held: by a runner that has not finished, or

@@ -50,7 +50,6 @@ type Launch struct {
 // State says how far an attempt's runner has come.
 type State = string
 
-// The states.
 const (
 	StateNone        State = "none"         // no valid record
 	StatePrepared    State = "prepared"     // claude cannot have run

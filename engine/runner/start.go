@@ -179,7 +179,6 @@ func (r *Run) writeStop(reason string) error {
 	return err
 }
 
-// stopReason is what stands in the file, or "".
 func (r *Run) stopReason() string {
 	b, err := os.ReadFile(r.path(stopName))
 	if err != nil || !isReason(string(b)) {

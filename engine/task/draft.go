@@ -19,10 +19,8 @@ type Draft struct {
 	given map[string]bool
 }
 
-// Has tells whether an option is given.
 func (d Draft) Has(name string) bool { return d.given[name] }
 
-// IsZero tells whether none is.
 func (d Draft) IsZero() bool { return len(d.given) == 0 }
 
 // MarshalJSON writes what is given by the names of the options.
@@ -36,7 +34,6 @@ func (d Draft) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// UnmarshalJSON reads it.
 func (d *Draft) UnmarshalJSON(data []byte) error {
 	var in map[string]json.RawMessage
 	if err := json.Unmarshal(data, &in); err != nil {

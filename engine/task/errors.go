@@ -9,7 +9,6 @@ import (
 // errors, and is turned back into the same Error on the other side.
 type Code string
 
-// The codes.
 const (
 	CodeInvalid             Code = "invalid_argument"     // bad input; nothing was recorded
 	CodeNotFound            Code = "not_found"            // no such task, attempt or output
@@ -60,7 +59,6 @@ func Invalid(message, hint string) error {
 	return &Error{Code: CodeInvalid, Message: message, Hint: hint}
 }
 
-// Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Is compares codes, so that errors.Is works on both sides of the socket.
@@ -69,7 +67,6 @@ func (e *Error) Is(target error) bool {
 	return errors.As(target, &t) && t.Code == e.Code && t.Message == ""
 }
 
-// Sentinels for errors.Is.
 var (
 	ErrInvalid             = &Error{Code: CodeInvalid}
 	ErrNotFound            = &Error{Code: CodeNotFound}

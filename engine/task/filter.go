@@ -32,7 +32,6 @@ type Filter struct {
 // that have no such value last.
 type Sort string
 
-// The orders.
 const (
 	ByCreated  Sort = "created"  // newest first
 	ByEnded    Sort = "ended"    // newest first
@@ -40,7 +39,6 @@ const (
 	ByCost     Sort = "cost"     // dearest first
 )
 
-// Sorts lists every order.
 var Sorts = []Sort{ByCreated, ByEnded, ByDuration, ByCost}
 
 // Page is a part of a list.

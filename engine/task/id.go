@@ -25,7 +25,6 @@ var entropy = struct {
 	io.Reader
 }{Reader: ulid.Monotonic(rand.Reader, 0)}
 
-// NewID returns a fresh id.
 func NewID(now time.Time) ID { return NewIDs(now, 1)[0] }
 
 // NewIDs returns fresh ids that increase strictly, so that tasks submitted together keep

@@ -53,7 +53,6 @@ func (n Notify) Check() error {
 // Channel is one of those that a notice goes to.
 type Channel string
 
-// The channels.
 const (
 	ChannelTask    Channel = "notify" // the task's own command
 	ChannelCommand Channel = "command"

@@ -287,7 +287,6 @@ var KeyOption = Option{
 	Says: "Again with the same key and arguments: gives the first call's task (for a day).",
 }
 
-// Find gives the option of that name.
 func Find(name string) (Option, bool) {
 	i := slices.IndexFunc(Options, func(o Option) bool { return o.Name == name })
 	if i < 0 {

@@ -38,7 +38,6 @@ type Place struct {
 	Depth     int       `json:"depth,omitempty"`
 }
 
-// PlaceOf is the place of a queued task.
 func PlaceOf(t *Task) Place {
 	p := Place{
 		ID: t.ID, Seq: t.Seq, Claude: t.Spec.Claude, Labels: t.Spec.Labels, Priority: t.Spec.Priority, Group: t.Spec.Group,

@@ -35,7 +35,6 @@ func (p Policy) IsZero() bool { return reflect.DeepEqual(p, Policy{}) }
 // Rule is a key of [policy], by its name in Policy.
 type Rule = Row[Policy]
 
-// Rules are the rules of a policy.
 var Rules = []Rule{
 	{Name: "allowed_dirs", Kind: KindPaths, at: func(p *Policy) any { return &p.AllowedDirs }},
 	{Name: "max_permission_mode", Words: PermissionModes, at: func(p *Policy) any { return &p.MaxPermissionMode }},

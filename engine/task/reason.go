@@ -36,7 +36,6 @@ const (
 	ReasonUnknown          FailureReason = "unknown"
 )
 
-// Reasons lists every reason.
 var Reasons = []FailureReason{
 	ReasonInvalidRequest, ReasonAuth, ReasonBilling, ReasonUsageLimit, ReasonRateLimited, ReasonOverloaded,
 	ReasonNetwork, ReasonModelNotFound, ReasonContextOverflow, ReasonMaxTurns, ReasonMaxBudget,

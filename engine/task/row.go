@@ -260,7 +260,6 @@ func isVariable(name string) bool {
 	return name != "" && len(name) <= mostArgument && !strings.ContainsFunc(name, func(r rune) bool { return !ok(r) }) && (name[0] < '0' || name[0] > '9')
 }
 
-// Allowed says in words what is allowed.
 func (r Row[T]) Allowed() string {
 	text := "a string that is not empty"
 	switch {
@@ -302,7 +301,6 @@ func (r Row[T]) Allowed() string {
 	return text
 }
 
-// Refuse is the error about something that is not allowed.
 func (r Row[T]) Refuse(v any) error {
 	given, err := json.Marshal(v)
 	switch {
@@ -315,7 +313,6 @@ func (r Row[T]) Refuse(v any) error {
 	return invalid(r.Name, fmt.Sprintf("given %s, allowed is %s", shorten(string(given), most), r.Allowed()), "Correct it, or leave it out.")
 }
 
-// FlagName is the row's flag, without the dashes.
 func (r Row[T]) FlagName() string {
 	if r.Flag != "" {
 		return r.Flag

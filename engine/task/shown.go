@@ -44,7 +44,6 @@ func (s *Shown) Set(t Task) (err error) {
 	return nil
 }
 
-// Task decodes what was found.
 func (s Shown) Task() (t Task, err error) {
 	if err = json.Unmarshal(s.Record, &t); err == nil && s.Attempts != nil {
 		err = json.Unmarshal(s.Attempts, &t.Attempts)

@@ -122,7 +122,6 @@ func (s *Spec) TakeEnv(env []string) []string {
 	return env
 }
 
-// Timeout is the deadline as a duration; 0 is none.
 func (s Spec) Timeout() time.Duration { return Seconds(s.TimeoutSeconds).Duration() }
 
 // DefaultStall is Spec.StallTimeout of a task that gives none.
@@ -205,7 +204,6 @@ func Abs(option, path, base, nowhere string) (string, error) {
 // provider's ARN or path. Anything else could be an option or a shell's word.
 var modelPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._:/\[\]-]{1,128}$`) })
 
-// PermissionModes are the modes of claude --permission-mode.
 var PermissionModes = []string{"default", "acceptEdits", "auto", "bypassPermissions", "manual", "dontAsk", "plan"}
 
 // CheckPrompt refuses what claude could not take to the byte.

@@ -5,7 +5,6 @@ package task
 // directories, on disk and on the wire.
 type StopReason string
 
-// The reasons.
 const (
 	StopCancel      StopReason = "cancel"       // somebody asked
 	StopDeadline    StopReason = "deadline"     // Spec.TimeoutSeconds
@@ -17,7 +16,6 @@ const (
 	StopBudget      StopReason = "budget"       // what it may cost is spent
 )
 
-// StopReasons lists every reason.
 var StopReasons = []StopReason{
 	StopCancel, StopDeadline, StopOutputLimit, StopTerminated, StopStall, StopStartup, StopAnswered, StopBudget,
 }

@@ -106,7 +106,6 @@ func (t Task) MayStart() bool {
 // AttemptKind says why an attempt was made.
 type AttemptKind string
 
-// The kinds.
 const (
 	First  AttemptKind = "first"  // of a new task
 	Resume AttemptKind = "resume" // goes on in the session of an earlier one
@@ -174,7 +173,6 @@ type Usage struct {
 	CacheReadTokens     int64 `json:"cache_read_input_tokens"`
 }
 
-// Add sums two usages.
 func (u Usage) Add(v Usage) Usage {
 	return Usage{
 		u.InputTokens + v.InputTokens, u.OutputTokens + v.OutputTokens,
@@ -221,7 +219,6 @@ const (
 	Prompt Stream = "prompt"
 )
 
-// Output is a piece of a stream.
 type Output struct {
 	ID      ID     `json:"id"`
 	Attempt int    `json:"attempt"`

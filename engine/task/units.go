@@ -25,7 +25,6 @@ const WantsSeconds = "seconds, or a time like 90s, 2h or 1d12h, at most 30d"
 // within tells whether n is from 0 to most; NaN is not.
 func within(n, most float64) bool { return n >= 0 && n <= most }
 
-// UnmarshalText reads it.
 func (a *Age) UnmarshalText(text []byte) error {
 	const most = 100_000 * 24 * time.Hour
 	rest, days := string(text), 0.0
@@ -58,7 +57,6 @@ func (a *Age) UnmarshalText(text []byte) error {
 	return err
 }
 
-// UnmarshalText reads it.
 func (s *Seconds) UnmarshalText(text []byte) error {
 	var a Age
 	err := a.UnmarshalText(text)
@@ -73,7 +71,6 @@ func (s *Seconds) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Duration is the same as a duration.
 func (s Seconds) Duration() time.Duration { return time.Duration(float64(s) * float64(time.Second)) }
 
 var sizeUnits = []struct {
@@ -92,7 +89,6 @@ var sizeUnits = []struct {
 	{"", 1},
 }
 
-// UnmarshalText reads it.
 func (b *Bytes) UnmarshalText(text []byte) error {
 	low := strings.ToLower(strings.TrimSpace(string(text)))
 	for _, u := range sizeUnits {

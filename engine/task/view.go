@@ -95,7 +95,6 @@ type StreamView struct {
 	URI       string  `json:"uri"`
 }
 
-// NewView shows t as of now.
 func NewView(t Task, now time.Time) View {
 	v := View{
 		TaskID: t.ID, Name: t.Spec.Name, Labels: t.Spec.Labels,
@@ -138,7 +137,6 @@ func NewView(t Task, now time.Time) View {
 	return v
 }
 
-// StreamURI is the resource that a stream can be read as.
 func StreamURI(id ID, s Stream) string { return "task://" + string(id) + "/" + string(s) }
 
 // Elapsed is the time with a process. The sum in the record does not hold the
@@ -153,7 +151,6 @@ func (t Task) Elapsed(now time.Time) time.Duration {
 	return d + max(0, now.Sub(t.RunningSince()))
 }
 
-// RunningSince is the start of the running attempt.
 func (t Task) RunningSince() time.Time {
 	start := t.StartedAt
 	for _, c := range t.History {

@@ -27,7 +27,6 @@ const (
 	WaitStartingUp    WaitingFor = "starting_up"    // it is next, when the machine has started the ones before
 )
 
-// WaitingFors are all reasons, in their order.
 var WaitingFors = []WaitingFor{
 	WaitHeld, WaitStartAt, WaitRetryAt, WaitDependency, WaitUsageLimit, WaitBudget, WaitGroupPaused, WaitPolicy,
 	WaitDirectory, WaitClaudeMissing, WaitSite, WaitGroupSlot, WaitSlot, WaitStartingUp,

@@ -9,7 +9,6 @@ import (
 // started that one. Each waits for the process to end.
 type Within []string
 
-// Has tells whether a task is one of them.
 func (w Within) Has(id ID) bool { return slices.Contains(w, string(id)) }
 
 // MayWait refuses to wait for a task that itself waits for the asker.

@@ -21,7 +21,6 @@ type Worktree struct {
 // TreeState is what became of a worktree at the end of its task.
 type TreeState string
 
-// The states.
 const (
 	TreeKept    TreeState = "kept"    // it holds changes
 	TreeRemoved TreeState = "removed" // it held none

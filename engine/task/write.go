@@ -49,10 +49,8 @@ type KeyTaken struct {
 
 func (k *KeyTaken) Error() string { return "idempotency key is taken by task " + string(k.ID) }
 
-// Remover says who removed a task.
 type Remover string
 
-// The removers.
 const (
 	ByRequest   Remover = "rm or cleanup_task"
 	ByRetention Remover = "retention"

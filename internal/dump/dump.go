@@ -20,10 +20,8 @@ const (
 	None Output = "none"
 )
 
-// TailBytes is how much of a stream Tail leaves.
 const TailBytes = 8 << 10
 
-// Options of a dump.
 type Options struct {
 	Query  task.DumpQuery
 	Schema uint32 // of the source
@@ -195,7 +193,6 @@ func (d *dumper) stream(s *task.Snapshot, n int, st task.Stream) error {
 	return c.flush()
 }
 
-// cutter makes lines of a stream.
 type cutter struct {
 	d      *dumper
 	id     task.ID

@@ -99,7 +99,6 @@ func inert(cell string) string {
 
 var number = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$`) })
 
-// table writes a row for each task.
 func table(w *csv.Writer) func(Line) error {
 	return func(l Line) error {
 		var row []string

@@ -22,7 +22,6 @@ const (
 	maxLine = 32 << 20
 )
 
-// The types of lines.
 const (
 	typeHeader  = "header"
 	typeTask    = "task"
@@ -44,7 +43,6 @@ type Line struct {
 	Removed bool `json:"removed,omitempty"`
 }
 
-// Header begins a dump.
 type Header struct {
 	Format  string `json:"format"`
 	Version int    `json:"version"`
@@ -68,7 +66,6 @@ type Piece struct {
 	Base64  *string     `json:"base64,omitempty"`
 }
 
-// End ends a dump.
 type End struct {
 	Tasks    int   `json:"tasks"` // without the removed ones
 	Bytes    int64 `json:"bytes"` // of all streams; of the removed ones as far as they came
@@ -90,7 +87,6 @@ func pieceLine(id task.ID, n int, st task.Stream, offset int64, data []byte) Lin
 	return l
 }
 
-// stream is the stream that a piece is of.
 func (l Line) stream() task.Stream {
 	if l.Type == typeOutput {
 		return l.Stream

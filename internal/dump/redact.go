@@ -92,7 +92,6 @@ func match(text *regexp.Regexp, b []byte) (s span, ok bool) {
 	return s, !masked && (kind == nil || kind(b[s.from:s.to]))
 }
 
-// redactor masks a stream that comes in parts.
 type redactor struct {
 	count *int64
 	from  int64 // what ends before it is not shown, and not counted

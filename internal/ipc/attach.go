@@ -58,7 +58,6 @@ func (c *Client) warn(h Hello) {
 	}
 }
 
-// state is what a look at owner.lock and at the owner behind it gave.
 type state int
 
 const (

@@ -15,7 +15,6 @@ import (
 	"cctask/internal/statedir"
 )
 
-// Config says which owner a client talks to, and how it may start one.
 type Config struct {
 	Dir      string   // state directory, absolute
 	Settings Settings // of an owner that the client starts
@@ -94,7 +93,6 @@ func (c *Client) Submit(ctx context.Context, s engine.Submission) (task.Task, er
 	return call(ctx, c, submitVerb, requestOf(s))
 }
 
-// SubmitAll records new tasks, all or none.
 func (c *Client) SubmitAll(ctx context.Context, b engine.Batch) ([]task.Task, error) {
 	if err := b.Check(); err != nil {
 		return nil, err // before it is too large for a frame
@@ -250,7 +248,6 @@ func (c *Client) Resolve(ctx context.Context, ref string) (task.Match, error) {
 	return t.Fits(), nil
 }
 
-// Policy is the owner's of this moment.
 func (c *Client) Policy(ctx context.Context) (task.Policy, error) {
 	return call(ctx, c, policyVerb, none{})
 }

@@ -74,7 +74,6 @@ func (c *Client) handOver(ctx context.Context, a *attachment, deadline time.Time
 	return true, c.spawn(ctx, deadline)
 }
 
-// awaitFree waits until the owner of l has let go of the lock.
 func (c *Client) awaitFree(ctx context.Context, l Lock) error {
 	for nap := newBackoff(); ; {
 		now, held, err := Inspect(c.cfg.Dir)

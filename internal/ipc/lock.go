@@ -25,7 +25,6 @@ import (
 // leave, or not spoken to at all.
 const Protocol = 5
 
-// The phases of an owner.
 const (
 	PhaseStarting = "starting" // migrates or recovers: wait for it, never kill it
 	PhaseServing  = "serving"  // answers on its socket
@@ -58,7 +57,6 @@ type Lock struct {
 	DB       string   `json:"db"`
 }
 
-// same tells whether two records speak of one process.
 func (l Lock) same(m Lock) bool { return l.PID == m.PID && l.Start == m.Start }
 
 // identity names the process for good.
@@ -249,7 +247,6 @@ func (o *Owner) Record() Lock {
 	return o.lock
 }
 
-// set changes the record and writes it.
 func (o *Owner) set(change func(l *Lock)) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -16,7 +16,6 @@ import (
 	"cctask/internal/sys"
 )
 
-// Backend is what an owner serves.
 type Backend interface {
 	engine.Service
 	Stats() engine.Stats
@@ -208,7 +207,6 @@ func peerPID(c *net.UnixConn) (pid int) {
 	return pid
 }
 
-// untilDone waits for a reason to leave.
 func (s *server) untilDone(ctx context.Context, failed <-chan error) error {
 	every := goneCheck
 	if s.o.Idle > 0 {

@@ -36,7 +36,6 @@ func (s Settings) list() []setting {
 	}
 }
 
-// Values are the settings as text, by the names of their flags.
 func (s Settings) Values() map[string]string {
 	values := map[string]string{}
 	for _, v := range s.list() {

@@ -55,7 +55,6 @@ func (c *Client) spawn(ctx context.Context, deadline time.Time) error {
 	return &task.Error{Code: task.CodeOwnerGone, Message: "starting an owner", Err: errSilent, Hint: "See " + filepath.Join(c.cfg.Dir, LogName) + "; where that says nothing either it was killed, perhaps for lack of memory."}
 }
 
-// startError is the reason that an owner gave for not serving.
 func startError(line string) error {
 	var e task.Error
 	if json.Unmarshal([]byte(line), &e) != nil || e.Code == "" {

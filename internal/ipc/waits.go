@@ -33,7 +33,6 @@ type waits struct {
 	cur  *stream
 }
 
-// stream is one answer to eventsVerb.
 type stream struct {
 	up     chan struct{} // closed when it stands, or has failed with err
 	err    error
@@ -199,7 +198,6 @@ func (c *Client) follow(ctx context.Context, st *stream) {
 	close(st.lost)
 }
 
-// read delivers the events of a stream until it, or ctx, ends.
 func (c *Client) read(ctx context.Context, from *conn, alive func()) {
 	defer func() { _ = from.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = from.SetDeadline(past) })()

@@ -45,7 +45,6 @@ type streamRequest struct {
 	Limit   int         `json:"limit"`
 }
 
-// blob is bytes alone.
 type blob struct {
 	Data []byte `json:"data,omitempty"`
 }
@@ -206,7 +205,6 @@ func decode(body []byte, v any) error {
 	return nil
 }
 
-// decodeError turns a refusal back into the owner's error.
 func decodeError(b []byte) error {
 	var e task.Error
 	if json.Unmarshal(b, &e) != nil || e.Code == "" {

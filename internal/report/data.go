@@ -85,7 +85,6 @@ func (x *row) terse() {
 	}
 }
 
-// totals sum up all tasks.
 type totals struct {
 	Tasks     int        `json:"tasks"`
 	Statuses  []count    `json:"statuses"` // those that there are, in the order of a task's life
@@ -98,7 +97,6 @@ type totals struct {
 	Lanes     int        `json:"lanes"` // the most that ran at once
 }
 
-// count is a line of totals.
 type count struct {
 	Status task.Status `json:"st"`
 	Tasks  int         `json:"tasks"`

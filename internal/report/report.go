@@ -41,14 +41,12 @@ type Prompt struct {
 	Bytes   int64 // of all of it
 }
 
-// About says what the page is of.
 type About struct {
 	Version   string // of cctask
 	Selection string // how the tasks were chosen; "" is all of them
 	More      bool   // older ones were left out
 }
 
-// Report collects tasks and becomes a page.
 type Report struct {
 	texts texts
 	words map[string]int
@@ -56,7 +54,6 @@ type Report struct {
 	now   time.Time
 }
 
-// New begins a report as of now.
 func New(now time.Time) *Report {
 	return &Report{
 		texts: newTexts(), words: map[string]int{}, now: now,
@@ -84,7 +81,6 @@ func (r *Report) Newest(most int) (more bool) {
 	return true
 }
 
-// Len is the number of tasks.
 func (r *Report) Len() int { return len(r.data.Tasks) }
 
 //go:embed page.html
@@ -128,7 +124,6 @@ func hash(s string) string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Add adds a task.
 func (r *Report) Add(e Entry) {
 	t := e.Task
 	x := row{

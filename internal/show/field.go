@@ -82,7 +82,6 @@ func Find(name string) (Field, bool) {
 	return Fields[i], true
 }
 
-// Names are those of all fields that fit.
 func Names(fits func(Field) bool) (names []string) {
 	for _, f := range Fields {
 		if fits(f) {

@@ -13,10 +13,8 @@ type Live struct {
 	drawn bool
 }
 
-// NewLive is the line of w.
 func NewLive(w io.Writer) *Live { return &Live{W: w, TTY: IsTerminal(w)} }
 
-// Draw shows text in place of what stood there.
 func (l *Live) Draw(text string) {
 	if !l.TTY {
 		fmt.Fprintln(l.W, text)

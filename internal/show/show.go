@@ -39,7 +39,6 @@ func Clock(d time.Duration) string {
 	return Duration(d)
 }
 
-// Plural writes how many there are of something.
 func Plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -88,7 +87,6 @@ func Paint(code int, text string) string {
 	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", code, text)
 }
 
-// StatusColours are the colours of statuses on a terminal.
 var StatusColours = map[task.Status]int{
 	task.Queued: 36, task.Running: 34, task.Completed: 32, task.Failed: 31,
 	task.Timeout: 33, task.Cancelled: 35, task.Interrupted: 33, task.Skipped: 90,

@@ -27,7 +27,6 @@ type Summary struct {
 	Limits   []Limit   `json:"limits,omitempty"`
 }
 
-// StatusCount says how many tasks have a status.
 type StatusCount struct {
 	Status  task.Status `json:"status"`
 	Tasks   int         `json:"tasks"`
@@ -65,7 +64,6 @@ type Failure struct {
 	Next   string             `json:"next"`
 }
 
-// Limit is a limit of the API that ended attempts.
 type Limit struct {
 	Reason   task.FailureReason `json:"failure_reason"`
 	Attempts int                `json:"attempts"`
@@ -130,7 +128,6 @@ func (s *Summary) sum(t task.Task, now time.Time) {
 	}
 }
 
-// queue adds up how long t was queued.
 func (s *Summary) queue(t task.Task, now time.Time) {
 	var waited time.Duration
 	for i, c := range t.History {

@@ -49,7 +49,6 @@ func (s Summary) Text(titles map[task.ID]string, width int, colour bool) string 
 	return text.String()
 }
 
-// counts says how many tasks there were, and how they ended.
 func (s Summary) counts() string {
 	parts := []string{Plural(s.Tasks, "task")}
 	for _, c := range s.Statuses {
@@ -58,7 +57,6 @@ func (s Summary) counts() string {
 	return strings.Join(parts, ", ")
 }
 
-// spent says what the tasks cost, in money and in time.
 func (s Summary) spent() string {
 	cost := Cost(s.CostUSD)
 	if s.CostUncertain {
@@ -69,12 +67,10 @@ func (s Summary) spent() string {
 
 func span(ms int64) string { return Duration(time.Duration(ms) * time.Millisecond) }
 
-// words is a reason as a person reads it.
 func words(r task.FailureReason) string {
 	return strings.ReplaceAll(cmp.Or(string(r), "a good end"), "_", " ")
 }
 
-// summaryText is the text of a summary as it is put together.
 type summaryText struct {
 	strings.Builder
 	titles map[task.ID]string

@@ -131,7 +131,6 @@ func Table(fields []Field, rows []Row, width int, colour, empty bool) string {
 	return b.String()
 }
 
-// column are the head and the cells of a field.
 func column(f Field, rows []Row, width int) []string {
 	cells := []string{f.Head}
 	for _, r := range rows {

@@ -59,7 +59,6 @@ func Cut(method ansi.Method, text string, width int) string {
 	return b.String()
 }
 
-// Fit is text in exactly width columns.
 func Fit(method ansi.Method, text string, width int, right bool) string {
 	text = Cut(method, text, width)
 	blank := strings.Repeat(" ", max(0, width-method.StringWidth(text)))
