@@ -242,7 +242,7 @@ func (e *Engine) again(a Again, next func(*task.Task, []task.Attempt) (task.Atte
 		if err := requeue(t, w, rec, string(rec.Kind)); err != nil || !a.Options.Has("start_at") {
 			return err
 		}
-		t.NotBefore, err = task.ParseStart(t.Spec.StartAt, w.At)
+		t.NotBefore, err = task.StartOf(t.Spec.StartAt, w.At)
 		return err
 	})
 	if errors.Is(err, errNothingToDo) {

@@ -75,7 +75,7 @@ func (e *Engine) edit(t *task.Task, w *task.Write, c Edit) (err error) {
 		}
 	}
 	if c.changes("start_at") {
-		if t.NotBefore, err = task.ParseStart(t.Spec.StartAt, w.At); err != nil {
+		if t.NotBefore, err = task.StartOf(t.Spec.StartAt, w.At); err != nil {
 			return err
 		}
 	}

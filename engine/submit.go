@@ -35,7 +35,7 @@ func (e *Engine) firstWrite(m *member, now time.Time) (task.Write, error) {
 		return task.Write{}, err
 	}
 	id, spec := m.t.ID, m.t.Spec
-	at, err := task.ParseStart(spec.StartAt, now)
+	at, err := task.StartOf(spec.StartAt, now)
 	if err != nil {
 		return task.Write{}, err
 	}

@@ -333,7 +333,10 @@ func listOf(page task.Page, detail bool, empty string) listResult {
 // of the prompt: a caller who lists tasks does not know it.
 func brief(v task.View, detail bool) task.View {
 	trimView(&v)
-	v.Next, v.Stdout, v.Stderr, v.Result, v.StatusMessage = "", nil, nil, nil, ""
+	v.Next, v.Stdout, v.Stderr, v.Result = "", nil, nil, nil
+	if v.StatusMessage = clip(v.StatusMessage, 200); v.Status != task.Queued {
+		v.StatusMessage = "" // of what waits it says why
+	}
 	v.Prompt = clip(v.Prompt, 100)
 	v.Error = clip(v.Error, 200)
 	if !detail {

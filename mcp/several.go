@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,8 +20,11 @@ const shortError = 200
 // checkAll answers about several tasks, in the order in which they were named, or newest
 // first.
 func (s *Server) checkAll(ctx context.Context, r *request, a checkArgs) (any, error) {
-	if (len(a.TaskIDs) == 0) == (a.Label == "") {
-		return nil, badArguments([]string{"task_id: missing, required is that, or task_ids, or label"})
+	switch {
+	case len(a.TaskIDs) > 0 && a.Label != "":
+		return nil, badArguments([]string{"label: stands beside task_ids; give one of the two"})
+	case len(a.TaskIDs) == 0 && a.Label == "":
+		return nil, badArguments([]string{"task_id: missing, required is that, or task_ids that name a task, or label"})
 	}
 	if a.WaitSeconds > 0 {
 		r.taken()
@@ -49,6 +53,13 @@ func (s *Server) checkAll(ctx context.Context, r *request, a checkArgs) (any, er
 func (s *Server) named(ctx context.Context, a checkArgs) (tasks []task.Task, note string, err error) {
 	if a.Label == "" {
 		tasks, err = s.readAll(ctx, a.TaskIDs, false)
+		// One that is named twice is one task.
+		seen := map[task.ID]bool{}
+		tasks = slices.DeleteFunc(tasks, func(t task.Task) bool {
+			twice := seen[t.ID]
+			seen[t.ID] = true
+			return twice
+		})
 		return tasks, "", err
 	}
 	page, err := s.svc.List(ctx, task.Filter{Labels: []string{a.Label}, Limit: maxChecked})

@@ -193,3 +193,33 @@ func TestStartSeveral(t *testing.T) {
 		t.Errorf("%d tasks were started", len(f.subs)-n)
 	}
 }
+
+// A wrong choice of tasks is named, and a task that is named twice is one.
+func TestSeveralByMistake(t *testing.T) {
+	f := newFake()
+	p := newPeer(t, f)
+	p.tool("1", "start_cc_task_async", `{"tasks":[{"prompt":"a"},{"prompt":"b"}]}`)
+	ids := checked(t, p.next()).Tasks
+	for args, want := range map[string]string{
+		`{"task_ids":["x"],"label":"night"}`: "label: stands beside task_ids",
+		`{"task_ids":[]}`:                    "task_ids that name a task",
+	} {
+		p.tool("2", "check_task_status", args)
+		if r := p.next().tool(t); !r.IsError || !strings.Contains(r.Content[0].Text, want) {
+			t.Errorf("%s: got %q", args, r.Content[0].Text)
+		}
+	}
+	p.tool("3", "check_task_status", fmt.Sprintf(`{"task_ids":["%s","%s","%s"]}`, ids[0].ID, ids[1].ID, ids[0].ID))
+	if v := checked(t, p.next()); len(v.Tasks) != 2 || v.Tasks[1].ID != ids[1].ID || !strings.HasPrefix(v.Next, "0 of 2 have ended") {
+		t.Errorf("got %+v", v)
+	}
+}
+
+// A list says of what waits why it does.
+func TestListSaysWhyATaskWaits(t *testing.T) {
+	one := task.Task{ID: fakeID(1), Status: task.Queued, Waiting: task.Waiting{For: task.WaitHeld}}
+	v := listOf(task.Page{Tasks: []task.Task{one}}, false, "")
+	if text := v.text(); v.Tasks[0].WaitingFor != task.WaitHeld || !strings.Contains(text, "queued · held") {
+		t.Errorf("got %q", text)
+	}
+}

@@ -261,41 +261,57 @@ func (db *DB) settle() error {
 }
 
 // Activate makes a restored database one like any other. Its queued tasks get
-// env, since a dump holds no environment; their number is returned. ErrConflict:
+// env, since a dump holds no environment; their number is returned, and how many of
+// them are held: those that waited for a task which the dump did not have. ErrConflict:
 // it is not a restored one. agree looks at it before anything is changed.
-func Activate(path string, o Options, env []string, agree func(*DB) error) (queued int, err error) {
+func Activate(path string, o Options, env []string, agree func(*DB) error) (queued, held int, err error) {
 	o.Timeout = DefaultTimeout
 	db, err := openFile(path, o)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	switch is, err := db.Restored(); {
 	case err != nil:
-		return 0, err
+		return 0, 0, err
 	case !is:
-		return 0, task.Errorf(task.CodeConflict, "There is nothing to do: its tasks run.", "the database %s was not restored from a dump, or is activated already", path)
+		return 0, 0, task.Errorf(task.CodeConflict, "There is nothing to do: its tasks run.", "the database %s was not restored from a dump, or is activated already", path)
 	}
 	if err := agree(db); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if err := db.settle(); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	queue, err := db.Queue()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	for _, p := range queue {
 		t, err := db.Task(p.ID)
+		if missing := db.missing(t.Spec.After); err == nil && missing != "" {
+			t.Spec.Hold, t.Message = true, fmt.Sprintf("held: it waited for task %s, which was not in the dump", missing)
+			held++
+		}
 		if err == nil {
 			err = db.Apply(task.Write{Task: &t, Env: env})
 		}
 		if err != nil {
-			return 0, fmt.Errorf("give task %s an environment: %w", p.ID, err)
+			return 0, 0, fmt.Errorf("give task %s an environment: %w", p.ID, err)
 		}
 	}
-	return len(queue), db.do(&request{check: noCheck, apply: func(tx *bolt.Tx) error {
+	return len(queue), held, db.do(&request{check: noCheck, apply: func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketMeta).Delete(keyRestored)
 	}})
+}
+
+// missing is the first of the tasks waited for that is not there.
+func (db *DB) missing(after []string) task.ID {
+	for _, text := range after {
+		id := task.ID(task.ParseNeed(text).Ref)
+		if _, err := db.Task(id); errors.Is(err, task.ErrNotFound) {
+			return id
+		}
+	}
+	return ""
 }

@@ -219,16 +219,16 @@ func TestActivate(t *testing.T) {
 	if err != nil || len(live) != 2 || live[0].Status != task.Starting {
 		t.Fatalf("%v, %v", live, err)
 	}
-	if _, err := storage.Activate(path, storage.Options{}, nil, agreed); !errors.Is(err, task.ErrLocked) {
+	if _, _, err := storage.Activate(path, storage.Options{}, nil, agreed); !errors.Is(err, task.ErrLocked) {
 		t.Errorf("under an owner: %v", err)
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := storage.Activate(path, storage.Options{}, []string{"A=2"}, agreed); err != nil || n != 1 {
+	if n, _, err := storage.Activate(path, storage.Options{}, []string{"A=2"}, agreed); err != nil || n != 1 {
 		t.Fatalf("%d, %v", n, err)
 	}
-	if _, err := storage.Activate(path, storage.Options{}, nil, agreed); !errors.Is(err, task.ErrConflict) {
+	if _, _, err := storage.Activate(path, storage.Options{}, nil, agreed); !errors.Is(err, task.ErrConflict) {
 		t.Errorf("twice: %v", err)
 	}
 	db = storagetest.OpenIn(t, dir)

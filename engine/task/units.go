@@ -153,6 +153,16 @@ func ParseStart(text string, now time.Time) (time.Time, error) {
 	return at, err
 }
 
+// StartOf is the moment of a start time that is given now, which must not be past.
+func StartOf(text string, now time.Time) (time.Time, error) {
+	const slack = time.Minute // a call is on its way
+	at, err := ParseStart(text, now)
+	if err == nil && !at.IsZero() && at.Before(now.Add(-slack)) {
+		err = invalid("start_at", fmt.Sprintf("%s is past: it was %s", text, at.Local().Format(time.DateTime)), "Leave it out, or say now, and the task starts in its turn.")
+	}
+	return at, err
+}
+
 func isStart(text string) bool {
 	_, err := ParseStart(text, time.Now())
 	return err == nil

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -73,6 +74,24 @@ func groupLine(g task.Group) string {
 }
 
 func (a *app) changeGroup(ctx context.Context, svc engine.Service, c task.GroupChange) error {
+	// What only takes something away from a group that is not there is a mistyped name.
+	if (c.Jobs == nil || *c.Jobs == 0) && c.Paused != nil && !*c.Paused && c.Name != "" {
+		groups, err := svc.Groups(ctx, nil)
+		if err != nil {
+			return err
+		}
+		var names []string
+		for _, g := range groups {
+			names = append(names, g.Name)
+		}
+		if !slices.Contains(names, c.Name) {
+			hint := "`cctask group list` shows those that there are."
+			if near := task.Nearest(c.Name, names); near != "" {
+				hint = "The nearest is " + near + "; " + hint
+			}
+			return task.Errorf(task.CodeNotFound, hint, "no task is in a group %q, and nothing is set of it", c.Name)
+		}
+	}
 	groups, err := svc.Groups(ctx, &c)
 	if err != nil {
 		return err

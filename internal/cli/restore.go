@@ -128,7 +128,7 @@ func (a *app) activate(ctx context.Context, path string, owner ipc.Settings, yes
 	}
 	o := storage.Options{App: version()}
 	agree := func(db *storage.DB) error { return a.agreedToLose(db, owner, yes) }
-	n, err := storage.Activate(path, o, a.Environ(), agree)
+	n, held, err := storage.Activate(path, o, a.Environ(), agree)
 	if errors.Is(err, task.ErrLocked) && filepath.Base(path) == storage.FileName {
 		client := a.client(settings.Settings{Dir: filepath.Dir(path)}, false)
 		defer client.Close()
@@ -136,15 +136,18 @@ func (a *app) activate(ctx context.Context, path string, owner ipc.Settings, yes
 			if stopErr := client.Stop(ctx, false); stopErr != nil {
 				return stopErr
 			}
-			n, err = storage.Activate(path, o, a.Environ(), agree)
+			n, held, err = storage.Activate(path, o, a.Environ(), agree)
 		}
 	}
 	if err != nil {
 		return err
 	}
 	text := "activated " + path
-	if n > 0 {
+	if n -= held; n > 0 {
 		text += fmt.Sprintf("; the next command starts %s that waited", show.Plural(n, "task"))
+	}
+	if held > 0 {
+		text += fmt.Sprintf("; %s held, because what they waited for was not in the dump: cctask status and release", show.Plural(held, "task"))
 	}
 	_, err = fmt.Fprintln(a.Stdout, text)
 	return err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -78,6 +79,14 @@ func block(r show.Row) string {
 		prompt += "…"
 	}
 	fact("prompt", prompt)
+	if t.Spec.Priority != 0 {
+		fact("priority", strconv.Itoa(t.Spec.Priority))
+	}
+	fact("after", strings.Join(t.Spec.After, ", "))
+	if t.Status == task.Queued && !t.NotBefore.IsZero() {
+		fact("starts at", t.NotBefore.Local().Format(time.DateTime))
+	}
+	fact("notify", t.Spec.Notify)
 	facts(factsOfSpec)
 	fact("mode", mode(t.Spec))
 	fact("tools", tools(t.Spec))
