@@ -115,6 +115,7 @@ func details(v task.View) [][2]string {
 		{"started", at(v.StartedAt)},
 		{"finished", at(v.FinishedAt)},
 		{"working_dir", v.WorkingDir},
+		{"worktree", v.Worktree.Words()},
 		{"model", v.Model},
 		{"session_id", v.SessionID},
 		{"usage", usage},

@@ -82,7 +82,7 @@ var verbGroups = []struct {
 	verbs []newVerb
 }{
 	{"Run tasks", []newVerb{{"run", newRun}, {"start", newStart}, {"wait", newWait}, {"resume", newResume}, {"retry", newRetry}}},
-	{"Look", []newVerb{{"list", newList}, {"status", newStatus}, {"logs", newLogs}, {"top", newTop}}},
+	{"Look", []newVerb{{"list", newList}, {"status", newStatus}, {"logs", newLogs}, {"top", newTop}, {"diff", newDiff}}},
 	{"Steer", []newVerb{
 		{"cancel", newCancel},
 		{"edit", newEdit},
@@ -91,6 +91,7 @@ var verbGroups = []struct {
 		{"pause", newPause},
 		{"unpause", newUnpause},
 		{"group", newGroup},
+		{"merge", newMerge},
 		{"rm", newRemove},
 	}},
 	{"Data", []newVerb{{"dump", newDump}, {"restore", newRestore}, {"report", newReport}, {"summary", newSummary}}},

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -9,14 +10,29 @@ import (
 
 	"cctask/engine"
 	"cctask/engine/task"
+	"cctask/engine/worktree"
 )
+
+// discard removes a task with a worktree that holds what is nowhere else. The owner
+// removes no such worktree, whoever asks.
+func discard(ctx context.Context, svc engine.Service, id task.ID) error {
+	t, err := svc.Get(ctx, string(id))
+	if err == nil {
+		err = worktree.Remove(ctx, *t.Worktree, true)
+	}
+	if err != nil {
+		return err
+	}
+	return svc.Remove(ctx, string(id), true)
+}
 
 func newRemove(a *app) *cobra.Command {
 	var force, asJSON bool
 	cmd := &cobra.Command{
 		Use: "rm ID...", Short: "Delete tasks with all they have",
 		Long: `Delete tasks with their prompts, answers and outputs. A queued or running task is
-deleted only with --force, which cancels it first. With --json one ID gives one object, several a list: what was deleted.`,
+deleted only with --force, which cancels it first. So is one whose worktree holds what is
+nowhere else: --force discards that, with its branch. With --json one ID gives one object, several a list: what was deleted.`,
 		Example:     "  cctask rm 01JD3ZK4\n  cctask rm --force 01JD3ZK4",
 		Annotations: exits(exitDone, exitFault, exitInput, exitInterrupted),
 		Args:        arguments(1, -1, "the id of a task"),
@@ -27,7 +43,11 @@ deleted only with --force, which cancels it first. With --json one ID gives one 
 				tasks[0], tasks[live] = tasks[live], tasks[0]
 			}
 			for _, t := range tasks {
-				if err := svc.Remove(ctx, string(t.ID), force); err != nil {
+				err := svc.Remove(ctx, string(t.ID), force)
+				if force && errors.Is(err, task.ErrUnmerged) {
+					err = discard(ctx, svc, t.ID)
+				}
+				if err != nil {
 					return err
 				}
 				if asJSON {
@@ -40,7 +60,7 @@ deleted only with --force, which cancels it first. With --json one ID gives one 
 			return nil
 		}),
 	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "cancel a task that has not ended, then delete it")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "cancel a task that has not ended, and discard what its worktree holds")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

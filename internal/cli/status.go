@@ -88,6 +88,7 @@ func block(r show.Row) string {
 	}
 	fact("notify", t.Spec.Notify)
 	facts(factsOfSpec)
+	fact("worktree", t.Worktree.Words())
 	fact("mode", mode(t.Spec))
 	fact("tools", tools(t.Spec))
 	if t.Spec.TimeoutSeconds > 0 {

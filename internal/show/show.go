@@ -103,3 +103,16 @@ func LineColour(l claude.Line) int {
 	}
 	return kindColours[l.Kind]
 }
+
+var patchColours = map[string]int{"diff ": Bold, "--- ": Bold, "+++ ": Bold, "@@ ": Cyan, "+": Green, "-": Red}
+
+// Patch is a line of a patch on a terminal that has colours.
+func Patch(line string) string {
+	look, longest := 0, 0
+	for begin, colour := range patchColours {
+		if strings.HasPrefix(line, begin) && len(begin) > longest {
+			look, longest = colour, len(begin)
+		}
+	}
+	return Paint(look, claude.Visible(line))
+}

@@ -102,6 +102,7 @@ var checks = []struct {
 	{"database", (*Doctor).hasState, (*Doctor).checkDatabase},
 	{"retention", (*Doctor).hasState, (*Doctor).checkRetention},
 	{"runs", (*Doctor).hasState, (*Doctor).checkRuns},
+	{"worktrees", (*Doctor).hasState, (*Doctor).checkWorktrees},
 	{"processes", (*Doctor).hasState, (*Doctor).checkProcesses},
 	{"disk", (*Doctor).hasState, (*Doctor).checkDisk},
 	{"clock", (*Doctor).hasState, (*Doctor).checkClock},

@@ -81,6 +81,9 @@ func (d *Doctor) checkModes(context.Context) Finding {
 			}
 			return err
 		}
+		if e.IsDir() && filepath.Dir(filepath.Dir(path)) == d.file("worktrees") {
+			return fs.SkipDir // its modes are the repository's, and what is around it is closed
+		}
 		fi, err := e.Info()
 		if err != nil || path == dir || fi.Mode()&fs.ModeSymlink != 0 {
 			return nil
