@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -81,8 +83,8 @@ func queueRound(n int, params string) func(*bench) (float64, float64, error) {
 	}
 }
 
-// durableRound has 64 starts in flight from 8 fronts, against bbolt's own commits
-// of groups of the same bytes.
+// durableRound has 64 starts in flight from 8 fronts, against a bare bbolt that makes the
+// same puts in commits of groups.
 func durableRound(b *bench) (ours, theirs float64, err error) {
 	own, err := b.at("durable", 0)
 	if err != nil {
@@ -108,12 +110,48 @@ func durableRound(b *bench) (ours, theirs float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	record, err := own.output(b.cctask, "dump", id)
+	puts, err := b.puts(filepath.Join(b.home, "durable"), id)
 	if err != nil {
 		return 0, 0, err
 	}
-	theirs, err = groupCommits(filepath.Join(b.home, "raw.db"), len(record))
+	theirs, err = groupCommits(filepath.Join(b.home, "raw.db"), id, puts)
 	return ours, theirs, err
+}
+
+// put is one pair that a start has left in the database.
+type put struct{ bucket, key, value []byte }
+
+// puts are all pairs that name a task, in its key or in its value, read from a copy of a
+// database that nobody writes into at the moment.
+func (b *bench) puts(state, id string) (puts []put, err error) {
+	copied := filepath.Join(b.home, "copy.db")
+	defer os.Remove(copied)
+	data, err := os.ReadFile(filepath.Join(state, "tasks.db"))
+	if err == nil {
+		err = os.WriteFile(copied, data, 0o600)
+	}
+	if err != nil {
+		return nil, err
+	}
+	db, err := bolt.Open(copied, 0o600, &bolt.Options{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	err = db.View(func(tx *bolt.Tx) error {
+		return tx.ForEach(func(name []byte, bucket *bolt.Bucket) error {
+			return bucket.ForEach(func(k, v []byte) error {
+				if bytes.Contains(k, []byte(id)) || bytes.Contains(v, []byte(id)) {
+					puts = append(puts, put{bytes.Clone(name), bytes.Clone(k), bytes.Clone(v)})
+				}
+				return nil
+			})
+		})
+	})
+	if err == nil && len(puts) == 0 {
+		err = fmt.Errorf("task %s is not in the database", id)
+	}
+	return puts, err
 }
 
 func startedID(answer json.RawMessage) (string, error) {
@@ -152,9 +190,9 @@ func each(hands, n int, do func(hand int) error) (float64, error) {
 	return float64(n) / time.Since(begin).Seconds(), nil
 }
 
-// groupCommits puts values of size bytes from as many hands, all that wait at a
-// moment in one commit: bbolt's own Batch would wait for its 10 ms.
-func groupCommits(path string, size int) (float64, error) {
+// groupCommits makes the same puts from as many hands, for another task each, all that
+// wait at a moment in one commit: bbolt's own Batch would wait for its 10 ms.
+func groupCommits(path, id string, puts []put) (float64, error) {
 	db, err := bolt.Open(path, 0o600, nil)
 	if err != nil {
 		return 0, err
@@ -165,22 +203,20 @@ func groupCommits(path string, size int) (float64, error) {
 	}()
 	todo := make(chan chan error, fronts*inFlight)
 	go func() {
-		n := uint64(0)
-		value := make([]byte, size)
+		n := 0
 		for first := range todo {
 			group := []chan error{first}
 			for len(todo) > 0 {
 				group = append(group, <-todo)
 			}
 			err := db.Update(func(tx *bolt.Tx) error {
-				bucket, err := tx.CreateBucketIfNotExists([]byte("records"))
 				for range group {
 					n++
-					if err == nil {
-						err = bucket.Put(fmt.Appendf(nil, "%026d", n), value)
+					if err := putAll(tx, puts, id, n); err != nil {
+						return err
 					}
 				}
-				return err
+				return nil
 			})
 			for _, done := range group {
 				done <- err
@@ -193,4 +229,24 @@ func groupCommits(path string, size int) (float64, error) {
 		todo <- done
 		return <-done
 	})
+}
+
+// putAll makes the puts of the n-th task. A key without the task's id, such as that of
+// a queue, gets a number of its own.
+func putAll(tx *bolt.Tx, puts []put, id string, n int) error {
+	own := fmt.Appendf(nil, "%s%0*d", id[:10], len(id)-10, n)
+	for _, p := range puts {
+		bucket, err := tx.CreateBucketIfNotExists(p.bucket)
+		if err != nil {
+			return err
+		}
+		key := bytes.ReplaceAll(p.key, []byte(id), own)
+		if bytes.Equal(key, p.key) {
+			key = binary.BigEndian.AppendUint64(nil, uint64(n))
+		}
+		if err := bucket.Put(key, bytes.ReplaceAll(p.value, []byte(id), own)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
