@@ -61,7 +61,7 @@ var foreign = map[string][]string{
 	"github.com/rs/zerolog":            {"engine", "internal/ipc", "internal/cli", "mcp"},
 	"github.com/google/jsonschema-go":  {"internal/testkit/mcpwire"},
 	"golang.org/x/sys":                 {"engine", "engine/runner", "engine/claude", "engine/worktree", "internal/ipc", "internal/cli", "internal/sys", "storage", "internal/testkit/fakeclaude"},
-	"github.com/tidwall":               {"internal/cli/setup", "mcp"},
+	"github.com/tidwall":               {"engine/claude", "internal/cli/setup", "mcp"},
 	"golang.org/x/mod":                 {"internal/ipc"},
 	"gopkg.in/natefinch/lumberjack.v2": {"internal/cli"},
 	"golang.org/x/term":                {"internal/show"},

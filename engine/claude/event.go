@@ -19,13 +19,6 @@ type event struct {
 	Version   string `json:"claude_code_version"`
 	Model     string `json:"model"`
 
-	// user: which tool calls are answered
-	Message struct {
-		Content []struct {
-			ToolUseID string `json:"tool_use_id"`
-		} `json:"content"`
-	} `json:"message"`
-
 	// assistant and result: errors of the API; api_retry has error too
 	Error          string `json:"error"`
 	APIError       string `json:"api_error"`
@@ -101,8 +94,11 @@ type message struct {
 func (m *message) synthetic() bool { return m.Model == "<synthetic>" }
 
 type block struct {
-	Type    string    `json:"type"`
-	ID      string    `json:"id"` // of a tool_use
+	Type string `json:"type"`
+	ID   string `json:"id"` // of a tool_use
+	// ToolUseID is of a tool_result: which call it answers.
+	ToolUseID string `json:"tool_use_id"`
+
 	Text    string    `json:"text"`
 	Name    string    `json:"name"`
 	Input   toolInput `json:"input"`
@@ -186,6 +182,12 @@ func decode(data []byte, v any) bool {
 	err := json.Unmarshal(data, v)
 	var mismatch *json.UnmarshalTypeError
 	return err == nil || errors.As(err, &mismatch)
+}
+
+func eventOf(line []byte) *event {
+	var ev event
+	decode(line, &ev)
+	return &ev
 }
 
 func decodeMessage(line []byte) message {

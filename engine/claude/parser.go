@@ -131,33 +131,39 @@ func (p *Parser) line(line []byte) {
 	if len(line) == 0 {
 		return
 	}
-	var ev event
-	if !decode(line, &ev) || ev.Type == "" {
+	kind := ""
+	if isJSON(line) {
+		kind = typeOf(line)
+	}
+	if kind == "" {
 		p.progress.Skipped++
 		return
 	}
 	p.progress.Events++
-	switch ev.Type {
+	switch kind {
 	case "system":
-		p.system(&ev)
+		p.system(eventOf(line))
 	case "assistant":
-		p.assistant(&ev, decodeMessage(line))
+		ev, m := scan(line)
+		if ev.Error != "" {
+			ev = eventOf(line)
+		}
+		p.assistant(ev, m)
 	case "user":
-		for _, c := range ev.Message.Content {
-			p.closeTool(c.ToolUseID)
+		ev, m := scan(line)
+		for _, b := range m.Content {
+			p.closeTool(b.ToolUseID)
 		}
-		// Most user events are results of tools, and long. The note about a
-		// SIGINT is short. A subagent gets the same one whoever stops it.
-		if len(line) < 4096 && ev.Parent == "" && bytes.Contains(line, []byte(interruptNote)) {
-			p.interrupted = p.interrupted || isInterrupt(decodeMessage(line))
-		}
+		// A subagent gets the same note about a SIGINT whoever stops it.
+		p.interrupted = p.interrupted || ev.Parent == "" && isInterrupt(m)
 	case "rate_limit_event":
-		p.limited = ev.RateLimit.Status == "rejected"
-		if p.limited && ev.RateLimit.ResetsAt > 0 {
-			p.resetAt = time.Unix(int64(ev.RateLimit.ResetsAt), 0).UTC()
+		limit := eventOf(line).RateLimit
+		p.limited = limit.Status == "rejected"
+		if p.limited && limit.ResetsAt > 0 {
+			p.resetAt = time.Unix(int64(limit.ResetsAt), 0).UTC()
 		}
 	case "result":
-		p.result(&ev)
+		p.result(eventOf(line))
 	}
 }
 

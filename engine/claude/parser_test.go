@@ -343,6 +343,7 @@ func BenchmarkParser(b *testing.B) {
 	for name, stream := range map[string][]byte{
 		"recordings":   append(background, edit...),
 		"tool results": []byte(`{"type":"user","message":{"content":[{"type":"tool_result","content":"` + result + `"}]},"tool_use_result":{"stdout":"` + result + `"}}` + "\n"),
+		"text":         []byte(`{"type":"assistant","message":{"id":"m","role":"assistant","content":[{"type":"text","text":"` + result[:len(result)/500] + `"}]}}` + "\n"),
 		"answer":       []byte(strings.Replace(resultLine, "Yes.", result, 1)),
 	} {
 		b.Run(name, func(b *testing.B) {
