@@ -36,6 +36,11 @@ func (db *DB) Page(q task.DumpQuery) (task.DumpPage, error) {
 		p := task.DumpPage{
 			After: q.After, Restored: meta.Get(keyRestored) != nil, Redacted: int64(getU64(meta.Get(keyRedacted))),
 		}
+		if q.After == "" && q.IDs == nil {
+			if p.Groups, err = valuesIn[task.Group](tx, bucketLimits); err != nil {
+				return p, err
+			}
+		}
 		next := followers(tx, q, f.floor)
 		for size, looks := 0, 0; ; looks++ {
 			id := next()

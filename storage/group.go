@@ -18,15 +18,23 @@ func (db *DB) Groups() ([]task.Group, error) {
 
 // SetGroup records what is set of a group; of one of which nothing is, no record stays.
 func (db *DB) SetGroup(g task.Group) error {
+	r, err := setGroup(g)
+	if err != nil {
+		return err
+	}
+	return db.do(r)
+}
+
+func setGroup(g task.Group) (*request, error) {
 	g.Live, g.Queued = 0, 0
 	value, err := json.Marshal(g)
 	if err != nil {
-		return fmt.Errorf("encode group %s: %w", g.Name, err)
+		return nil, fmt.Errorf("encode group %s: %w", g.Name, err)
 	}
-	return db.do(&request{check: noCheck, apply: func(tx *bolt.Tx) error {
+	return &request{check: noCheck, apply: func(tx *bolt.Tx) error {
 		if g == (task.Group{Name: g.Name}) {
 			return tx.Bucket(bucketLimits).Delete(keyGroup(g.Name))
 		}
 		return tx.Bucket(bucketLimits).Put(keyGroup(g.Name), value)
-	}})
+	}}, nil
 }

@@ -176,17 +176,19 @@ func (db *DB) Queue() ([]task.Place, error) {
 
 // values are those of a bucket in the order of their keys, decoded.
 func values[T any](db *DB, bucket []byte) ([]T, error) {
-	return read(db, func(tx *bolt.Tx) (list []T, err error) {
-		err = tx.Bucket(bucket).ForEach(func(k, v []byte) error {
-			var one T
-			if err := json.Unmarshal(v, &one); err != nil {
-				return corrupt(db.path, fmt.Errorf("%s: %q: %w", bucket, k, err))
-			}
-			list = append(list, one)
-			return nil
-		})
-		return list, err
+	return read(db, func(tx *bolt.Tx) ([]T, error) { return valuesIn[T](tx, bucket) })
+}
+
+func valuesIn[T any](tx *bolt.Tx, bucket []byte) (list []T, err error) {
+	err = tx.Bucket(bucket).ForEach(func(k, v []byte) error {
+		var one T
+		if err := json.Unmarshal(v, &one); err != nil {
+			return corrupt(tx.DB().Path(), fmt.Errorf("%s: %q: %w", bucket, k, err))
+		}
+		list = append(list, one)
+		return nil
 	})
+	return list, err
 }
 
 // Live returns the starting and running tasks, oldest first.

@@ -90,6 +90,15 @@ func (f *Filler) open() error {
 
 func noCheck(*bolt.Tx) error { return nil }
 
+// Group sets something of a group.
+func (f *Filler) Group(g task.Group) error {
+	r, err := setGroup(g)
+	if err != nil {
+		return err
+	}
+	return f.push(r)
+}
+
 // Begin puts a task. The bytes of its streams follow.
 func (f *Filler) Begin(s task.Snapshot) (err error) {
 	f.task, f.piece = s, task.Blob{}

@@ -22,7 +22,8 @@ type DumpPage struct {
 	Tasks    []Snapshot `json:"tasks"`
 	After    ID         `json:"after"` // of the next page
 	More     bool       `json:"more"`
-	Restored bool       `json:"restored"` // the database may only be read
+	Groups   []Group    `json:"groups,omitempty"` // what is set of them; on the first page of a whole dump
+	Restored bool       `json:"restored"`         // the database may only be read
 	// Redacted is how many values of the whole database were masked before it
 	// was restored from a dump.
 	Redacted int64 `json:"redacted"`

@@ -181,6 +181,8 @@ type reportTarget struct {
 	e report.Entry
 }
 
+func (d *reportTarget) Group(task.Group) error { return nil } // a report is about tasks
+
 func (d *reportTarget) Begin(s task.Snapshot) error {
 	d.e = report.Entry{Task: s.Task}
 	d.e.Task.Attempts = s.Attempts

@@ -17,7 +17,8 @@
 // Tasks stand oldest first, each with the pieces of its streams behind it: text
 // where they are UTF-8, else base64. A task that was removed while it was read
 // ends with {"type":"removed","id":"...","removed":true}. A dump without an end
-// line is not whole. A header with "output" is that of a dump whose outputs are
+// line is not whole. A header with "groups" says what is set of groups, but not in a dump
+// of named tasks; one with "output" is that of a dump whose outputs are
 // cut or left out; an end line with "redacted" says how many values are masked.
 // The same content makes the same bytes, wherever it is read from.
 package dump

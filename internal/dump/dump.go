@@ -48,13 +48,13 @@ type dumper struct {
 }
 
 func (d *dumper) run() error {
-	err := d.write(Line{Type: typeHeader, Header: &Header{formatName, formatVersion, d.o.Schema, d.o.Output}})
-	for q, more := d.o.Query, true; more; {
-		if err = errors.Join(err, d.ctx.Err()); err != nil {
-			return err
-		}
-		p, err := d.src.Page(q)
-		if err != nil {
+	q := d.o.Query
+	p, err := d.src.Page(q)
+	if err == nil {
+		err = d.write(Line{Type: typeHeader, Header: &Header{formatName, formatVersion, d.o.Schema, d.o.Output, p.Groups}})
+	}
+	for err == nil {
+		if err := d.ctx.Err(); err != nil {
 			return err
 		}
 		// In a damaged file keys may be out of order, and this never end.
@@ -66,12 +66,14 @@ func (d *dumper) run() error {
 				return fmt.Errorf("dump task %s: %w", p.Tasks[i].Task.ID, err)
 			}
 		}
-		if more = p.More; !more {
+		if !p.More {
 			d.end.Redacted += p.Redacted
+			return d.write(Line{Type: typeEnd, End: &d.end})
 		}
 		q.After = p.After
+		p, err = d.src.Page(q)
 	}
-	return d.write(Line{Type: typeEnd, End: &d.end})
+	return err
 }
 
 func (d *dumper) task(s *task.Snapshot) error {

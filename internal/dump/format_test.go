@@ -170,6 +170,7 @@ func FuzzRead(f *testing.F) {
 
 type nowhere struct{}
 
+func (nowhere) Group(task.Group) error    { return nil }
 func (nowhere) Begin(task.Snapshot) error { return nil }
 func (nowhere) Append(task.Blob) error    { return nil }
 func (nowhere) Finish() error             { return nil }

@@ -48,6 +48,8 @@ type Header struct {
 	Version int    `json:"version"`
 	Schema  uint32 `json:"schema"`
 	Output  Output `json:"output,omitempty"` // "": all of it
+	// Groups are what is set of groups: pauses and numbers of slots.
+	Groups []task.Group `json:"groups,omitempty"`
 }
 
 // Record is a task without its streams.

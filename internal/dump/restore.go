@@ -13,6 +13,8 @@ import (
 
 // Target is a new database. The calls come in the order of a dump.
 type Target interface {
+	// Group sets something of a group, before the first task.
+	Group(g task.Group) error
 	// Begin puts a task without its streams.
 	Begin(s task.Snapshot) error
 	// Append adds to a stream of the task.
@@ -81,6 +83,9 @@ func (s *restorer) run(schema uint32) error {
 	if err == nil {
 		err = l.acceptable(schema, s.looks)
 	}
+	if err == nil {
+		err = s.groups(l.Header.Groups)
+	}
 	for err == nil {
 		if l, err = s.in.next(); err != nil {
 			return err
@@ -111,6 +116,24 @@ func (l Line) acceptable(schema uint32, looks bool) error {
 		return task.Errorf(task.CodeVersion, "Use the newer cctask that wrote it.", "the dump has format %d and schema %d, this program knows %d and %d", h.Version, h.Schema, formatVersion, schema)
 	case h.Output != Full && !looks:
 		return task.Errorf(task.CodeInvalid, "Dump again with --output full.", "the dump was made with --output %s: a database of it would claim outputs that it does not have", h.Output)
+	}
+	return nil
+}
+
+// groups takes what somebody could have set.
+func (s *restorer) groups(list []task.Group) error {
+	for _, g := range list {
+		c := task.GroupChange{Name: g.Name, Paused: &g.Paused}
+		if g.Jobs != 0 {
+			c.Jobs = &g.Jobs
+		}
+		set, err := c.Of(task.Group{})
+		if err == nil {
+			err = s.to.Group(set)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
