@@ -363,7 +363,7 @@ func (a *attempt) fill(t *task.Task) {
 	}
 	p := a.progress
 	t.Model = p.Model
-	p.CostUSD, p.At, p.Answered = task.RoundUSD(p.CostUSD), a.progressAt, a.answer != nil
+	p.At, p.Answered = a.progressAt, a.answer != nil
 	t.Progress = &p.Progress
 	if a.answer != nil {
 		text := string((*a.answer)[:min(len(*a.answer), task.MaxInlineResult)])

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"cctask/engine/claude"
 	"cctask/engine/task"
 )
 
@@ -99,6 +100,7 @@ type Engine struct {
 	untold    []task.Notice      // the outbox, as of the last look
 	holds     map[obstacle]*hold // what keeps tasks waiting since a launch failed
 	startups  startups
+	prices    claude.Prices
 }
 
 var _ Service = (*Engine)(nil)
@@ -117,7 +119,7 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 	cfg.Startup, cfg.Answered = cmp.Or(cfg.Startup, time.Minute), cmp.Or(cfg.Answered, time.Minute)
 	e := &Engine{
 		cfg: cfg, store: store, site: site, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
-		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), toTell: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{}, borne: map[task.ID]int{}, startups: startups{pending: map[task.ID]bool{}},
+		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), toTell: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{}, borne: map[task.ID]int{}, startups: startups{pending: map[task.ID]bool{}}, prices: claude.Prices{},
 		sched: newSchedule(limits{jobs: cfg.Jobs, startups: 2 * runtime.NumCPU(), groups: map[string]int{}}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())

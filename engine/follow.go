@@ -30,6 +30,7 @@ type follower struct {
 	parsed int64
 	sealed map[task.Stream]int64
 	seen   [2]int64 // sizes at the last look, stdout and stderr
+	base   float64  // what the session had cost before this attempt
 	guard  guard
 }
 
@@ -42,7 +43,28 @@ func (a *attempt) newFollower() (*follower, error) {
 		}
 		f.sealed[st] = n
 	}
+	rec, err := a.e.store.Attempt(a.id, a.n)
+	if err == nil && (rec.Resumes || rec.ForkOf != "") {
+		f.base, _, err = a.e.store.SessionCost(rec.SessionID)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up what the session has cost: %w", err)
+	}
 	return f, nil
+}
+
+// unbilled is what the attempt has cost since its last result, by estimate.
+func (f *follower) unbilled() float64 {
+	e := f.a.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.prices.Learn(f.parser.Billed())
+	return task.RoundUSD(e.prices.Estimate(f.parser.Unbilled()))
+}
+
+// cost is what the attempt has cost so far.
+func (f *follower) cost(p claude.Progress) float64 {
+	return task.RoundUSD(max(0, p.CostUSD-f.base) + f.unbilled())
 }
 
 // follow is steps 5 to 8, for an attempt of this owner and for one that it
@@ -116,6 +138,7 @@ func (f *follower) look(s runner.Sight) error {
 		f.seen = [2]int64{s.Stdout, s.Stderr}
 	}
 	p := f.parser.Progress()
+	p.CostUSD = f.cost(p)
 	f.guard.hears(f.a, p.SawInit)
 	answer, answered := f.parser.Answer()
 	f.a.mu.Lock()

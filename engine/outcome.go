@@ -44,6 +44,7 @@ func (a *attempt) conclude(f *follower, s runner.Sight, chunks []task.Blob) erro
 		out := judge(f.parser, t, rec, end)
 		w.Chunks = chunks
 		a.settle(&n, &out, rec, w)
+		a.price(&n, &out, f.unbilled(), w)
 		n.Untouched = chunks != nil && (out.OnlyInit || out.SessionLost)
 		if chunks == nil { // what is lost may have cost something
 			n.CostUncertain = true
@@ -113,19 +114,20 @@ func (a *attempt) settle(n *task.Attempt, out *claude.Outcome, rec runner.Record
 		n.DurationMS = max(0, n.FinishedAt.Sub(n.StartedAt).Milliseconds())
 	}
 	n.ClaudeVersion, n.Model, n.NumTurns, n.Requests = out.Version, out.Model, out.Turns, out.Requests
-	a.price(n, out, w)
 }
 
 // price says what an attempt cost. claude's total is cumulative over a session, so
-// it is the difference to the total that the session had before.
-func (a *attempt) price(n *task.Attempt, out *claude.Outcome, w *task.Write) {
-	if !out.CostKnown {
+// it is the difference to the total that the session had before. Of what came after
+// the last result there is only an estimate.
+func (a *attempt) price(n *task.Attempt, out *claude.Outcome, estimate float64, w *task.Write) {
+	if !out.CostKnown && estimate == 0 {
 		// Nothing was spent only if claude never came to its first event.
 		n.CostUncertain = out.SessionID != ""
 		return
 	}
-	if !claude.Supported(out.Version) {
-		n.CostUSD, n.CostUncertain = task.RoundUSD(out.TotalCost), out.CostPartial || n.Resumes || n.ForkOf != ""
+	uncertain := !out.CostKnown || out.CostPartial || estimate > 0
+	if out.CostKnown && !claude.Supported(out.Version) {
+		n.CostUSD, n.CostUncertain = task.RoundUSD(out.TotalCost+estimate), uncertain || n.Resumes || n.ForkOf != ""
 		return
 	}
 	base, known, err := a.e.store.SessionCost(n.SessionID)
@@ -138,11 +140,20 @@ func (a *attempt) price(n *task.Attempt, out *claude.Outcome, w *task.Write) {
 	case !n.Resumes:
 		base, known = 0, true
 	}
-	n.CostUSD, n.CostUncertain = task.RoundUSD(out.TotalCost-base), out.CostPartial
+	total := out.TotalCost
+	if !out.CostKnown {
+		total = base
+	}
+	n.CostUSD, n.CostUncertain = task.RoundUSD(total+estimate-base), uncertain
 	if err != nil || !known || n.CostUSD < 0 {
 		n.CostUSD, n.CostUncertain = max(n.CostUSD, 0), true
 	}
-	w.SessionID, w.SessionCost = n.SessionID, task.RoundUSD(out.TotalCost)
+	// A claude that is killed forgets what it had not told; any other adds it to the total
+	// that the session's next attempt begins with.
+	if n.ExitCode != nil && n.Signal != "SIGKILL" {
+		total += estimate
+	}
+	w.SessionID, w.SessionCost = n.SessionID, task.RoundUSD(total)
 }
 
 // take adds a finished attempt to the task: sums, and the last one's values.

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"cctask/engine/claude"
 	"cctask/engine/runner"
 	"cctask/engine/task"
 )
@@ -123,6 +124,8 @@ func (m *mute) Stop(_ context.Context, _, why string, _ bool) error {
 
 type noStore struct{ Store }
 
+func (noStore) Attempt(task.ID, int) (task.Attempt, error) { return task.Attempt{}, nil }
+
 func (noStore) Sealed(task.ID, int, task.Stream) (int64, error) { return 0, nil }
 
 // The watch over a claude through an hour, to the second.
@@ -169,7 +172,7 @@ func TestSilenceInTime(t *testing.T) {
 				m := &mute{life: runner.Up}
 				e := &Engine{
 					ctx: ctx, site: m, store: noStore{}, attached: make(chan struct{}, 1), readers: make(chan struct{}, 1), wake: make(chan struct{}, 1),
-					versions: map[task.ID]uint64{}, sched: newSchedule(limits{jobs: 1, startups: 2}), startups: startups{pending: map[task.ID]bool{}},
+					versions: map[task.ID]uint64{}, sched: newSchedule(limits{jobs: 1, startups: 2}), startups: startups{pending: map[task.ID]bool{}}, prices: claude.Prices{},
 				}
 				a := &attempt{e: e, id: "a", n: 1, silences: silences{startup: time.Minute, stall: 10 * time.Minute, answered: time.Minute}}
 				e.startsUp(a.id)

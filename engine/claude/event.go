@@ -44,15 +44,16 @@ type event struct {
 	} `json:"rate_limit_info"`
 
 	// result
-	IsError        bool            `json:"is_error"`
-	Result         *string         `json:"result"`
-	Structured     json.RawMessage `json:"structured_output"`
-	Errors         []string        `json:"errors"`
-	TerminalReason string          `json:"terminal_reason"`
-	NumTurns       int             `json:"num_turns"`
-	DurationMS     int64           `json:"duration_ms"`
-	TotalCost      *float64        `json:"total_cost_usd"`
-	Usage          task.Usage      `json:"usage"`
+	IsError        bool              `json:"is_error"`
+	Result         *string           `json:"result"`
+	Structured     json.RawMessage   `json:"structured_output"`
+	Errors         []string          `json:"errors"`
+	TerminalReason string            `json:"terminal_reason"`
+	NumTurns       int               `json:"num_turns"`
+	DurationMS     int64             `json:"duration_ms"`
+	TotalCost      *float64          `json:"total_cost_usd"`
+	Usage          task.Usage        `json:"usage"`
+	Billed         map[string]Billed `json:"modelUsage"`
 	Denials        []struct {
 		Tool string `json:"tool_name"`
 	} `json:"permission_denials"`
@@ -85,9 +86,10 @@ func (e *event) structured() bool {
 // message is the message of an assistant or user event. Some system events
 // have a plain string of that name.
 type message struct {
-	ID      string `json:"id"`
-	Model   string `json:"model"`
-	Content blocks `json:"content"`
+	ID      string     `json:"id"`
+	Model   string     `json:"model"`
+	Content blocks     `json:"content"`
+	Usage   task.Usage `json:"usage"`
 }
 
 // synthetic marks messages that claude wrote itself in place of the model.

@@ -66,6 +66,7 @@ type Parser struct {
 	turns      int // sums over the result events
 	durationMS int64
 	usage      task.Usage
+	unbilled   unbilled
 	totalCost  float64
 	costKnown  bool
 
@@ -148,6 +149,7 @@ func (p *Parser) line(line []byte) {
 		if ev.Error != "" {
 			ev = eventOf(line)
 		}
+		p.unbilled.add(&m, len(line))
 		p.assistant(ev, m)
 	case "user":
 		ev, m := scan(line)
@@ -285,7 +287,7 @@ func (p *Parser) result(ev *event) {
 	// Without an init there was no session: the zero in the result that says so
 	// is not the session's total.
 	if p.progress.SawInit && ev.TotalCost != nil && *ev.TotalCost >= 0 {
-		p.totalCost, p.costKnown = *ev.TotalCost, true
+		p.totalCost, p.costKnown, p.unbilled.by = *ev.TotalCost, true, nil
 		p.progress.CostUSD = p.totalCost
 	}
 }

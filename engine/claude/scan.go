@@ -7,6 +7,8 @@ import (
 	"unsafe"
 
 	"github.com/tidwall/gjson"
+
+	"cctask/engine/task"
 )
 
 // scan reads what the parser needs of an assistant or user event, which are most of
@@ -66,6 +68,12 @@ func messageOf(v gjson.Result) (m message) {
 			m.ID = text(v)
 		case key == "model":
 			m.Model = text(v)
+		case key == "usage":
+			n := func(of string) int64 { return v.Get(of).Int() }
+			m.Usage = task.Usage{
+				InputTokens: n("input_tokens"), OutputTokens: n("output_tokens"),
+				CacheCreationTokens: n("cache_creation_input_tokens"), CacheReadTokens: n("cache_read_input_tokens"),
+			}
 		case key == "content" && v.Type == gjson.String:
 			m.Content = blocks{{Type: "text", Text: text(v)}}
 		case key == "content" && v.IsArray():

@@ -73,7 +73,7 @@ func (p *progress) line(now time.Time) string {
 			parts = append(parts, fmt.Sprintf("turn %d", g.Turns))
 		}
 		if g.CostUSD > 0 {
-			parts = append(parts, show.Cost(g.CostUSD))
+			parts = append(parts, "~"+show.Cost(g.CostUSD))
 		}
 		if doing := g.Doing(); doing != "" {
 			parts = append(parts, show.OneLine(doing))

@@ -174,6 +174,14 @@ func (r Row) turns() int {
 // Turned is how many turns there were, "" where there was none.
 func (r Row) Turned() string { return Plain(known(r.turns())) }
 
+// Estimated is the mark of a cost that claude has not told yet.
+func (r Row) Estimated() string {
+	if r.Progress != nil && r.Status.Live() && r.Progress.CostUSD > 0 {
+		return "~"
+	}
+	return ""
+}
+
 // USD is what the task cost, with the running attempt's estimate.
 func (r Row) USD() float64 {
 	if r.Progress != nil && r.Status.Live() {
@@ -185,7 +193,7 @@ func (r Row) USD() float64 {
 // Spent is USD as text, "" where nothing is known yet.
 func (r Row) Spent() string {
 	if usd := r.USD(); usd > 0 {
-		return Cost(usd)
+		return r.Estimated() + Cost(usd)
 	}
 	return ""
 }
