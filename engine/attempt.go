@@ -30,6 +30,7 @@ type attempt struct {
 	spec     *task.Spec // as it was launched; nil when adopted
 	env      []string   // kept for a fresh start after a lost session; nil when adopted
 	silences
+	scope string // whose budget bounds it more than its own; "": none does
 
 	before  <-chan struct{} // closed when the attempt before has started
 	started chan struct{}   // closed when this one has, or never will
@@ -184,7 +185,14 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Sight, error) {
 		// The person will repair it; until then nothing starts.
 		return runner.Sight{}, fmt.Errorf("%w: %w", runner.ErrNotStarted, err)
 	}
-	argv, err := e.argv(&t, rec, p)
+	scope, rest, err := e.narrowest(&t)
+	if err != nil {
+		return runner.Sight{}, err
+	}
+	argv, own, err := e.argv(&t, rec, p, rest)
+	if !own {
+		a.scope = scope
+	}
 	if err == nil {
 		err = checkSize(argv, env, 0) // the policy's own arguments may have come since
 	}

@@ -33,18 +33,22 @@ func left(t task.Task, earlier []task.Attempt) (task.Spec, error) {
 }
 
 // argv is claude's command line for an attempt, after the policy of this moment
-// was applied to the task.
-func (e *Engine) argv(t *task.Task, rec task.Attempt, p task.Policy) ([]string, error) {
+// was applied to the task. rest is what the budgets of others leave it, 0 for no bound;
+// own tells that its own leaves less.
+func (e *Engine) argv(t *task.Task, rec task.Attempt, p task.Policy, rest float64) (words []string, own bool, err error) {
 	all, err := e.store.Attempts(t.ID)
 	if err != nil {
-		return nil, fmt.Errorf("read the earlier attempts: %w", err)
+		return nil, true, fmt.Errorf("read the earlier attempts: %w", err)
 	}
 	if t.Spec, p, err = bounded(e.site, t.Spec, p, t.Policy); err != nil {
-		return nil, err
+		return nil, true, err
 	}
 	s, err := left(*t, all)
+	if own = rest == 0 || s.MaxBudgetUSD > 0 && s.MaxBudgetUSD <= rest; !own {
+		s.MaxBudgetUSD = rest
+	}
 	if err == nil {
 		s, err = e.served(s)
 	}
-	return argv(s, rec, p), err
+	return argv(s, rec, p), own, err
 }

@@ -11,7 +11,7 @@ import (
 // enqueue gives a queued task to the scheduler. Its needs are looked at after that:
 // an end that comes between is seen by one of the two. Guarded by Engine.mu.
 func (e *Engine) enqueue(p task.Place) {
-	e.sched.add(waiterOf(p))
+	e.sched.add(e.draws(waiterOf(p)))
 	if len(p.After) > 0 {
 		e.unsettled[p.ID] = true
 		e.tellSettler()

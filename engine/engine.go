@@ -40,6 +40,8 @@ type Config struct {
 	Server *Server
 	// Trees makes the worktrees of tasks. nil: none can have one.
 	Trees Trees
+	// Budgets are what may be spent, as of the last call of Policy. nil: anything.
+	Budgets func() task.Budgets
 	// Herald tells people of ends. nil: nobody is told.
 	Herald Herald
 	// ReadOnly is why the store can only be read, and with it all that the engine
@@ -101,6 +103,7 @@ type Engine struct {
 	holds     map[obstacle]*hold // what keeps tasks waiting since a launch failed
 	startups  startups
 	prices    claude.Prices
+	ledger    ledger
 }
 
 var _ Service = (*Engine)(nil)
@@ -119,7 +122,7 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 	cfg.Startup, cfg.Answered = cmp.Or(cfg.Startup, time.Minute), cmp.Or(cfg.Answered, time.Minute)
 	e := &Engine{
 		cfg: cfg, store: store, site: site, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
-		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), toTell: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{}, borne: map[task.ID]int{}, startups: startups{pending: map[task.ID]bool{}}, prices: claude.Prices{},
+		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), toTell: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{}, borne: map[task.ID]int{}, startups: startups{pending: map[task.ID]bool{}}, prices: claude.Prices{}, ledger: newLedger(),
 		sched: newSchedule(limits{jobs: cfg.Jobs, startups: 2 * runtime.NumCPU(), groups: map[string]int{}}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())

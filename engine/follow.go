@@ -139,6 +139,7 @@ func (f *follower) look(s runner.Sight) error {
 	}
 	p := f.parser.Progress()
 	p.CostUSD = f.cost(p)
+	f.a.e.flies(f.a.id, p.CostUSD)
 	f.guard.hears(f.a, p.SawInit)
 	answer, answered := f.parser.Answer()
 	f.a.mu.Lock()

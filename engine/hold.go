@@ -151,6 +151,8 @@ func (a *attempt) notStarted(cause error) {
 		if waits = waitsForClaude + cause.Error(); a.e.missing(a.id, a.spec.Claude, waits) {
 			waits, cause = "", a.e.impatient(cause)
 		}
+	case errors.Is(cause, errSpent):
+		waits = cause.Error()
 	case isSpawn && spawn.Op == "fork", !isSpawn && errors.Is(cause, runner.ErrNotStarted):
 		// Too few processes are the machine's lack, and not the task's fault.
 		waits = "waits for the machine: " + cause.Error()

@@ -29,7 +29,8 @@ func (a *attempt) conclude(f *follower, s runner.Sight, chunks []task.Blob) erro
 		end.RunnerSignal = s.Killed
 	}
 	failed := false
-	_, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
+	var spent []task.Spend
+	t, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
 		if failed { // it may take hours until the disk has room
 			_ = a.e.site.Keep(a.e.ctx, f.name)
 		}
@@ -54,7 +55,8 @@ func (a *attempt) conclude(f *follower, s runner.Sight, chunks []task.Blob) erro
 		if len(out.Result) > 0 {
 			w.Result = &task.Blob{ID: t.ID, Attempt: n.N, Data: out.Result}
 		}
-		w.Attempts = []task.Attempt{n}
+		a.budgeted(&n)
+		w.Attempts, w.Spent = []task.Attempt{n}, task.Spends(t, n.CostUSD, w.At)
 		take(t, n)
 		if err := t.Become(n.Status, w.At, n.Message); err != nil {
 			return err
@@ -70,9 +72,26 @@ func (a *attempt) conclude(f *follower, s runner.Sight, chunks []task.Blob) erro
 		if t.Status.Ended() {
 			t.Worktree = a.e.lookAtTree(t.Worktree)
 		}
+		spent = w.Spent
 		return nil
 	})
+	if err == nil {
+		a.e.lands(&t, spent)
+	}
 	return err
+}
+
+// budgeted names the budget that ended an attempt: it was stopped for it, or claude had
+// used up what that had left.
+func (a *attempt) budgeted(n *task.Attempt) {
+	scope := a.scope
+	switch {
+	case scope == "":
+	case n.Reason == task.ReasonMaxBudget:
+		n.Reason, n.Message = task.ReasonBudget, "used up what was left of the budget "+scope+": "+task.RaiseBudget
+	case n.StopReason == task.StopBudget:
+		n.Message = "stopped because the budget " + scope + " is spent: " + task.RaiseBudget
+	}
 }
 
 func later(times ...time.Time) (last time.Time) {

@@ -19,6 +19,7 @@ func (e *Engine) dispatch() {
 	turn := make(chan struct{})
 	close(turn)
 	for {
+		e.rereadBudgets()
 		chosen, at := e.choose()
 		for _, a := range chosen {
 			a.before, a.started = turn, make(chan struct{})
@@ -39,6 +40,9 @@ func (e *Engine) choose() (chosen []*attempt, at time.Time) {
 		return nil, time.Time{}
 	}
 	ids, at := choose(time.Now(), e.sched)
+	if soon := time.Now().Add(rereadEvery); e.spentAny() && (at.IsZero() || at.After(soon)) {
+		at = soon
+	}
 	for _, id := range ids {
 		// Registered before the claim is durable, so that a cancel that comes
 		// between finds whom to tell.
@@ -95,6 +99,7 @@ func (e *Engine) release(a *attempt) {
 	e.mu.Lock()
 	delete(e.live, a.id)
 	delete(e.startups.pending, a.id)
+	e.ledger.fly(a.id, nil, 0) // it may have come to nothing
 	e.sched.release(a.id)
 	e.mu.Unlock()
 	e.poke()
@@ -110,7 +115,7 @@ func waiterOf(p task.Place) *waiter {
 	}
 	return &waiter{
 		needs: needs,
-		id:    p.ID, seq: p.Seq, priority: p.Priority, depth: p.Depth, held: p.Held, notBefore: p.NotBefore, retries: p.Retries, dir: p.Dir,
+		id:    p.ID, labels: p.Labels, root: cmp.Or(p.Root, p.ID), seq: p.Seq, priority: p.Priority, depth: p.Depth, held: p.Held, notBefore: p.NotBefore, retries: p.Retries, dir: p.Dir,
 		class: class{group: cmp.Or(p.Group, task.DefaultGroup), account: p.Account, claude: p.Claude},
 	}
 }

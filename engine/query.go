@@ -146,6 +146,7 @@ func (e *Engine) fill(t task.Task) task.Task {
 	}
 	if a != nil && t.Status.Live() {
 		a.fill(&t)
+		t.Message = cmp.Or(t.Message, nearlySpent(&t), e.warning(t.ID))
 	}
 	return t
 }

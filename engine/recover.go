@@ -41,6 +41,9 @@ func (e *Engine) loadQueue() error {
 	if err := e.loadGroups(); err != nil {
 		return err
 	}
+	if err := e.loadSpends(); err != nil {
+		return err
+	}
 	queued, err := e.store.Queue()
 	if err != nil {
 		return fmt.Errorf("load the queue: %w", err)
@@ -239,6 +242,9 @@ func (e *Engine) adopt(t *task.Task, s *runner.Sight, do action) {
 	e.mu.Unlock()
 	if twice {
 		return
+	}
+	if err := e.takesOff(t); err != nil {
+		e.log.Error().Err(err).Str("task", string(t.ID)).Msg("what it costs counts for the day and its labels alone")
 	}
 	a.attach(*s)
 	e.wg.Go(func() {

@@ -50,7 +50,9 @@ type waiter struct {
 	retries   bool
 	needs     map[task.ID]bool // tasks whose ends it waits for
 	dir       string           // directory that it wants for itself, links resolved; "" for none
-	budgets   []string         // scopes whose money it spends
+	labels    []string
+	root      task.ID  // the task at the top of those that it is a part of; itself, where it is of none
+	budgets   []string // scopes whose money it spends, beside the day's
 
 	timed bool     // it is in schedule.timed
 	ready bool     // it is in schedule.ready
@@ -77,9 +79,10 @@ func (o obstacle) names() []string {
 }
 
 // obstacles are all that can hold up a whole class but its group's number of slots.
-func (c class) obstacles() [7]obstacle {
+func (c class) obstacles() [8]obstacle {
 	return [...]obstacle{
 		{task.WaitUsageLimit, c.account},
+		{task.WaitBudget, task.ScopeDay},
 		{task.WaitGroupPaused, ""}, // the whole queue
 		{task.WaitGroupPaused, c.group},
 		{task.WaitPolicy, ""},

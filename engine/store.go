@@ -52,6 +52,7 @@ type Store interface {
 	// Doom counts all of them.
 	Doom(p task.KeepPolicy, now time.Time) (task.Doom, error)
 	Groups() ([]task.Group, error) // of which something is set
+	Spends() ([]task.Spend, error) // what each scope has spent, as Write.Spent adds it up
 	SetGroup(g task.Group) error
 	Hold() (task.Hold, error) // the zero Hold: none
 	SetHold(h task.Hold) error

@@ -295,6 +295,11 @@ func (p *write) apply(tx *bolt.Tx) error {
 			return err
 		}
 	}
+	for _, s := range p.Spent {
+		if err := spend(tx, s); err != nil {
+			return err
+		}
+	}
 	if p.Key != "" {
 		if err := putKey(tx, p.Key, p.id, p.KeyHash, p.At); err != nil {
 			return err

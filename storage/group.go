@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -13,7 +15,45 @@ func keyGroup(name string) []byte { return []byte("group/" + name) }
 
 // Groups returns what is set of groups, by their names.
 func (db *DB) Groups() ([]task.Group, error) {
-	return values[task.Group](db, bucketLimits)
+	return limits[task.Group](db, "group/")
+}
+
+// limits decodes the values of the bucket whose keys have a prefix.
+func limits[T any](db *DB, prefix string) ([]T, error) {
+	return read(db, func(tx *bolt.Tx) (list []T, err error) {
+		c := tx.Bucket(bucketLimits).Cursor()
+		for k, v := c.Seek([]byte(prefix)); bytes.HasPrefix(k, []byte(prefix)); k, v = c.Next() {
+			var one T
+			if err := json.Unmarshal(v, &one); err != nil {
+				return nil, corrupt(db.path, fmt.Errorf("limits: %q: %w", k, err))
+			}
+			list = append(list, one)
+		}
+		return list, nil
+	})
+}
+
+func keySpent(scope string) []byte { return []byte("spent/" + scope) }
+
+// Spends returns what each scope has spent.
+func (db *DB) Spends() ([]task.Spend, error) { return limits[task.Spend](db, "spent/") }
+
+// spend adds to what a scope has spent; what a day had spent ends with it.
+func spend(tx *bolt.Tx, s task.Spend) error {
+	var old task.Spend
+	if v := tx.Bucket(bucketLimits).Get(keySpent(s.Scope)); v != nil {
+		if err := json.Unmarshal(v, &old); err != nil {
+			return fmt.Errorf("limits: spent/%s: %w", s.Scope, err)
+		}
+	}
+	if s.Scope != task.ScopeDay || old.At.Local().Format(time.DateOnly) == s.At.Local().Format(time.DateOnly) {
+		s.USD = task.RoundUSD(s.USD + old.USD)
+	}
+	value, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("encode what %s has spent: %w", s.Scope, err)
+	}
+	return tx.Bucket(bucketLimits).Put(keySpent(s.Scope), value)
 }
 
 // SetGroup records what is set of a group; of one of which nothing is, no record stays.

@@ -63,7 +63,7 @@ func (w Waiting) Words(now time.Time) string {
 	case WaitUsageLimit:
 		return "usage limit" + until
 	case WaitBudget:
-		return "budget " + on + " is spent" + until
+		return "budget " + on + " is spent" + until + "; " + RaiseBudget
 	case WaitGroupPaused:
 		if on == "" {
 			return "the queue is paused"

@@ -27,6 +27,9 @@ type Write struct {
 	SessionID   string
 	SessionCost float64
 
+	// Spent is added to what its scopes have spent.
+	Spent []Spend
+
 	// Notice is the end that is to be told; nil: none is.
 	Notice *Notice
 }

@@ -82,7 +82,7 @@ func (o *owner) start(s settings.Settings, phase string, log zerolog.Logger) err
 	cfg := engine.Config{
 		Dir: s.Dir, Jobs: s.Owner.Jobs, Log: log,
 		Keep:   keepPolicy(s.Owner),
-		Policy: o.policy.now,
+		Policy: o.policy.now, Budgets: o.policy.budgets,
 		Retry:  o.policy.retry,
 		Trees:  &worktree.Trees{Dir: filepath.Join(s.Dir, "worktrees")},
 		Herald: herald.Herald{Settings: o.policy.notify},

@@ -50,6 +50,13 @@ func (p *ownerPolicy) notify() task.Notify { return p.settings().Notify }
 
 func (p *ownerPolicy) retry() task.RetryPolicy { return p.settings().Retry }
 
+// budgets are what may be spent, as the file was read last.
+func (p *ownerPolicy) budgets() task.Budgets {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last.Budgets
+}
+
 // notice is what fronts are told while the file is of no use.
 func (p *ownerPolicy) notice() string {
 	_, err := p.now()

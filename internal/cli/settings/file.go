@@ -21,7 +21,7 @@ import (
 
 // File is the settings file: settings by the names of their flags, defaults
 // of task options in [defaults], the bounds of [policy], who is told of ends in
-// [notify], and what is tried again in [retry]. A file with a fault
+// [notify], what is tried again in [retry], and what may be spent in [budgets]. A file with a fault
 // anywhere is refused as a whole.
 type File struct {
 	Path     string // "": there is no place for one
@@ -32,6 +32,7 @@ type File struct {
 	Policy   task.Policy
 	Notify   task.Notify
 	Retry    task.RetryPolicy
+	Budgets  task.Budgets
 	rows     []Row // of the tables
 }
 
@@ -175,6 +176,9 @@ func (c *File) read(data []byte) error {
 			return takeRows(c, "notify", task.NotifyRows, keys, table, c.takeNotify)
 		}},
 		{"retry", &struct{ Retry struct{} }{}, c.readRetry},
+		{"budgets", &struct{ Budgets struct{} }{}, func(keys []place, table map[string]any) error {
+			return takeRows(c, "budgets", task.BudgetRows(slices.Sorted(maps.Keys(table))), keys, table, c.takeBudget)
+		}},
 	} {
 		all, err := c.places(data, t.shape)
 		var keys []place
@@ -198,7 +202,7 @@ func (c *File) read(data []byte) error {
 }
 
 // sections are the tables that a settings file may have.
-var sections = []string{"defaults", "policy", "notify", "retry"}
+var sections = []string{"defaults", "policy", "notify", "retry", "budgets"}
 
 func (c *File) takeSetting(key, at string, v any) error {
 	var keys []string
@@ -353,6 +357,14 @@ func (c *File) readRetry(keys []place, table map[string]any) error {
 			return err
 		}
 	}
+	return nil
+}
+
+func (c *File) takeBudget(r task.Row[task.Budgets], v any) error {
+	if !r.Allows(v) || v == 0.0 {
+		return r.Refuse(v)
+	}
+	r.Put(&c.Budgets, v)
 	return nil
 }
 
