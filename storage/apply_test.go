@@ -225,7 +225,7 @@ func TestEnvironmentOfARunningTask(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := queued(0, "a")
-		w.Task.Spec.OnInterrupt = on
+		w.Task.Spec.OnInterrupt, w.Task.Spec.Retries = on, new(int)
 		apply(t, db, w)
 		next := step(*w.Task, w.Attempts[0], t0, task.Starting, task.Running)
 		next.DropEnv = false
