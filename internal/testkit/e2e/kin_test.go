@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -171,5 +172,62 @@ func TestThreeDeepWhileOwnersDie(t *testing.T) {
 				t.Errorf("%s is %s: %s", v.TaskID, v.Status, *v.Result)
 			}
 		}
+	}
+}
+
+// What a person has set and was told of holds over any number of owners that are killed at
+// any step: a pause, a hold and a start time let nothing start, and what was set last counts.
+func TestWhatIsSetSurvivesKills(t *testing.T) {
+	t.Parallel()
+	log := filepath.Join(t.TempDir(), "log")
+	w := newWorldWith(t, nil, fakeclaude.Binary(t), "CCTASK_JOBS=2", fakeclaude.LogEnv+"="+log)
+	kept := map[string]task.WaitingFor{}
+	w.OK("pause", "docs")
+	kept[w.Start("[[text docs]]", "--group", "docs")] = task.WaitGroupPaused
+	kept[w.Start("[[text held]]", "--hold")] = task.WaitHeld
+	kept[w.Start("[[text late]]", "--start-at", "5h")] = task.WaitStartAt
+	toggled := w.Start("[[text toggled]]", "--hold", "--group", "toggled")
+	w.OK("pause", "toggled")
+	for round := range 8 {
+		verb, set := []string{"hold", "release"}[round%2], []string{"unpause", "pause"}[round%2]
+		killed := make(chan struct{})
+		pid := w.Owner().PID
+		go func() {
+			defer close(killed)
+			time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}()
+		// One of the two stands always, so that it never starts. A command is answered by
+		// this owner or the next one; what it was told of stands.
+		if verb == "hold" {
+			w.OK("hold", toggled)
+			w.OK(set, "toggled")
+		} else {
+			w.OK(set, "toggled")
+			w.OK("release", toggled)
+		}
+		<-killed
+		for id, why := range kept {
+			if v := w.View(id); v.Status != task.Queued || v.WaitingFor != why {
+				t.Fatalf("round %d: %s is %s and waits for %s, want %s", round, v.Prompt, v.Status, v.WaitingFor, why)
+			}
+		}
+		want := map[string]task.WaitingFor{"hold": task.WaitHeld, "release": task.WaitGroupPaused}[verb]
+		if v := w.View(toggled); v.Status != task.Queued || v.WaitingFor != want {
+			t.Fatalf("round %d: after %s it is %s and waits for %s, want %s", round, verb, v.Status, v.WaitingFor, want)
+		}
+	}
+	if starts, err := fakeclaude.ReadLog(log, "start"); err != nil || len(starts) > 0 {
+		t.Errorf("%d have started, %v", len(starts), err)
+	}
+	for id := range kept {
+		w.OK("edit", id, "--hold=false", "--start-at", "1s", "--group", "free")
+	}
+	w.OK("unpause", "toggled")
+	for id := range kept {
+		w.Wait(id, toggled)
+	}
+	if starts, err := fakeclaude.ReadLog(log, "start"); err != nil || len(starts) != 4 {
+		t.Errorf("4 tasks started %d times, %v", len(starts), err)
 	}
 }
