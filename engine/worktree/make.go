@@ -214,7 +214,7 @@ func there(path string) bool {
 func put(ctx context.Context, lock *os.File, w task.Worktree) error {
 	was := whole(w)
 	if was && there(filepath.Join(w.Dir, ".git")) {
-		unlockIndex(ctx, w)
+		unlockGit(ctx, w)
 		return nil
 	}
 	tip, err := tipOf(ctx, w)
@@ -256,11 +256,15 @@ func tipOf(ctx context.Context, w task.Worktree) (string, error) {
 	return tip, err
 }
 
-// unlockIndex takes away the lock of a git that was killed in a worktree: of the task
-// that it has nothing lives any more.
-func unlockIndex(ctx context.Context, w task.Worktree) {
+// unlockGit takes away the locks of a git that was killed in a worktree: of the task that
+// it has nothing lives any more.
+func unlockGit(ctx context.Context, w task.Worktree) {
+	locks := []string{filepath.Join(w.GitDir, branches+w.Branch)}
 	if admin, err := (git{dir: w.Dir}).line(ctx, "rev-parse", "--absolute-git-dir"); err == nil {
-		_ = os.Remove(filepath.Join(admin, "index.lock"))
+		locks = append(locks, filepath.Join(admin, "index"), filepath.Join(admin, "HEAD"))
+	}
+	for _, of := range locks {
+		_ = os.Remove(of + ".lock")
 	}
 }
 

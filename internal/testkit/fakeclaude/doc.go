@@ -24,6 +24,7 @@
 //	[[torn]]             half an event, without an end of line
 //	[[replay FILE]]      the file's bytes as all of stdout: no events of its own
 //	[[append FILE TEXT]] a line at the end of a file, which is made if need be
+//	[[alone FILE]]       locks a file for a while; fails if another one has it
 //	[[exec WORDS]]       runs a program and waits for it; it must succeed
 //	[[gate FIFO]]        blocks until a writer of the FIFO closes it; see Gate
 //	[[delay DURATION]]   waits

@@ -66,6 +66,17 @@ var verbs = map[string]func(r *run, args string) error{
 		_, err = fmt.Fprintln(f, text)
 		return errors.Join(err, f.Close())
 	},
+	"alone": func(_ *run, args string) error {
+		f, err := os.OpenFile(args, os.O_CREATE|os.O_RDWR, 0o644)
+		if err == nil {
+			err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		}
+		if err != nil {
+			return err
+		}
+		<-time.After(20 * time.Millisecond)
+		return f.Close()
+	},
 	"exec": func(r *run, args string) error {
 		r.begin()
 		words := strings.Fields(args)
