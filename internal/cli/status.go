@@ -112,7 +112,11 @@ func block(r show.Row) string {
 	fact("output", fmt.Sprintf("%d bytes stdout, %d bytes stderr", t.StdoutBytes, t.StderrBytes))
 	if len(t.Attempts) > 1 {
 		for _, at := range t.Attempts {
-			fact(fmt.Sprintf("attempt %d", at.N), fmt.Sprintf("%s, %s, %s", at.Kind, at.Status.Public(), show.Duration(time.Duration(at.DurationMS)*time.Millisecond)))
+			how := string(at.Status.Public())
+			if at.Reason != "" {
+				how += " (" + show.Reason(at.Reason) + ")"
+			}
+			fact(fmt.Sprintf("attempt %d", at.N), fmt.Sprintf("%s, %s, %s", at.Kind, how, show.Duration(time.Duration(at.DurationMS)*time.Millisecond)))
 		}
 	}
 	if t.Result != nil && *t.Result != "" {

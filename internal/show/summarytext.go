@@ -26,11 +26,11 @@ func (s Summary) Text(titles map[task.ID]string, width int, colour bool) string 
 	text.queue(s.Queue)
 	text.head("Further attempts", len(s.Retries))
 	for _, r := range s.Retries {
-		text.line(1, fmt.Sprintf("%s after %s, of %s (%d completed)", Plural(r.Attempts, "attempt"), words(r.Reason), Plural(len(r.Tasks), "task"), r.Completed))
+		text.line(1, fmt.Sprintf("%s after %s, of %s (%d completed)", Plural(r.Attempts, "attempt"), Reason(r.Reason), Plural(len(r.Tasks), "task"), r.Completed))
 	}
 	text.head("Limits met", len(s.Limits))
 	for _, l := range s.Limits {
-		line := words(l.Reason) + ": " + Plural(l.Attempts, "attempt")
+		line := Reason(l.Reason) + ": " + Plural(l.Attempts, "attempt")
 		if !l.RetryAt.IsZero() {
 			line += ", the last one until " + l.RetryAt.Local().Format(time.DateTime)
 		}
@@ -38,7 +38,7 @@ func (s Summary) Text(titles map[task.ID]string, width int, colour bool) string 
 	}
 	text.head("Not completed", len(s.Failures))
 	for _, f := range s.Failures {
-		text.line(1, fmt.Sprintf("%s: %s. %s", words(f.Reason), Plural(len(f.Tasks), "task"), f.Next))
+		text.line(1, fmt.Sprintf("%s: %s. %s", Reason(f.Reason), Plural(len(f.Tasks), "task"), f.Next))
 		for _, id := range f.Tasks[:min(len(f.Tasks), namedTasks)] {
 			text.task(id)
 		}
@@ -67,7 +67,8 @@ func (s Summary) spent() string {
 
 func span(ms int64) string { return Duration(time.Duration(ms) * time.Millisecond) }
 
-func words(r task.FailureReason) string {
+// Reason is one as a person reads it.
+func Reason(r task.FailureReason) string {
 	return strings.ReplaceAll(cmp.Or(string(r), "a good end"), "_", " ")
 }
 
