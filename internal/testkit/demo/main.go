@@ -1,8 +1,8 @@
 // Command demo shows cctask's main job in under a minute, without an account:
 // real Claude Code processes run in parallel against a scripted API on
-// loopback, the owner of the database is killed in the middle, and everything
-// comes through. It drives the built binary as a person would, in a temporary
-// home that it removes.
+// loopback, the owner of the database is killed in the middle, the API is overloaded
+// for one of them, and everything comes through. It drives the built binary as a person
+// would, in a temporary home that it removes.
 package main
 
 import (
@@ -58,26 +58,30 @@ func run(ctx context.Context, bin string) error {
 	}
 	defer api.Close()
 	for _, j := range jobs {
-		api.Handle(func(prompt string) bool { return prompt == j.prompt }, j.play)
+		api.Handle(func(prompt string) bool { return strings.HasPrefix(prompt, j.prompt) }, j.play)
 	}
+	// What an attempt is told that goes on after another one.
+	api.Handle(func(prompt string) bool { return strings.HasPrefix(prompt, "Continue.") }, func(fakeapi.Conversation) fakeapi.Turn {
+		return fakeapi.Say("Nothing to lint.")
+	})
 	home, err := os.MkdirTemp("", "cctask-demo")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(home)
 	s := &stage{ctx: ctx, bin: bin, work: filepath.Join(home, "project")}
-	if err := os.Mkdir(s.work, 0o755); err != nil {
-		return err
-	}
 	s.env = append(realclaude.Env(home, api.URL, "IS_SANDBOX=1"),
 		"CCTASK_DIR="+filepath.Join(home, "state"), "CCTASK_CLAUDE="+claude, "CCTASK_JOBS=3")
+	if err := s.furnish(home); err != nil {
+		return err
+	}
 	// Whatever happens, nothing that the demo started stays.
 	defer func() {
 		s.ctx = context.Background()
 		_, _ = s.capture("daemon", "stop", "--cancel")
 	}()
 	begin := time.Now()
-	for _, act := range []func(*stage) error{startSix, watchOne, killOwner, waitAll, lookBack} {
+	for _, act := range []func(*stage) error{startSix, watchOne, killOwner, waitAll, mergeOne, lookBack} {
 		if err := act(s); err != nil {
 			return err
 		}
@@ -86,24 +90,51 @@ func run(ctx context.Context, bin string) error {
 	return nil
 }
 
+// furnish makes the project a git repository, and the pauses before retries short.
+func (s *stage) furnish(home string) error {
+	config := filepath.Join(home, ".config", "cctask")
+	if err := errors.Join(os.Mkdir(s.work, 0o755), os.MkdirAll(config, 0o755)); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(config, "config.toml"), []byte("[retry]\nbase = \"1s\"\nmax = \"1s\"\n"), 0o600); err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"init", "-q", "-b", "main"}, {"config", "user.name", "Demo"}, {"config", "user.email", "demo@example.org"}, {"commit", "-q", "--allow-empty", "-m", "Begin"},
+	} {
+		cmd := exec.CommandContext(s.ctx, "git", args...)
+		cmd.Env, cmd.Dir = s.env, s.work
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("git %v: %w\n%s", args, err, out)
+		}
+	}
+	return nil
+}
+
 // job is a task of the demo and the part that the scripted model plays in it.
 type job struct {
 	name, prompt, command string
 	words                 string // said slowly, word by word
 	answer                string
+	flags                 []string
+	more                  string // of the prompt
+	overloaded            bool   // the API has no room for the first attempt
 }
 
 var jobs = []job{
-	{"survey", "Read this project and say what it does.", "ls -la", "Reading the sources, one package after the other, to see what is there and how the parts hang together. ", "It is an empty project: there is nothing to survey yet."},
-	{"tests", "Run the tests and fix what fails.", "echo ok: 3 tests", "Running the tests, then looking at each failure in turn, and running them again until they are green. ", "All 3 tests pass."},
-	{"docs", "Write a short introduction for newcomers.", "", "Writing an introduction that a newcomer can follow from the first line to the last without a question. ", "The introduction is written."},
-	{"lint", "Lint the sources.", "echo clean", "", "Nothing to lint."},
-	{"changelog", "Write the changelog of this week.", "", "", "The changelog has 3 entries."},
-	{"release", "Prepare the release.", "date -u +%Y", "", "Ready to release."},
+	{name: "survey", prompt: "Read this project and say what it does.", command: "ls -la", words: "Reading the sources, one package after the other, to see what is there and how the parts hang together. ", answer: "It is an empty project: there is nothing to survey yet."},
+	{name: "tests", prompt: "Run the tests and fix what fails.", command: "echo ok: 3 tests", words: "Running the tests, then looking at each failure in turn, and running them again until they are green. ", answer: "All 3 tests pass."},
+	{name: "docs", prompt: "Write a short introduction for newcomers.", words: "Writing an introduction that a newcomer can follow from the first line to the last without a question. ", answer: "The introduction is written."},
+	{name: "lint", prompt: "Lint the sources.", overloaded: true},
+	{name: "changelog", prompt: "Write the changelog.", more: " The tests say: {{tasks.tests.result}}", flags: []string{"--after", "tests"}, answer: "The changelog has 3 entries."},
+	{name: "release", prompt: "Prepare the release.", command: "echo 1.0 > VERSION && git add VERSION && git commit -qm 'Release 1.0'", flags: []string{"--workdir-mode", "worktree"}, answer: "Ready to release."},
 }
 
 // play scripts the model: a tool first, if the job has one, then the words.
 func (j job) play(c fakeapi.Conversation) fakeapi.Turn {
+	if j.overloaded {
+		return fakeapi.Refuse(529, "")
+	}
 	if j.command != "" && c.Turn == 0 {
 		return fakeapi.Call(fakeapi.ToolUse{Name: "Bash", Input: map[string]any{"command": j.command}})
 	}
@@ -118,8 +149,9 @@ func (j job) play(c fakeapi.Conversation) fakeapi.Turn {
 func startSix(s *stage) error {
 	say("Six tasks, at most three Claude Code processes at once (the API is scripted, the CLI is real):")
 	for _, j := range jobs {
-		fmt.Printf("  $ cctask start --name %s %q\n", j.name, j.prompt)
-		id, err := s.capture("start", "--name", j.name, j.prompt)
+		args := append([]string{"start", "--name", j.name}, j.flags...)
+		fmt.Printf("  $ cctask %s %q\n", strings.Join(args, " "), j.prompt+j.more)
+		id, err := s.capture(append(args, j.prompt+j.more)...)
 		if err != nil {
 			return err
 		}
@@ -168,7 +200,19 @@ func waitAll(s *stage) error {
 	if err := s.show("wait"); err != nil {
 		return err
 	}
-	return s.show("list", "--all")
+	if err := s.show("list", "--all"); err != nil {
+		return err
+	}
+	say("The API was overloaded for one of them, which was tried again by itself:")
+	return s.show("status", "lint")
+}
+
+func mergeOne(s *stage) error {
+	say("One worked in a git worktree and on a branch of its own; its change is there to be looked at, and merged:")
+	if err := s.show("diff", "release"); err != nil {
+		return err
+	}
+	return s.show("merge", "release")
 }
 
 func lookBack(s *stage) error {
