@@ -38,8 +38,22 @@ type Queue struct {
 	TotalMS   int64   `json:"total_ms"`
 	LongestMS int64   `json:"longest_ms"`
 	Longest   task.ID `json:"longest_task_id,omitempty"`
+	// Waited are the tasks that waited for the ends of others or for their start time; the
+	// rest of the time was for their turn, or for what held them up together.
+	Waited []Waited `json:"waited,omitempty"`
 	// Waiting are the tasks that wait now, by what for.
 	Waiting []Waiting `json:"waiting,omitempty"`
+}
+
+// Waited is how long tasks waited for one reason.
+type Waited struct {
+	For     task.WaitingFor `json:"waiting_for"`
+	TotalMS int64           `json:"total_ms"`
+	Tasks   []task.ID       `json:"task_ids"`
+	// The one that waited longest, and for which task.
+	LongestMS int64   `json:"longest_ms"`
+	Longest   task.ID `json:"longest_task_id"`
+	On        task.ID `json:"longest_waited_on,omitempty"`
 }
 
 // Waiting are the queued tasks that have one reason to wait.
@@ -88,9 +102,13 @@ func Summarize(tasks []task.Task, now time.Time) Summary {
 			s.Statuses = append(s.Statuses, c)
 		}
 	}
+	ended := map[task.ID]time.Time{}
+	for _, t := range tasks {
+		ended[t.ID] = t.FinishedAt
+	}
 	for _, t := range tasks {
 		s.sum(t, now)
-		s.queue(t, now)
+		s.queue(t, ended, now)
 		s.attempts(t)
 		if t.Status.Ended() && t.Status != task.Completed {
 			f := pick(&s.Failures, Failure{Reason: cmp.Or(t.Reason, task.ReasonUnknown)}, func(f Failure) any { return f.Reason })
@@ -128,8 +146,9 @@ func (s *Summary) sum(t task.Task, now time.Time) {
 	}
 }
 
-func (s *Summary) queue(t task.Task, now time.Time) {
-	var waited time.Duration
+func (s *Summary) queue(t task.Task, ended map[task.ID]time.Time, now time.Time) {
+	var waited, forTasks, forStart time.Duration
+	var on task.ID
 	for i, c := range t.History {
 		if c.To != task.Queued {
 			continue
@@ -139,7 +158,18 @@ func (s *Summary) queue(t task.Task, now time.Time) {
 			left = t.History[i+1].At
 		}
 		waited += max(0, left.Sub(c.At)) // the clock may have been set back
+		last, free := lastNeed(t, ended)
+		if free = earlier(free, left); free.After(c.At) {
+			forTasks, on = forTasks+free.Sub(c.At), last
+			c.At = free
+		}
+		// Its start time is that of the last stay.
+		if at := earlier(t.NotBefore, left); i+2 >= len(t.History) && at.After(c.At) {
+			forStart += at.Sub(c.At)
+		}
 	}
+	s.waited(task.WaitDependency, t.ID, on, forTasks)
+	s.waited(task.WaitStartAt, t.ID, "", forStart)
 	ms := waited.Milliseconds()
 	s.Queue.TotalMS += ms
 	if ms > s.Queue.LongestMS {
@@ -151,6 +181,36 @@ func (s *Summary) queue(t task.Task, now time.Time) {
 		if t.Waiting.Until.After(w.Until) {
 			w.Until = t.Waiting.Until
 		}
+	}
+}
+
+// lastNeed is the task that t waited for longest, and when that ended.
+func lastNeed(t task.Task, ended map[task.ID]time.Time) (last task.ID, at time.Time) {
+	for _, text := range t.Spec.After {
+		id := task.ID(task.ParseNeed(text).Ref)
+		if end := ended[id]; end.After(at) {
+			last, at = id, end
+		}
+	}
+	return last, at
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func (s *Summary) waited(why task.WaitingFor, id, on task.ID, d time.Duration) {
+	ms := d.Milliseconds()
+	if ms <= 0 {
+		return
+	}
+	w := pick(&s.Queue.Waited, Waited{For: why}, func(w Waited) any { return w.For })
+	w.Tasks, w.TotalMS = append(w.Tasks, id), w.TotalMS+ms
+	if ms > w.LongestMS {
+		w.LongestMS, w.Longest, w.On = ms, id, on
 	}
 }
 

@@ -38,6 +38,8 @@ func night() (tasks []task.Task, titles map[task.ID]string) {
 	}
 	add("from an older record", task.Task{Status: task.Interrupted, Attempt: 1}, 0)
 	add("limited still", task.Task{Status: task.Failed, Reason: task.ReasonRateLimited, RetryAt: now.Add(time.Hour), Attempt: 1}, 0)
+	add("after others", task.Task{Status: task.Completed, Attempt: 1, Spec: task.Spec{After: []string{string(tasks[0].ID), string(tasks[1].ID) + ":any"}}}, 4*time.Hour)
+	add("by night", task.Task{Status: task.Completed, Attempt: 1, NotBefore: now.Add(-8 * time.Hour)}, 150*time.Minute)
 	for range 2 {
 		add("held", task.Task{Status: task.Queued, Waiting: task.Waiting{For: task.WaitHeld}}, 0)
 	}

@@ -118,6 +118,14 @@ func (x *summaryText) queue(q Queue) {
 		x.line(1, fmt.Sprintf("%s together, at most %s:", span(q.TotalMS), span(q.LongestMS)))
 		x.task(q.Longest)
 	}
+	for _, w := range q.Waited {
+		what := map[task.WaitingFor]string{task.WaitDependency: "other tasks", task.WaitStartAt: "a start time"}[w.For]
+		x.line(1, fmt.Sprintf("%s of these by %s that waited for %s, at most %s:", span(w.TotalMS), Plural(len(w.Tasks), "task"), what, span(w.LongestMS)))
+		x.task(w.Longest)
+		if w.On != "" {
+			x.line(2, "for "+x.name(w.On))
+		}
+	}
 	for _, w := range q.Waiting {
 		r := Row{Task: task.Task{Waiting: task.Waiting{For: w.For, Until: w.Until}}}
 		x.line(1, fmt.Sprintf("%s now: %s", Plural(len(w.Tasks), "task"), cmp.Or(r.Why(), "a free slot")))
