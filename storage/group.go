@@ -20,17 +20,19 @@ func (db *DB) Groups() ([]task.Group, error) {
 
 // limits decodes the values of the bucket whose keys have a prefix.
 func limits[T any](db *DB, prefix string) ([]T, error) {
-	return read(db, func(tx *bolt.Tx) (list []T, err error) {
-		c := tx.Bucket(bucketLimits).Cursor()
-		for k, v := c.Seek([]byte(prefix)); bytes.HasPrefix(k, []byte(prefix)); k, v = c.Next() {
-			var one T
-			if err := json.Unmarshal(v, &one); err != nil {
-				return nil, corrupt(db.path, fmt.Errorf("limits: %q: %w", k, err))
-			}
-			list = append(list, one)
+	return read(db, func(tx *bolt.Tx) ([]T, error) { return limitsIn[T](tx, prefix) })
+}
+
+func limitsIn[T any](tx *bolt.Tx, prefix string) (list []T, err error) {
+	c := tx.Bucket(bucketLimits).Cursor()
+	for k, v := c.Seek([]byte(prefix)); bytes.HasPrefix(k, []byte(prefix)); k, v = c.Next() {
+		var one T
+		if err := json.Unmarshal(v, &one); err != nil {
+			return nil, corrupt(tx.DB().Path(), fmt.Errorf("limits: %q: %w", k, err))
 		}
-		return list, nil
-	})
+		list = append(list, one)
+	}
+	return list, nil
 }
 
 func keySpent(scope string) []byte { return []byte("spent/" + scope) }
