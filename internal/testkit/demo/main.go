@@ -103,7 +103,7 @@ func (s *stage) furnish(home string) error {
 		{"init", "-q", "-b", "main"}, {"config", "user.name", "Demo"}, {"config", "user.email", "demo@example.org"}, {"commit", "-q", "--allow-empty", "-m", "Begin"},
 	} {
 		cmd := exec.CommandContext(s.ctx, "git", args...)
-		cmd.Env, cmd.Dir = s.env, s.work
+		cmd.Env, cmd.Dir = append([]string{}, s.env...), s.work
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("git %v: %w\n%s", args, err, out)
 		}
