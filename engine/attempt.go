@@ -19,8 +19,9 @@ import (
 // clearing of its run. Its goroutine takes the steps; others may only stop it,
 // tell what they have seen of the run, look at its progress and read its output.
 type attempt struct {
-	e  *Engine
-	id task.ID
+	e      *Engine
+	id     task.ID
+	probed bool // it was the probe of its account's gate, which closed again at its end
 	// absent is why it cannot start: it has waited in vain for its claude, or can have
 	// no worktree.
 	absent error
@@ -127,6 +128,12 @@ func (a *attempt) claim() (task.Task, task.Attempt, error) {
 		if err := a.mayClaim(t); err != nil {
 			return err
 		}
+		probes, closed := a.e.atGate(t)
+		if closed {
+			a.e.stays(t)
+			return errHeld
+		}
+		w.Gate = probes
 		a.e.claim(t.ID)
 		var err error
 		if rec, err = a.e.store.Attempt(t.ID, t.Attempt); err != nil {
@@ -352,8 +359,8 @@ func (a *attempt) whyStopped() task.StopReason {
 	return a.stopped
 }
 
-// openGate lets the next start-up in; safe to call more than once.
-func (a *attempt) openGate() {
+// letIn lets the next start-up in; safe to call more than once.
+func (a *attempt) letIn() {
 	a.e.mu.Lock()
 	was := a.e.sched.started(a.id)
 	a.e.mu.Unlock()

@@ -21,7 +21,7 @@ func choose(now time.Time, s *schedule) (start []task.ID, wake time.Time) {
 		if w == nil {
 			break
 		}
-		s.start(w)
+		s.start(w, now)
 		start = append(start, w.id)
 	}
 	return start, s.wake(now)
@@ -38,7 +38,7 @@ func (s *schedule) comeDue(now time.Time) {
 		if s.closes(o, now) {
 			continue
 		}
-		if !c.probe {
+		if !c.probe && c.left == 0 {
 			delete(s.closed, o)
 		}
 		s.reopened(o)

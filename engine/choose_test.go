@@ -492,3 +492,36 @@ func (s *schedule) met(id task.ID) {
 		s.meet(w, id)
 	}
 }
+
+// An account that comes back lets its first tasks through one by one.
+func TestAccountComesBackOneByOne(t *testing.T) {
+	t.Parallel()
+	s := newSchedule(limits{jobs: 10, startups: 10, groups: map[string]int{}})
+	for n := range 6 {
+		s.add(&waiter{id: task.ID(fmt.Sprintf("t%d", n)), seq: uint64(n), class: class{account: "a"}})
+	}
+	s.close(gateOf("a"), closure{until: noon, probe: true})
+	for _, c := range []struct {
+		at   time.Duration
+		open bool
+		want string
+	}{
+		{-time.Hour, false, "[]"}, // also of a clock that was set back
+		{0, false, "[t0]"},
+		{time.Hour, false, "[]"}, // until the probe has passed
+		{time.Hour, true, "[t1]"},
+		{time.Hour + time.Second, false, "[t2]"},
+		{time.Hour + time.Second, false, "[]"},
+		{time.Hour + 2*time.Second, false, "[t3 t4 t5]"},
+	} {
+		if c.open {
+			s.close(gateOf("a"), closure{until: noon.Add(c.at), pace: time.Second, left: 3})
+		}
+		if got := startsOf(t, s, noon.Add(c.at)); got != c.want {
+			t.Errorf("after %v %s start, want %s", c.at, got, c.want)
+		}
+	}
+	if len(s.closed) != 0 {
+		t.Errorf("closed are still %v", s.closed)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"cctask/engine/claude"
 	"cctask/engine/task"
 )
 
@@ -235,7 +236,7 @@ func (e *Engine) again(a Again, next func(*task.Task, []task.Attempt) (task.Atte
 		if rec.PromptN == t.Attempt+1 {
 			w.Prompt = &task.Blob{ID: id, Attempt: rec.PromptN, Data: []byte(a.Prompt)}
 		}
-		t.Seq, t.Limits, w.Env = seq, a.Limits, environment(a.Env)
+		t.Seq, t.Limits, t.Account, w.Env = seq, a.Limits, claude.Account(a.Env), environment(a.Env)
 		if a.Claude != "" {
 			t.Spec.Claude = a.Claude
 		}
@@ -251,6 +252,7 @@ func (e *Engine) again(a Again, next func(*task.Task, []task.Attempt) (task.Atte
 	if err != nil {
 		return task.Task{}, err
 	}
+	e.knock(t.Account)
 	return e.fill(t), nil
 }
 

@@ -31,6 +31,9 @@ type Config struct {
 	// Startup is how long claude may take to its first event, and Answered how long its
 	// process may stay after its last answer without work in the background; 0: a minute.
 	Startup, Answered time.Duration
+	// GatePause is how long an account stays closed at first if nobody told for how long
+	// its limit holds; 0: five minutes.
+	GatePause time.Duration
 	// Retry says what is tried again after which end. nil: as the table of retries says.
 	Retry func() task.RetryPolicy
 	// Random spreads pauses, with numbers from 0 to 1. nil: at random.
@@ -98,9 +101,10 @@ type Engine struct {
 	removing  sync.Map        // the ids of tasks that are stopped to be removed
 	seq       uint64
 	draining  bool
-	keptOn    int                // tasks that the last pass of the retention could not delete
-	untold    []task.Notice      // the outbox, as of the last look
-	holds     map[obstacle]*hold // what keeps tasks waiting since a launch failed
+	keptOn    int                  // tasks that the last pass of the retention could not delete
+	untold    []task.Notice        // the outbox, as of the last look
+	holds     map[obstacle]*hold   // what keeps tasks waiting since a launch failed
+	gates     map[string]task.Gate // of the accounts that are closed
 	startups  startups
 	prices    claude.Prices
 	ledger    ledger
@@ -118,11 +122,11 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 	if cfg.Jobs <= 0 {
 		cfg.Jobs = DefaultJobs()
 	}
-	cfg.Patience = cmp.Or(cfg.Patience, 2*time.Minute)
+	cfg.Patience, cfg.GatePause = cmp.Or(cfg.Patience, 2*time.Minute), cmp.Or(cfg.GatePause, 5*time.Minute)
 	cfg.Startup, cfg.Answered = cmp.Or(cfg.Startup, time.Minute), cmp.Or(cfg.Answered, time.Minute)
 	e := &Engine{
 		cfg: cfg, store: store, site: site, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
-		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), toTell: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{}, borne: map[task.ID]int{}, startups: startups{pending: map[task.ID]bool{}}, prices: claude.Prices{}, ledger: newLedger(),
+		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), toTell: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{}, gates: map[string]task.Gate{}, borne: map[task.ID]int{}, startups: startups{pending: map[task.ID]bool{}}, prices: claude.Prices{}, ledger: newLedger(),
 		sched: newSchedule(limits{jobs: cfg.Jobs, startups: 2 * runtime.NumCPU(), groups: map[string]int{}}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())

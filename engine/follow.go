@@ -89,7 +89,7 @@ func (a *attempt) followOnce() error {
 	if err != nil {
 		return err
 	}
-	gate := time.AfterFunc(gateTime, a.openGate)
+	gate := time.AfterFunc(gateTime, a.letIn)
 	defer gate.Stop()
 	var late, again <-chan time.Time // to record the start; to repeat a look that failed
 	if a.unrecorded != nil {
@@ -99,7 +99,7 @@ func (a *attempt) followOnce() error {
 		s := a.seen()
 		switch {
 		case s.Life == runner.Gone:
-			a.openGate()
+			a.letIn()
 			return a.finish(f, s)
 		case again == nil && s.Life == runner.Up:
 			if err := f.look(s); err != nil {
@@ -132,7 +132,7 @@ func (f *follower) look(s runner.Sight) error {
 	if f.seen == [2]int64{s.Stdout, s.Stderr} {
 		return nil
 	}
-	f.a.openGate()
+	f.a.letIn()
 	err := f.read(s.Stderr)
 	if err == nil {
 		f.seen = [2]int64{s.Stdout, s.Stderr}
@@ -141,6 +141,7 @@ func (f *follower) look(s runner.Sight) error {
 	p.CostUSD = f.cost(p)
 	f.a.e.flies(f.a.id, p.CostUSD)
 	f.guard.hears(f.a, p.SawInit)
+	f.a.passes(f.parser)
 	answer, answered := f.parser.Answer()
 	f.a.mu.Lock()
 	f.a.progress, f.a.progressAt = p, time.Now()

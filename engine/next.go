@@ -56,7 +56,7 @@ func next(e ending) follow {
 		return over
 	case e.rule.How == task.RetryFresh && e.foreign:
 		return over // it would go on with that session, and meet the same end
-	case e.ofReason >= e.rule.Attempts || e.inAll >= e.rule.Total:
+	case e.rule.How != task.RetryGate && (e.ofReason >= e.rule.Attempts || e.inAll >= e.rule.Total):
 		return spent
 	case e.rule.How == task.RetryFresh:
 		return startOver
@@ -68,17 +68,19 @@ func next(e ending) follow {
 }
 
 // countTried counts the attempts that the task has made by itself since somebody asked
-// for one; the last one has ended for this reason. A start in place of a session that was lost
-// counts as none.
+// for one; the last one has ended for this reason. An end that closed the account's gate counts as
+// none, and so does a start in place of a session that was lost.
 func countTried(all []task.Attempt, reason task.FailureReason) (n tried) {
 	for i, a := range slices.Backward(all) {
 		if a.Kind != task.Auto && a.Kind != task.Fresh || i == 0 {
 			break
 		}
-		if a.Kind == task.Auto {
-			n.inAll++
+		before := all[i-1].Reason
+		if a.Kind == task.Fresh || before.ClosesGate() {
+			continue
 		}
-		if a.Kind == task.Auto && all[i-1].Reason == reason {
+		n.inAll++
+		if before == reason {
 			n.ofReason++
 		}
 	}

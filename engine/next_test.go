@@ -21,6 +21,8 @@ var nextTable = []struct {
 	{lost: yes, foreign: no, touched: no, resumes: no, want: over},
 	{how: []task.RetryHow{""}, want: over},
 	{how: []task.RetryHow{task.RetryFresh}, foreign: yes, want: over},
+	{how: []task.RetryHow{task.RetryGate}, begun: no, resumes: no, want: anotherTry},
+	{how: []task.RetryHow{task.RetryGate}, want: again},
 	{used: yes, want: spent},
 	{how: []task.RetryHow{task.RetryFresh}, foreign: no, want: startOver},
 	{how: []task.RetryHow{task.RetrySame}, begun: no, resumes: no, want: anotherTry},
@@ -31,7 +33,7 @@ var nextTable = []struct {
 func TestNextIsTheTable(t *testing.T) {
 	used := map[int]bool{}
 	for bits := range 1 << 6 {
-		for _, how := range []task.RetryHow{"", task.RetrySame, task.RetryFresh} {
+		for _, how := range []task.RetryHow{"", task.RetrySame, task.RetryFresh, task.RetryGate} {
 			for _, n := range []tried{{}, {1, 2}, {2, 2}, {0, 3}} {
 				bit := func(n int) bool { return bits&(1<<n) != 0 }
 				e := ending{
@@ -88,6 +90,9 @@ func TestCountTried(t *testing.T) {
 		// Who asks for another attempt begins a new row.
 		{[]task.Attempt{first, auto, attempt(task.Retry, o), auto}, o, tried{1, 1}},
 		{[]task.Attempt{first, auto, attempt(task.Resume, o)}, o, tried{}},
+		// A limit of the account is no attempt of the task.
+		{[]task.Attempt{attempt(task.First, task.ReasonUsageLimit), auto}, n, tried{}},
+		{[]task.Attempt{first, attempt(task.Auto, task.ReasonUsageLimit), auto, auto}, n, tried{1, 2}},
 		// A session that was lost on the way is no attempt of its own.
 		{[]task.Attempt{first, attempt(task.Auto, task.ReasonSessionLost), fresh}, o, tried{1, 1}},
 	} {

@@ -21,13 +21,14 @@ func (a *attempt) conclude(f *follower, s runner.Sight, chunks []task.Blob) erro
 	if chunks == nil {
 		size = f.sealed
 	}
-	// What is gone holds no slot any more: the claim of the next task shares a commit with
-	// this end.
-	a.e.vacate(a.id)
 	end := claude.End{Stderr: f.stderrTail(s), NoRecord: !rec.Exited, Root: a.e.site.Where().Root}
 	if end.NoRecord && rec.State != runner.StateSpawnFailed {
 		end.RunnerSignal = s.Killed
 	}
+	a.meetsGate(f, rec, end)
+	// What is gone holds no slot any more: the claim of the next task shares a commit with
+	// this end.
+	a.e.vacate(a.id)
 	failed := false
 	var spent []task.Spend
 	t, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
@@ -43,7 +44,7 @@ func (a *attempt) conclude(f *follower, s runner.Sight, chunks []task.Blob) erro
 			return err
 		}
 		out := judge(f.parser, t, rec, end)
-		w.Chunks = chunks
+		w.Chunks, w.Gate = chunks, a.gateNow()
 		a.settle(&n, &out, rec, w)
 		a.price(&n, &out, f.unbilled(), w)
 		n.Untouched = chunks != nil && (out.OnlyInit || out.SessionLost)
@@ -109,6 +110,9 @@ func judge(p *claude.Parser, t *task.Task, rec runner.Record, end claude.End) cl
 	if rec.State == runner.StateSpawnFailed {
 		spawn := &runner.SpawnError{Op: "start claude", Path: rec.SpawnPath, Err: rec.SpawnError}
 		return claude.Outcome{Status: task.Failed, Reason: task.ReasonSpawnFailed, Message: spawn.Error()}
+	}
+	if end.At = rec.EndedAt; end.At.IsZero() {
+		end.At = time.Now()
 	}
 	end.ExitCode, end.Signal, end.Stopped, end.DiskFull = rec.ExitCode, rec.Signal, task.StopReason(rec.Stopped), rec.DiskFull
 	end.WantStructured, end.Deadline, end.Stall = len(t.Spec.JSONSchema) > 0, t.Spec.Timeout(), t.Spec.Stall()

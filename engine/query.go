@@ -136,8 +136,12 @@ func (e *Engine) fill(t task.Task) task.Task {
 		t.QueuePosition, t.Waiting = e.sched.position(t.ID), e.sched.waiting(t.ID, time.Now())
 		t.Message = cmp.Or(e.heldBy(t.Spec.Claude), t.Message)
 	}
+	gate := e.gates[t.Account]
 	e.mu.Unlock()
 	t.Waiting.Names = e.named(t.Waiting.On)
+	if t.Waiting.For == task.WaitUsageLimit {
+		t.Waiting.Names = []string{gate.Says()}
+	}
 	if full := e.full.Load(); full != nil && !t.Status.Ended() {
 		t.Message = *full
 	}

@@ -38,7 +38,7 @@ func (e *Engine) recover() error {
 }
 
 func (e *Engine) loadQueue() error {
-	if err := e.loadGroups(); err != nil {
+	if err := errors.Join(e.loadGroups(), e.loadGates()); err != nil {
 		return err
 	}
 	if err := e.loadSpends(); err != nil {

@@ -97,6 +97,9 @@ type closure struct {
 	until   time.Time // zero: until somebody opens it
 	probe   bool      // after its time one task goes first, and the rest when that opens it
 	probing task.ID
+	// One that comes back lets so many through one by one, a pace apart.
+	pace time.Duration
+	left int
 }
 
 type slot struct {
@@ -234,13 +237,21 @@ func (s *schedule) meet(w *waiter, id task.ID) {
 }
 
 // start makes a waiting task live.
-func (s *schedule) start(w *waiter) {
+func (s *schedule) start(w *waiter, now time.Time) {
 	s.remove(w.id)
 	s.occupy(w, true)
 	for _, o := range w.concerned() {
-		if c, ok := s.closed[o]; ok && c.probe {
+		c, ok := s.closed[o]
+		switch {
+		case !ok:
+		case c.probe:
 			c.probing = w.id
 			s.closed[o] = c
+		case c.left > 1:
+			c.left, c.until = c.left-1, now.Add(c.pace)
+			s.closed[o] = c
+		case c.left == 1:
+			delete(s.closed, o)
 		}
 	}
 }

@@ -49,6 +49,9 @@ type Service interface {
 	// Groups returns all groups of which something is set or that have tasks, the
 	// whole queue as "", after the change if there is one.
 	Groups(ctx context.Context, change *task.GroupChange) ([]task.Group, error)
+	// Gates returns the accounts that are closed, after it has opened the one that is
+	// named; "": none is to be opened.
+	Gates(ctx context.Context, open string) ([]task.Gate, error)
 	// Remove deletes a task with all it has; a live one only with force, which
 	// cancels it first.
 	Remove(ctx context.Context, ref string, force bool) error

@@ -85,6 +85,9 @@ func (a *attempt) goesOn(t *task.Task, w *task.Write, lost, begun bool) error {
 		return b.SessionID == end.SessionID && b.N != end.N && !b.Untouched && (!b.StartedAt.IsZero() || b.StdoutBytes > 0)
 	}
 	rule := a.e.retries().Rule(t.Spec, end.Reason)
+	if a.probed && rule.How == "" && rule.Attempts > 0 {
+		rule.How = task.RetryGate // who only looked whether the account is usable again loses nothing
+	}
 	e := ending{
 		cancelled: t.CancelRequested, lost: lost, resumes: end.Resumes, foreign: all[0].Resumes || end.ForkOf != "",
 		touched: slices.ContainsFunc(all, touched), begun: begun, rule: rule, tried: countTried(all, end.Reason),
@@ -168,11 +171,15 @@ func (a *attempt) tryAgain(t *task.Task, w *task.Write, all []task.Attempt, e en
 	case over, spent, afresh, failForeign, failTouched:
 	}
 	why := fmt.Sprintf("%s; goes on by itself, %d of at most %d times", end.Message, e.inAll+1, e.rule.Total)
+	atGate := e.rule.How == task.RetryGate
+	if atGate {
+		why = end.Message + "; goes on when its account's gate opens"
+	}
 	t.Seq, w.Env = a.e.takeSeq(), a.env
 	if err := requeue(t, w, rec, why); err != nil {
 		return err
 	}
-	if pause := e.rule.Pause(e.inAll, a.e.random()); pause > 0 {
+	if pause := e.rule.Pause(e.inAll, a.e.random()); pause > 0 && !atGate {
 		t.NotBefore = w.At.Add(pause).Round(0) // by the clock on the wall, also while the machine sleeps
 	}
 	t.Message = why

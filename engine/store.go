@@ -54,6 +54,8 @@ type Store interface {
 	Groups() ([]task.Group, error) // of which something is set
 	Spends() ([]task.Spend, error) // what each scope has spent, as Write.Spent adds it up
 	SetGroup(g task.Group) error
+	Gates() ([]task.Gate, error) // that are closed
+	SetGate(g task.Gate) error
 	Hold() (task.Hold, error) // the zero Hold: none
 	SetHold(h task.Hold) error
 	// Outbox are the ends that are to be told; Told records what came of a try.

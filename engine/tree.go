@@ -70,7 +70,7 @@ func (a *attempt) makeTree(t *task.Task) (dir string, err error) {
 	if t.Spec.WorkdirMode != task.DirWorktree {
 		return t.Spec.WorkingDir, nil
 	}
-	a.openGate() // as it waits for no turn
+	a.letIn() // as it waits for no turn
 	ctx, cancel := context.WithCancel(a.e.ctx)
 	defer cancel()
 	a.mu.Lock()

@@ -386,6 +386,8 @@ func (f *fake) Edit(context.Context, engine.Edit) (task.Task, error) { panic("no
 
 func (f *fake) Groups(context.Context, *task.GroupChange) ([]task.Group, error) { panic("not used") }
 
+func (f *fake) Gates(context.Context, string) ([]task.Gate, error) { panic("not used") }
+
 func (f *fake) Remove(_ context.Context, ref string, force bool) error {
 	if err := f.call("Remove", ref); err != nil {
 		return err

@@ -386,6 +386,11 @@ func (p *write) putRecords(tx *bolt.Tx, added int64) (err error) {
 			return err
 		}
 	}
+	if p.Gate != nil {
+		if err := putGate(tx, *p.Gate); err != nil {
+			return err
+		}
+	}
 	if p.Notice != nil {
 		if err := putNotice(tx, *p.Notice); err != nil {
 			return err

@@ -37,6 +37,7 @@
 //	removing   <id>                   - (the task is gone, its pieces are being deleted)
 //	roots      <root> 0x00 <id>       - (the task descends from the root)
 //	limits     group/<name>           JSON of task.Group
+//	limits     gate/<account>         JSON of task.Gate, of an account that is closed
 //	outbox     <id> n                 JSON of task.Notice, an end that is to be told
 //
 // A piece holds at most 256 KiB: one byte that says how it is packed, a uint32

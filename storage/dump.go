@@ -37,7 +37,7 @@ func (db *DB) Page(q task.DumpQuery) (task.DumpPage, error) {
 			After: q.After, Restored: meta.Get(keyRestored) != nil, Redacted: int64(getU64(meta.Get(keyRedacted))),
 		}
 		if q.After == "" && q.IDs == nil {
-			if p.Groups, err = limitsIn[task.Group](tx, "group/"); err != nil {
+			if p.Groups, err = limitsIn[task.Group](tx, prefixGroup); err != nil {
 				return p, err
 			}
 		}

@@ -11,11 +11,16 @@ import (
 	"cctask/engine/task"
 )
 
-func keyGroup(name string) []byte { return []byte("group/" + name) }
+const (
+	prefixGroup = "group/"
+	prefixGate  = "gate/"
+)
+
+func keyGroup(name string) []byte { return []byte(prefixGroup + name) }
 
 // Groups returns what is set of groups, by their names.
 func (db *DB) Groups() ([]task.Group, error) {
-	return limits[task.Group](db, "group/")
+	return limits[task.Group](db, prefixGroup)
 }
 
 // limits decodes the values of the bucket whose keys have a prefix.
@@ -79,4 +84,25 @@ func setGroup(g task.Group) (*request, error) {
 		}
 		return tx.Bucket(bucketLimits).Put(keyGroup(g.Name), value)
 	}}, nil
+}
+
+// Gates returns the gates that are closed, by their accounts.
+func (db *DB) Gates() ([]task.Gate, error) { return limits[task.Gate](db, prefixGate) }
+
+// SetGate records a gate; of one that is open no record stays.
+func (db *DB) SetGate(g task.Gate) error {
+	return db.do(&request{check: noCheck, apply: func(tx *bolt.Tx) error { return putGate(tx, g) }})
+}
+
+func putGate(tx *bolt.Tx, g task.Gate) error {
+	key := []byte(prefixGate + g.Account)
+	if g.Until.IsZero() {
+		return tx.Bucket(bucketLimits).Delete(key)
+	}
+	g.Queued = 0
+	value, err := json.Marshal(g)
+	if err != nil {
+		return fmt.Errorf("encode the gate of %s: %w", g.Account, err)
+	}
+	return tx.Bucket(bucketLimits).Put(key, value)
 }

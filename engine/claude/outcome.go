@@ -27,6 +27,7 @@ type End struct {
 	Deadline       time.Duration // for the message; 0: none
 	Stall          time.Duration // for the message; 0: none
 	Root           bool          // claude ran as root
+	At             time.Time     // when it ended, for a time of day in a message; zero: not known
 }
 
 // Outcome is the judgement on one run.
@@ -205,7 +206,7 @@ func (p *Parser) judgeError(o *Outcome, e End, ev *event, text string) {
 	case reason == task.ReasonUsageLimit:
 		o.RetryAt = p.resetAt
 		if o.RetryAt.IsZero() {
-			o.RetryAt = resetInText(text)
+			o.RetryAt = resetInText(text, e.At)
 		}
 	}
 	o.end(task.Failed, reason, oneLine(text, maxMessage))

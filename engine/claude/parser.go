@@ -292,6 +292,9 @@ func (p *Parser) result(ev *event) {
 	}
 }
 
+// Asked tells whether the model has answered anything, also only by a call of a tool.
+func (p *Parser) Asked() bool { return p.requests > 0 }
+
 // Answer is what claude has answered, as long as nothing of its own came after it.
 func (p *Parser) Answer() ([]byte, bool) {
 	if p.messages > 0 {

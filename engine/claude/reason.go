@@ -1,6 +1,7 @@
 package claude
 
 import (
+	"cmp"
 	"regexp"
 	"strconv"
 	"strings"
@@ -122,13 +123,51 @@ func errorText(ev *event) string {
 // seconds: "Claude AI usage limit reached|1795400000".
 var resetPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`limit reached\|(\d{9,11})\b`) })
 
-func resetInText(text string) time.Time {
+// clockPattern is how newer ones do: "resets 5:05pm (UTC)", "resets Nov 30 at 5pm".
+var clockPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`resets (?:at )?(?:([A-Z][a-z]{2}) (\d{1,2})(?:,| at)? )?(\d{1,2})(?::(\d{2}))? ?([ap]m)(?: \(([A-Za-z0-9_/+-]+)\))?`)
+})
+
+// resetInText is the end of a usage limit as a text of the moment at says it; zero if it does not.
+func resetInText(text string, at time.Time) time.Time {
 	if m := resetPattern().FindStringSubmatch(text); m != nil {
 		if n, err := strconv.ParseInt(m[1], 10, 64); err == nil {
 			return time.Unix(n, 0).UTC()
 		}
 	}
-	return time.Time{}
+	m := clockPattern().FindStringSubmatch(text)
+	if m == nil || at.IsZero() {
+		return time.Time{}
+	}
+	zone := time.Local
+	if m[6] != "" {
+		var err error
+		if zone, err = time.LoadLocation(m[6]); err != nil {
+			return time.Time{}
+		}
+	}
+	at = at.In(zone)
+	clock, err := time.Parse("3:04pm", m[3]+":"+cmp.Or(m[4], "00")+m[5])
+	if err != nil {
+		return time.Time{}
+	}
+	year, month, day := at.Date()
+	if m[1] == "" { // the next one
+		reset := time.Date(year, month, day, clock.Hour(), clock.Minute(), 0, 0, zone)
+		if !reset.After(at) {
+			reset = time.Date(year, month, day+1, clock.Hour(), clock.Minute(), 0, 0, zone)
+		}
+		return reset.UTC()
+	}
+	date, err := time.Parse("Jan 2", m[1]+" "+m[2])
+	if err != nil {
+		return time.Time{}
+	}
+	reset := time.Date(year, date.Month(), date.Day(), clock.Hour(), clock.Minute(), 0, 0, zone)
+	if reset.Before(at.AddDate(0, -6, 0)) {
+		reset = reset.AddDate(1, 0, 0)
+	}
+	return reset.UTC()
 }
 
 // signals has the numbers of signals for messages, where they are the same on

@@ -14,6 +14,9 @@ type RetryHow string
 const (
 	RetrySame  RetryHow = "the same session"
 	RetryFresh RetryHow = "a new session" // with the prompt from the beginning
+	// RetryGate goes on in the same session once the account's gate is open. It counts as
+	// no attempt.
+	RetryGate RetryHow = "the same session, when the account's gate opens"
 )
 
 // RetryRule says what follows an end of one reason.
@@ -22,6 +25,9 @@ type RetryRule struct {
 	Attempts  int           // at most so many in a row for this reason
 	Total     int           // and so many for all reasons together
 	Base, Max time.Duration // the pause grows from Base to Max, with full jitter
+	// Closes tells that the account's gate is closed, since the next task of it would end
+	// as this one.
+	Closes bool
 }
 
 // What holds where no settings file says otherwise.
@@ -41,6 +47,9 @@ var retryTable = map[FailureReason]RetryRule{
 	ReasonStartupTimeout:  {How: RetrySame},
 	ReasonStalled:         {How: RetrySame},
 	ReasonContextOverflow: {How: RetryFresh, Attempts: 1},
+	ReasonUsageLimit:      {How: RetryGate, Closes: true},
+	ReasonAuth:            {Closes: true},
+	ReasonBilling:         {Closes: true},
 }
 
 // neverRetried are ends that somebody wanted, and those that another attempt cannot
@@ -105,6 +114,9 @@ func (p RetryPolicy) Rule(s Spec, r FailureReason) RetryRule {
 	return rule
 }
 
+// ClosesGate tells whether an end of this reason closes its account's gate.
+func (r FailureReason) ClosesGate() bool { return retryTable[r].Closes }
+
 // May tells whether any end of a task could be followed by another attempt.
 func (p RetryPolicy) May(s Spec) bool {
 	return slices.ContainsFunc(Reasons, func(r FailureReason) bool { return p.Rule(s, r).How != "" })
@@ -125,7 +137,12 @@ func (r RetryRule) Pause(n int, random float64) time.Duration {
 
 // Words say the rule to people.
 func (r RetryRule) Words() string {
-	if r.How == "" {
+	switch {
+	case r.How == RetryGate:
+		return "in " + string(r.How) + "; it counts as no attempt"
+	case r.How == "" && r.Closes:
+		return "no; the account's gate closes"
+	case r.How == "":
 		return "no"
 	}
 	return fmt.Sprintf("%d times, in %s, after up to %s at first and up to %s later", r.Attempts, r.How, SpanText(r.Base), SpanText(r.Max))

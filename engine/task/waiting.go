@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"path/filepath"
 	"strings"
 	"time"
@@ -61,7 +62,7 @@ func (w Waiting) Words(now time.Time) string {
 	case WaitDependency:
 		return "waits for " + on
 	case WaitUsageLimit:
-		return "usage limit" + until
+		return cmp.Or(strings.Join(w.Names, ", "), "usage limit") + until
 	case WaitBudget:
 		return "budget " + on + " is spent" + until + "; " + RaiseBudget
 	case WaitGroupPaused:

@@ -30,6 +30,9 @@ type Write struct {
 	// Spent is added to what its scopes have spent.
 	Spent []Spend
 
+	// Gate is that of an account, as it is from this step on; nil: as it was.
+	Gate *Gate
+
 	// Notice is the end that is to be told; nil: none is.
 	Notice *Notice
 }

@@ -92,6 +92,7 @@ var verbGroups = []struct {
 		{"unpause", newUnpause},
 		{"group", newGroup},
 		{"merge", newMerge},
+		{"limits", newLimits},
 		{"rm", newRemove},
 	}},
 	{"Data", []newVerb{{"dump", newDump}, {"restore", newRestore}, {"report", newReport}, {"summary", newSummary}}},

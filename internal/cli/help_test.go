@@ -156,7 +156,7 @@ func TestEveryVerb(t *testing.T) {
 	if err != nil || len(golden) != len(verbs())+1 {
 		t.Errorf("%d goldens of help, %d verbs and the command itself; -update writes them anew: %v", len(golden), len(verbs()), err)
 	}
-	want := "cancel completion daemon daemon_call daemon_status daemon_stop diff doctor dump edit group group_list group_rm group_set hold list logs mcp merge pause release report restore resume retry rm run setup start status summary top unpause version wait"
+	want := "cancel completion daemon daemon_call daemon_status daemon_stop diff doctor dump edit group group_list group_rm group_set hold limits limits_open list logs mcp merge pause release report restore resume retry rm run setup start status summary top unpause version wait"
 	all := verbs()
 	if len(all) != len(strings.Fields(want)) {
 		t.Errorf("%d verbs, want %s", len(all), want)

@@ -178,6 +178,12 @@ func (c *Client) Groups(ctx context.Context, change *task.GroupChange) ([]task.G
 	return out.Groups, err
 }
 
+// Gates returns the accounts that are closed, after it has opened one.
+func (c *Client) Gates(ctx context.Context, open string) ([]task.Gate, error) {
+	out, err := call(ctx, c, gatesVerb, gatesRequest{open})
+	return out.Gates, err
+}
+
 func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
 	id, err := c.meant(ctx, ref, task.ToChange)
 	if err != nil {

@@ -241,6 +241,8 @@ func (f *fake) Edit(ctx context.Context, e engine.Edit) (task.Task, error) { ret
 
 func (f *fake) Groups(context.Context, *task.GroupChange) ([]task.Group, error) { return nil, nil }
 
+func (f *fake) Gates(context.Context, string) ([]task.Gate, error) { return nil, nil }
+
 func (f *fake) Remove(ctx context.Context, ref string, force bool) error {
 	t, err := f.Get(ctx, ref)
 	if err != nil {

@@ -32,6 +32,7 @@ var (
 	retryVerb  = verb[againRequest, task.Task]{name: "retry"}
 	editVerb   = verb[engine.Edit, task.Task]{name: "edit"}
 	groupsVerb = verb[groupsRequest, groupsAnswer]{name: "groups"}
+	gatesVerb  = verb[gatesRequest, gatesAnswer]{name: "gates"}
 	removeVerb = verb[refRequest, none]{name: "remove", waits: true}
 	lendVerb   = verb[lendRequest, none]{name: "lend", waits: true}
 	endedVerb  = verb[endedRequest, none]{name: "ended"}
@@ -74,6 +75,10 @@ func (s *server) serves() map[string]handler {
 	on(list, editVerb, func(c context.Context, r engine.Edit) (task.Task, error) { return b.Edit(c, r) })
 	on(list, groupsVerb, func(c context.Context, r groupsRequest) (out groupsAnswer, err error) {
 		out.Groups, err = b.Groups(c, r.Change)
+		return out, err
+	})
+	on(list, gatesVerb, func(c context.Context, r gatesRequest) (out gatesAnswer, err error) {
+		out.Gates, err = b.Gates(c, r.Open)
 		return out, err
 	})
 	on(list, removeVerb, func(c context.Context, r refRequest) (none, error) { return none{}, b.Remove(c, r.Ref, r.Force) })

@@ -37,6 +37,14 @@ type groupsAnswer struct {
 	Groups []task.Group `json:"groups"`
 }
 
+type gatesRequest struct {
+	Open string `json:"open,omitempty"` // an account
+}
+
+type gatesAnswer struct {
+	Gates []task.Gate `json:"gates"`
+}
+
 type streamRequest struct {
 	ID      task.ID     `json:"id"`
 	Attempt int         `json:"attempt"`

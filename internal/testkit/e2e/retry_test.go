@@ -3,8 +3,10 @@ package e2e
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"cctask/engine/task"
+	"cctask/internal/testkit/cctest"
 	"cctask/internal/testkit/fakeapi"
 )
 
@@ -48,5 +50,47 @@ func TestRetriesByCause(t *testing.T) {
 	rec := w.record(string(v.TaskID))
 	if len(rec.Attempts) != 2 || rec.Attempts[1].SessionID == rec.Attempts[0].SessionID || v.FailureReason != task.ReasonContextOverflow {
 		t.Errorf("%s, %s: %+v", v.Status, v.FailureReason, rec.Attempts)
+	}
+}
+
+// The limit of a subscription holds all tasks of its account until its reset, also over the
+// death of the owner; then the limited one goes on in its session, and another account
+// was never held up.
+func TestUsageLimitGate(t *testing.T) {
+	w := newWorld(t, "ANTHROPIC_API_KEY=", "CLAUDE_CODE_OAUTH_TOKEN=sk-ant-oat01-fake")
+	limited := w.Start("The word is walrus. [[limit times=1 after=15s]][[text first]]", "--retries", "1")
+	gates := func() []task.Gate {
+		return cctest.Parse[struct{ Accounts []task.Gate }](t, w.OK("limits", "--json")).Accounts
+	}
+	w.Eventually(func() bool { return len(gates()) == 1 }, "the account is not closed")
+	g := gates()[0]
+	second, third := w.Start("[[text second]]"), w.Start("[[text third]]")
+	w.Kill(w.Owner().PID)
+	if again := gates(); len(again) != 1 || !again[0].Until.Equal(g.Until) || g.Reason != task.ReasonUsageLimit || string(g.By) != limited {
+		t.Errorf("after the owner's death %+v, before %+v", again, g)
+	}
+	if v := w.View(second); v.WaitingFor != task.WaitUsageLimit || !v.WaitingUntil.Equal(g.Until) {
+		if time.Now().Before(g.Until) {
+			t.Errorf("%s waits for %s until %v", v.Status, v.WaitingFor, v.WaitingUntil)
+		}
+	}
+	other := w.Wait(w.Start("[[text other]]", "--env", "CLAUDE_CODE_OAUTH_TOKEN=sk-ant-oat01-other"))[0]
+	if other.Status != task.Completed {
+		t.Errorf("another account: %s, %q", other.Status, other.StatusMessage)
+	}
+	for _, v := range w.Wait(limited, second, third) {
+		rec := w.record(string(v.TaskID))
+		if last := rec.Attempts[len(rec.Attempts)-1]; v.Status != task.Completed || last.StartedAt.Before(g.Until) {
+			t.Errorf("%s, %q, started at %v, closed until %v", v.Status, v.StatusMessage, last.StartedAt, g.Until)
+		}
+		if string(v.TaskID) == limited && (len(rec.Attempts) != 2 || rec.Attempts[0].Reason != task.ReasonUsageLimit || !rec.Attempts[1].Resumes) {
+			t.Errorf("the limited task: %+v", rec.Attempts)
+		}
+	}
+	if !strings.Contains(w.conversation(w.View(limited).SessionID), "The word is walrus") || len(gates()) != 0 {
+		t.Errorf("closed are %+v", gates())
+	}
+	if log := w.OK("dump"); strings.Contains(log, "sk-ant-oat01") {
+		t.Error("the dump holds a token")
 	}
 }
