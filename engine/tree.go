@@ -145,7 +145,7 @@ func (e *Engine) tidyTree(id task.ID) {
 			do = planTree(treeFacts{ended: true, tree: t.Worktree})
 		}
 		if do == treeRemove {
-			return e.cfg.Trees.Remove(e.finishing, *t.Worktree)
+			return e.removeTree(e.finishing, &t)
 		}
 		return nil
 	}()
@@ -170,13 +170,21 @@ func (e *Engine) repairTrees() {
 	}
 }
 
-// removeTree removes the worktree of a task whose record goes, or refuses.
+// removeTree removes the worktree of a task, or refuses.
 func (e *Engine) removeTree(ctx context.Context, t *task.Task) error {
 	switch {
 	case t.Worktree == nil:
 		return nil
 	case e.cfg.Trees == nil:
 		return task.Errorf(task.CodeUnmerged, "Remove it where it is, then remove the task with --force.", "the worktree %s is not on this machine", t.Worktree.Dir)
+	}
+	// Another task may go on in its session, and there.
+	in, err := e.store.List(ctx, task.Filter{Statuses: []task.Status{task.Queued, task.Starting, task.Running}, WorkingDir: t.Worktree.Dir, Limit: 1, Now: time.Now()})
+	if err != nil {
+		return err
+	}
+	if len(in.Tasks) > 0 {
+		return task.Errorf(task.CodeConflict, "Wait for its end, or cancel it first.", "task %s works in the worktree of task %s", in.Tasks[0].ID, t.ID)
 	}
 	return e.cfg.Trees.Remove(ctx, *t.Worktree)
 }

@@ -212,6 +212,27 @@ func TestWorktreeOverDeaths(t *testing.T) {
 	}
 }
 
+// A task that goes on with the session of one in a worktree works in that too, and nobody
+// removes it under its feet.
+func TestWorktreeOfAnotherTask(t *testing.T) {
+	t.Parallel()
+	w := newTreeWorld(t, 1)
+	first := w.end(w.treeTask("n", "[[append file two]]"), task.Completed)
+	g := fakeclaude.NewGate(t)
+	next, err := w.Submit(w.ctx, engine.Submission{Spec: task.Spec{Claude: w.claude, ResumeTaskID: string(first.ID)}, Prompt: "[[append file three]]" + g.Directive(), Env: w.env()})
+	w.must(err)
+	open := w.reached(g)
+	if err := w.Remove(w.ctx, string(first.ID), false); !errors.Is(err, task.ErrConflict) || !strings.Contains(err.Error(), string(next.ID)) {
+		t.Errorf("its worktree goes while another task works there: %v", err)
+	}
+	open()
+	w.end(next.ID, task.Completed)
+	if text, err := os.ReadFile(filepath.Join(first.Worktree.Dir, "file")); err != nil || string(text) != "one\ntwo\nthree\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	w.must(worktree.Remove(w.ctx, *first.Worktree, true))
+}
+
 // What is cancelled while it waits, or while its worktree is made, leaves none.
 func TestWorktreeCancelled(t *testing.T) {
 	t.Parallel()
