@@ -24,7 +24,7 @@ func TestProgressLine(t *testing.T) {
 	t.Parallel()
 	p := progress{Live: show.NewLive(nil), task: runningTask()}
 	line := p.line(p.task.StartedAt.Add(12 * time.Second))
-	if want := fmt.Sprintf(`task %s running 12s, turn 3, $0.5000, Bash ls\x1b[2J`, p.task.ID); line != want {
+	if want := fmt.Sprintf(`task %s running 12s, turn 3, ~$0.5000, Bash ls\x1b[2J`, p.task.ID); line != want {
 		t.Errorf("got  %q\nwant %q", line, want)
 	}
 	p.task.Progress.Retrying = "attempt 3 of 10: overloaded"
