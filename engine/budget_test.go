@@ -99,7 +99,7 @@ func TestSpentBudgetStopsWhatRuns(t *testing.T) {
 		opens[0]()
 		got, err := w.Get(w.ctx, string(ids[1]))
 		w.must(err)
-		return got.Message == "budget label:night: ~$0.00 of $0.004"
+		return got.Message == "budget label:night: ~$0.0032 of $0.004"
 	})
 	last := w.labelled("[[text x]]", "night")
 	for _, open := range opens[1:] {

@@ -131,7 +131,7 @@ func (b Budget) Words() string {
 	if b.LiveUSD > 0 {
 		mark = "~"
 	}
-	return fmt.Sprintf("budget %s: %s$%.2f of $%v", b.Scope, mark, b.SpentUSD+b.LiveUSD, b.LimitUSD)
+	return fmt.Sprintf("budget %s: %s$%v of $%v", b.Scope, mark, RoundUSD(b.SpentUSD+b.LiveUSD), b.LimitUSD)
 }
 
 // RaiseBudget says what a person does about a spent one.

@@ -195,6 +195,14 @@ type Progress struct {
 	At       time.Time `json:"at,omitzero"` // of the last event
 }
 
+// Flying is what the running attempt has cost so far, by estimate.
+func (t Task) Flying() float64 {
+	if t.Progress == nil || !t.Status.Live() {
+		return 0
+	}
+	return t.Progress.CostUSD
+}
+
 // Doing is what claude is at, in a few words.
 func (p Progress) Doing() string {
 	switch {

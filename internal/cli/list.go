@@ -214,10 +214,11 @@ func waiting(tasks []task.Task) string {
 
 // totals sums up a page in one line.
 func totals(page task.Page) string {
-	counts, usd := map[task.Status]int{}, 0.0
+	counts, usd, flying := map[task.Status]int{}, 0.0, 0.0
 	for _, t := range page.Tasks {
 		counts[t.Status.Public()]++
-		usd += t.CostUSD
+		usd += t.CostUSD + t.Flying()
+		flying += t.Flying()
 	}
 	parts := []string{show.Plural(len(page.Tasks), "task")}
 	for _, s := range task.Statuses {
@@ -225,7 +226,7 @@ func totals(page task.Page) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, s))
 		}
 	}
-	line := strings.Join(append(parts, show.Cost(usd)), ", ")
+	line := strings.Join(append(parts, show.Estimated(flying)+show.Cost(usd)), ", ")
 	if page.NextCursor != "" {
 		line += "; there are more"
 	}

@@ -129,7 +129,7 @@ func (r *Report) Add(e Entry) {
 	x := row{
 		ID: t.ID, Status: t.Status.Public(), Name: r.text(t.Spec.Name), Message: r.text(t.Message), Reason: t.Reason,
 		Dir: r.word(t.Spec.WorkingDir), Model: r.word(t.Model), Created: ms(t.CreatedAt), Finished: ms(t.FinishedAt),
-		USD: task.RoundUSD(t.CostUSD), Uncertain: t.CostUncertain, Turns: t.NumTurns, usage: t.Usage,
+		USD: task.RoundUSD(t.CostUSD + t.Flying()), Uncertain: t.CostUncertain || t.Flying() > 0, Turns: t.NumTurns, usage: t.Usage,
 		Elapsed: t.Elapsed(r.now).Milliseconds(),
 	}
 	if t.Model == "" {
@@ -143,6 +143,9 @@ func (r *Report) Add(e Entry) {
 	}
 	for _, a := range t.Attempts {
 		b := bar{N: a.N, Kind: a.Kind, Status: a.Status.Public(), Reason: a.Reason, Start: ms(a.StartedAt), End: ms(a.FinishedAt), USD: task.RoundUSD(a.CostUSD)}
+		if a.N == t.Attempt {
+			b.USD = task.RoundUSD(b.USD + t.Flying())
+		}
 		if len(t.Attempts) > 1 { // else it is the task's
 			b.Message = r.text(a.Message)
 		}

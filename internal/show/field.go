@@ -174,26 +174,21 @@ func (r Row) turns() int {
 // Turned is how many turns there were, "" where there was none.
 func (r Row) Turned() string { return Plain(known(r.turns())) }
 
-// Estimated is the mark of a cost that claude has not told yet.
-func (r Row) Estimated() string {
-	if r.Progress != nil && r.Status.Live() && r.Progress.CostUSD > 0 {
+// USD is what the task cost, with the running attempt's estimate.
+func (r Row) USD() float64 { return r.CostUSD + r.Flying() }
+
+// Estimated is the mark of a cost in which so much is not told by claude yet.
+func Estimated(usd float64) string {
+	if usd > 0 {
 		return "~"
 	}
 	return ""
 }
 
-// USD is what the task cost, with the running attempt's estimate.
-func (r Row) USD() float64 {
-	if r.Progress != nil && r.Status.Live() {
-		return r.CostUSD + r.Progress.CostUSD
-	}
-	return r.CostUSD
-}
-
 // Spent is USD as text, "" where nothing is known yet.
 func (r Row) Spent() string {
 	if usd := r.USD(); usd > 0 {
-		return r.Estimated() + Cost(usd)
+		return Estimated(r.Flying()) + Cost(usd)
 	}
 	return ""
 }
