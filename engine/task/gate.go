@@ -1,6 +1,9 @@
 package task
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Gate says that an account is closed: nothing of it starts, what runs goes on. From
 // Until on one task goes first as a probe, and opens it for the others.
@@ -65,12 +68,6 @@ func (g Gate) Closed(e GateEnd, now time.Time, first, most time.Duration) Gate {
 
 // Says is why the gate is closed, in a word or two.
 func (g Gate) Says() string {
-	switch g.Reason {
-	case ReasonAuth:
-		return "login refused"
-	case ReasonBilling:
-		return "no credit"
-	default:
-		return "usage limit"
-	}
+	words := map[FailureReason]string{ReasonAuth: "login refused", ReasonBilling: "no credit"}
+	return cmp.Or(words[g.Reason], "usage limit")
 }
