@@ -28,6 +28,7 @@ type attempt struct {
 	// unfilled is set if the prompt lacks what another task was to give.
 	unfilled error
 	n        int
+	at       *post      // where it runs; set before n
 	spec     *task.Spec // as it was launched; nil when adopted
 	env      []string   // kept for a fresh start after a lost session; nil when adopted
 	silences
@@ -141,7 +142,7 @@ func (a *attempt) claim() (task.Task, task.Attempt, error) {
 		}
 		// Before the start: whoever finds the record knows where to look, and that a
 		// host which started anew since has nothing left of it.
-		at := a.e.site.Where()
+		at := a.at.Where()
 		rec.Status, rec.Site, rec.Boot = task.Starting, at.Site, at.Boot
 		a.unfilled = a.e.fillIn(t, &rec, w)
 		w.Attempts = []task.Attempt{rec}
@@ -183,7 +184,7 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Sight, error) {
 	}
 	// The same check as at submission: what vanished since is told apart from
 	// a fault of the launch.
-	err = ifItAnswers(e.site, func(at Asker) error { return checkDir(at, "working_dir", t.Spec.WorkingDir) })
+	err = ifItAnswers(a.at, func(at Asker) error { return checkDir(at, "working_dir", t.Spec.WorkingDir) })
 	if err != nil {
 		return runner.Sight{}, &runner.SpawnError{Op: "look before the launch", Err: err.Error()}
 	}
@@ -207,20 +208,21 @@ func (a *attempt) launch(t task.Task, rec task.Attempt) (runner.Sight, error) {
 		return runner.Sight{}, err
 	}
 	a.spec, a.silences = &t.Spec, a.e.silences(&t)
+	a.at.calledFrom(env)
 	order := runner.Order{
 		Launch: runner.Launch{
 			Argv: argv, WorkDir: dir, Deadline: t.Spec.Timeout(), Grace: e.cfg.Grace,
 			MaxOutput: t.Spec.OutputLimit(),
 			Umask:     t.Limits.Umask, NoFile: t.Limits.NoFile, Nice: t.Limits.Nice,
 		},
-		Prompt: claude.Stdin(prompt, t.Spec.Literal || t.Template != "" && t.Template[0] != '/'), Env: environ(t, env, e.retries().May(t.Spec)),
+		Prompt: claude.Stdin(prompt, t.Spec.Literal || t.Template != "" && t.Template[0] != '/'), Env: environ(t, env, e.retries().May(t.Spec)), Own: t.Spec.EnvNames,
 	}
 	if a.whyStopped() != "" {
 		return runner.Sight{}, errCancelled
 	}
 	a.env = env
 	name := runName(a.id, rec.N)
-	s, err := e.site.Start(e.ctx, name, order)
+	s, err := a.at.Start(e.ctx, name, order)
 	var spawn *runner.SpawnError
 	if errors.Is(err, runner.ErrNotStarted) || errors.As(err, &spawn) {
 		a.clear(name)
@@ -240,7 +242,7 @@ var errCancelled = errors.New("cancelled before the launch")
 
 // clear removes a run that is no longer needed.
 func (a *attempt) clear(name string) {
-	if _, err := retry(a.e.ctx, func() (struct{}, error) { return struct{}{}, a.e.site.Clear(a.e.finishing, name, false) }); err != nil {
+	if _, err := retry(a.e.ctx, func() (struct{}, error) { return struct{}{}, a.at.Clear(a.e.finishing, name, false) }); err != nil {
 		a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("clear a run")
 	}
 }
@@ -254,7 +256,7 @@ func (a *attempt) attach(s runner.Sight) {
 	why := a.stopped
 	a.mu.Unlock()
 	select {
-	case a.e.attached <- struct{}{}:
+	case a.at.attached <- struct{}{}:
 	default:
 	}
 	if why != "" {
@@ -274,7 +276,7 @@ func (a *attempt) begin(s runner.Sight) {
 	a.mu.Unlock()
 	a.e.startsUp(a.id)
 	if a.spec != nil {
-		a.e.over(a.spec.Claude)
+		a.e.over(a.at, a.spec.Claude)
 	}
 }
 
@@ -304,7 +306,10 @@ func (a *attempt) runs(t *task.Task, rec *task.Attempt) error {
 	}
 	rec.Status, rec.StartedAt, rec.Message = task.Running, s.Rec.StartedAt, ""
 	rec.Host, rec.Job = s.Host, s.Job
-	t.Message = ""
+	t.Message, t.Host = "", ""
+	if a.at.name != "" {
+		t.Host = s.Host
+	}
 	if a.spec != nil {
 		t.Spec = *a.spec
 	}
@@ -343,11 +348,11 @@ func (a *attempt) stop(why task.StopReason) {
 
 // tellRunner does not tell a runner that has just ended.
 func (a *attempt) tellRunner(name string, why task.StopReason) error {
-	err := a.e.site.Stop(a.e.ctx, name, string(why), false)
+	err := a.at.Stop(a.e.ctx, name, string(why), false)
 	if err == nil || a.followedName() == "" {
 		return nil
 	}
-	if s, lookErr := a.e.lookAt(a.e.ctx, name); lookErr == nil && (s == nil || s.Life == runner.Gone) {
+	if s, lookErr := a.e.lookAt(a.e.ctx, a.at, name); lookErr == nil && (s == nil || s.Life == runner.Gone) {
 		return nil
 	}
 	return err
@@ -405,13 +410,13 @@ func (a *attempt) output(ctx context.Context, n int, q OutputQuery) (task.Output
 	}
 	name := runName(a.id, n)
 	out := task.Output{ID: a.id, Attempt: n, Stream: q.Stream, Offset: q.Offset}
-	_, size, err := a.e.site.Read(ctx, name, string(q.Stream), nil, 0)
+	_, size, err := a.at.Read(ctx, name, string(q.Stream), nil, 0)
 	if err != nil {
 		return out, err
 	}
 	out.Size, out.Offset = size, start(q, size)
 	out.Data = make([]byte, min(int64(q.Limit), size-out.Offset))
-	got, _, err := a.e.site.Read(ctx, name, string(q.Stream), out.Data, out.Offset)
+	got, _, err := a.at.Read(ctx, name, string(q.Stream), out.Data, out.Offset)
 	out.Data = out.Data[:got]
 	return out, err
 }

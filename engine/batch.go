@@ -220,7 +220,11 @@ func (e *Engine) prepare(m *member, p task.Policy, now time.Time) error {
 	}
 	s := m.Submission
 	s.Spec = spec
-	spec, err := Allow(e.site, s, p)
+	at, err := e.siteOf(&s.Spec, s.Env)
+	if err != nil {
+		return err
+	}
+	spec, err = Allow(at, s, p)
 	if err == nil {
 		_, err = e.served(spec)
 	}

@@ -40,7 +40,7 @@ func (e *Engine) argv(t *task.Task, rec task.Attempt, p task.Policy, rest float6
 	if err != nil {
 		return nil, true, fmt.Errorf("read the earlier attempts: %w", err)
 	}
-	if t.Spec, p, err = bounded(e.site, t.Spec, p, t.Policy); err != nil {
+	if t.Spec, p, err = bounded(e.at(t.Spec.Site), t.Spec, p, t.Policy); err != nil {
 		return nil, true, err
 	}
 	s, err := left(*t, all)

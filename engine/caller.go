@@ -10,6 +10,7 @@ type Caller struct {
 	Env        []string                 // for claude, as are Limits
 	Limits     task.Limits
 	Claude     string     // absolute path of the claude binary
+	NoClaude   error      // why there is none: a task at a site needs none here
 	Defaults   task.Draft // options that count where a task has none of its own
 	// Policy is the front's own, which bounds a task together with the owner's.
 	Policy task.Policy
@@ -22,7 +23,12 @@ func (c Caller) Submission(prompt, key string, own task.Draft) (Submission, erro
 		return Submission{}, err
 	}
 	spec := own.Over(c.Defaults).Spec
-	spec.Claude = c.Claude
+	if spec.Site == "" {
+		if c.NoClaude != nil {
+			return Submission{}, c.NoClaude
+		}
+		spec.Claude = c.Claude
+	}
 	if err := spec.Anchor(c.Resolve); err != nil {
 		return Submission{}, err
 	}

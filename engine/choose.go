@@ -16,7 +16,7 @@ import (
 // a group that is full, a gate that is closed, a directory that is taken.
 func choose(now time.Time, s *schedule) (start []task.ID, wake time.Time) {
 	s.comeDue(now)
-	for s.slots < s.limits.jobs && s.starting < s.limits.startups {
+	for s.room("") == "" || len(s.limits.sites) > 0 {
 		w := s.next(now)
 		if w == nil {
 			break
@@ -97,8 +97,25 @@ func (s *schedule) classObstacle(c class, now time.Time) task.WaitingFor {
 	if s.groupFull(c.group) {
 		return task.WaitGroupSlot
 	}
+	return s.room(c.site)
+}
+
+// room is what a task waits for where it is to run; "" if there is room.
+func (s *schedule) room(site string) task.WaitingFor {
+	switch {
+	case site != "" && s.siteFull(site):
+		return task.WaitSite
+	case site != "":
+		return ""
+	case s.slots >= s.limits.jobs:
+		return task.WaitSlot
+	case s.starting >= s.limits.startups:
+		return task.WaitStartingUp
+	}
 	return ""
 }
+
+func (s *schedule) siteFull(site string) bool { return s.sites[site] >= s.limits.sites[site] }
 
 func (s *schedule) groupFull(group string) bool {
 	most := s.limits.groups[group]
@@ -160,7 +177,7 @@ func (s *schedule) waiting(id task.ID, now time.Time) task.Waiting {
 	if first, ok := s.firstObstacle(w, now); ok {
 		return task.Waiting{For: first.kind, Until: s.closed[first].until, On: first.names()}
 	}
-	if s.slots >= s.limits.jobs {
+	if w.class.site == "" && s.slots >= s.limits.jobs {
 		return task.Waiting{For: task.WaitSlot}
 	}
 	return task.Waiting{For: task.WaitStartingUp}
@@ -184,6 +201,9 @@ func (s *schedule) firstObstacle(w *waiter, now time.Time) (obstacle, bool) {
 	}
 	if o, taken := directory(); taken {
 		found = append(found, o)
+	}
+	if site := w.class.site; site != "" && s.siteFull(site) {
+		found = append(found, obstacle{task.WaitSite, site})
 	}
 	if s.groupFull(w.class.group) {
 		found = append(found, obstacle{task.WaitGroupSlot, w.class.group})

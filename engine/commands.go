@@ -208,6 +208,9 @@ func (e *Engine) again(a Again, next func(*task.Task, []task.Attempt) (task.Atte
 		if err := vary(t, &a); err != nil {
 			return err
 		}
+		if t.Spec.Site != "" {
+			a.Claude = "" // the front's is one of this machine
+		}
 		if err := e.mayRunAgain(t, a); err != nil {
 			return err
 		}
@@ -291,7 +294,7 @@ func (e *Engine) mayRunAgain(t *task.Task, a Again) error {
 	case !t.Status.Ended():
 		return &task.Error{Code: task.CodeConflict, Message: fmt.Sprintf("task %s is %s", t.ID, t.Status.Public()), Hint: "Wait for its end, or cancel it first."}
 	}
-	return ifItAnswers(e.site, func(at Asker) error {
+	return ifItAnswers(e.at(t.Spec.Site), func(at Asker) error {
 		if err := checkDir(at, "working_dir", t.Spec.WorkingDir); err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"cctask/engine/claude"
+	"cctask/engine/runner"
 	"cctask/engine/task"
 )
 
@@ -47,6 +48,8 @@ type Config struct {
 	Budgets func() task.Budgets
 	// Herald tells people of ends. nil: nobody is told.
 	Herald Herald
+	// Sites are where tasks may run beside this machine, by name.
+	Sites map[string]Site
 	// ReadOnly is why the store can only be read, and with it all that the engine
 	// answers: it starts nothing and changes nothing. nil: the store can be written.
 	ReadOnly error
@@ -57,7 +60,8 @@ type Config struct {
 type Engine struct {
 	cfg   Config
 	store Store
-	site  Site
+	site  Site             // this machine
+	posts map[string]*post // all sites by their names, "" is this machine
 	log   zerolog.Logger
 	born  uint64 // the version of every task that has not changed since
 	locks keyedMutex
@@ -82,9 +86,7 @@ type Engine struct {
 	// readers are the followers that read output at the moment: an owner that adopts
 	// thousands has neither descriptors nor buffers for all of them at once.
 	readers chan struct{}
-	// attached tells the watch that there is a run to be looked at.
-	attached chan struct{}
-	toTell   chan struct{} // tells the outbox that there is an end to be told
+	toTell  chan struct{} // tells the outbox that there is an end to be told
 	// still is why nothing may change: the database is a restored copy, or can
 	// only be read. nil: it may.
 	still error
@@ -126,8 +128,12 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 	cfg.Startup, cfg.Answered = cmp.Or(cfg.Startup, time.Minute), cmp.Or(cfg.Answered, time.Minute)
 	e := &Engine{
 		cfg: cfg, store: store, site: site, log: cfg.Log, born: uint64(time.Now().UnixMicro()),
-		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, attached: make(chan struct{}, 1), toTell: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{}, gates: map[string]task.Gate{}, borne: map[task.ID]int{}, startups: startups{pending: map[task.ID]bool{}}, prices: claude.Prices{}, ledger: newLedger(),
+		wake: make(chan struct{}, 1), toSettle: make(chan struct{}, 1), unsettled: map[task.ID]bool{}, toTell: make(chan struct{}, 1), readers: make(chan struct{}, mostReaders), live: map[task.ID]*attempt{}, versions: map[task.ID]uint64{}, holds: map[obstacle]*hold{}, gates: map[string]task.Gate{}, borne: map[task.ID]int{}, startups: startups{pending: map[task.ID]bool{}}, prices: claude.Prices{}, ledger: newLedger(),
 		sched: newSchedule(limits{jobs: cfg.Jobs, startups: 2 * runtime.NumCPU(), groups: map[string]int{}}),
+	}
+	e.posts = map[string]*post{"": newPost("", site)}
+	for name, far := range cfg.Sites {
+		e.posts[name] = newPost(name, far)
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	finishing, finished := context.WithCancel(context.Background())
@@ -140,7 +146,9 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 	case restored:
 		e.still = restoredError(cfg.Dir)
 	case err == nil:
-		site.Follow(e.heard)
+		for _, p := range e.posts {
+			p.Follow(func(name string, s runner.Sight) { e.heard(p, name, s) })
+		}
 		err = e.recover()
 	}
 	if err != nil {
@@ -156,7 +164,9 @@ func New(cfg Config, store Store, site Site) (*Engine, error) {
 	if _, err := e.waits(time.Now()); err != nil {
 		e.log.Warn().Err(err).Msg("retention")
 	}
-	e.wg.Go(e.watch)
+	for _, p := range e.posts {
+		e.wg.Go(func() { e.watch(p) })
+	}
 	e.wg.Go(e.repairTrees)
 	e.wg.Go(e.dispatch)
 	e.wg.Go(e.settler)
@@ -174,7 +184,9 @@ func (e *Engine) Close() {
 	e.Drain()
 	e.cancel()
 	e.wg.Wait()
-	e.site.Follow(nil)
+	for _, p := range e.posts {
+		p.Follow(nil)
+	}
 }
 
 // MayChange refuses a change where there may be none.

@@ -189,7 +189,7 @@ func (f *follower) read(stderr int64) error {
 }
 
 func (f *follower) readAt(st task.Stream, b []byte, off int64) (n int, size int64, err error) {
-	n, size, err = f.a.e.site.Read(f.a.e.ctx, f.name, string(st), b, off)
+	n, size, err = f.a.at.Read(f.a.e.ctx, f.name, string(st), b, off)
 	if err != nil {
 		err = fmt.Errorf("read %s: %w", st, err)
 	}
@@ -274,7 +274,7 @@ func (a *attempt) finish(f *follower, s runner.Sight) error {
 	if s.Rec.State != runner.StateEnded {
 		// The runner died without its last step: what it left must go before
 		// the end is recorded.
-		if err := a.e.site.Stop(a.e.ctx, f.name, "", true); err != nil {
+		if err := a.at.Stop(a.e.ctx, f.name, "", true); err != nil {
 			if a.e.ctx.Err() != nil || transient(err) {
 				return fmt.Errorf("sweep after a dead runner: %w", err)
 			}

@@ -23,7 +23,13 @@ type hold struct {
 // machine holds up every task: it lacks something that all of them need.
 var machine = obstacle{kind: task.WaitStartingUp}
 
-func absent(claude string) obstacle { return obstacle{task.WaitClaudeMissing, claude} }
+// absent holds up the tasks of a claude of a site.
+func absent(site, claude string) obstacle {
+	if site != "" {
+		claude = site + ":" + claude
+	}
+	return obstacle{task.WaitClaudeMissing, claude}
+}
 
 // pauses are those between the looks of a hold.
 type pauses struct{ first, most time.Duration }
@@ -51,24 +57,24 @@ func (e *Engine) hold(o obstacle) *hold {
 	return e.holds[o]
 }
 
-// stall lets nothing start for a while after a failure of the machine's.
-func (e *Engine) stall(why string) {
+// stall lets nothing start at a site for a while after a failure of its own.
+func (e *Engine) stall(at *post, why string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now := time.Now()
-	if e.sched.closes(machine, now) {
+	now, o := time.Now(), at.obstacle()
+	if e.sched.closes(o, now) {
 		return // launches that failed together are one failure
 	}
-	e.sched.close(machine, closure{until: e.hold(machine).failed(now, why, machinePauses)})
+	e.sched.close(o, closure{until: e.hold(o).failed(now, why, machinePauses)})
 }
 
 // missing holds the tasks of a claude that could not be started: its file was
 // good when they were submitted, and an update may be under way. It tells
 // whether the attempt's task has waited for long enough, and fails.
-func (e *Engine) missing(id task.ID, claude, why string) (enough bool) {
+func (e *Engine) missing(id task.ID, at *post, claude, why string) (enough bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	o, now := absent(claude), time.Now()
+	o, now := absent(at.name, claude), time.Now()
 	c, held := e.sched.closed[o]
 	if held && c.probing != id {
 		return false // it began before the hold: the same failure
@@ -86,10 +92,10 @@ func (e *Engine) missing(id task.ID, claude, why string) (enough bool) {
 	return false
 }
 
-// over ends the holds: the machine gave a process, and claude was there.
-func (e *Engine) over(claude string) {
+// over ends the holds: the site gave a process, and claude was there.
+func (e *Engine) over(at *post, claude string) {
 	e.mu.Lock()
-	for _, o := range []obstacle{machine, absent(claude)} {
+	for _, o := range []obstacle{at.obstacle(), absent(at.name, claude)} {
 		if e.holds[o] != nil {
 			delete(e.holds, o)
 			e.sched.open(o)
@@ -100,28 +106,36 @@ func (e *Engine) over(claude string) {
 }
 
 // heldBy says for what a queued task waits beside its turn; "" for nothing.
-func (e *Engine) heldBy(claude string) string {
-	if h := e.holds[absent(claude)]; h != nil {
+func (e *Engine) heldBy(s task.Spec) string {
+	if h := e.holds[absent(s.Site, s.Claude)]; h != nil {
 		return h.why
 	}
-	if h := e.holds[machine]; h != nil && e.sched.closes(machine, time.Now()) {
+	o := e.at(s.Site).obstacle()
+	if h := e.holds[o]; h != nil && e.sched.closes(o, time.Now()) {
 		return h.why
 	}
 	return ""
 }
 
-const waitsForClaude = "waits for claude: "
+const (
+	waitsForClaude = "waits for claude: "
+	waitsForSite   = "waits for its site: "
+)
 
 // mayClaim keeps a task in the queue while its claude is not there, and with it
 // its history free of starts that were none.
 func (a *attempt) mayClaim(t *task.Task) error {
-	why := ifItAnswers(a.e.site, func(at Asker) error {
-		return findClaude(at, t.Spec.Claude, func() ([]string, error) { return a.e.store.Env(t.ID) })
-	})
-	if why == nil {
+	a.at = a.e.at(t.Spec.Site)
+	why := findClaude(a.at, t.Spec.Claude, func() ([]string, error) { return a.e.store.Env(t.ID) })
+	switch {
+	case why == nil, a.at.name == "" && errors.Is(why, runner.ErrSilent):
 		return nil
+	case errors.Is(why, runner.ErrSilent): // nothing of it has begun
+		a.e.stall(a.at, waitsForSite+why.Error())
+		a.e.stays(t)
+		return errHeld
 	}
-	if a.e.missing(t.ID, t.Spec.Claude, waitsForClaude+why.Error()) {
+	if a.e.missing(t.ID, a.at, t.Spec.Claude, waitsForClaude+why.Error()) {
 		a.absent = a.e.impatient(why)
 		return nil
 	}
@@ -148,7 +162,7 @@ func (a *attempt) notStarted(cause error) {
 	switch isSpawn := errors.As(cause, &spawn); {
 	case isSpawn && spawn.Op == "exec":
 		// The file was there a moment ago: somebody writes it, or replaces it.
-		if waits = waitsForClaude + cause.Error(); a.e.missing(a.id, a.spec.Claude, waits) {
+		if waits = waitsForClaude + cause.Error(); a.e.missing(a.id, a.at, a.spec.Claude, waits) {
 			waits, cause = "", a.e.impatient(cause)
 		}
 	case errors.Is(cause, errSpent):
@@ -156,7 +170,10 @@ func (a *attempt) notStarted(cause error) {
 	case isSpawn && spawn.Op == "fork", !isSpawn && errors.Is(cause, runner.ErrNotStarted):
 		// Too few processes are the machine's lack, and not the task's fault.
 		waits = "waits for the machine: " + cause.Error()
-		a.e.stall(waits)
+		if a.at.name != "" {
+			waits = waitsForSite + cause.Error()
+		}
+		a.e.stall(a.at, waits)
 	}
 	if waits != "" {
 		a.e.log.Warn().Err(cause).Str("task", string(a.id)).Msg("not started; queued again")

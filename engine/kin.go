@@ -61,7 +61,7 @@ func (e *Engine) runners() map[int]task.ID {
 	all := make(map[int]task.ID, len(e.live))
 	for id, a := range e.live {
 		a.mu.Lock()
-		if rec := a.sight.Rec; rec.RunnerPID > 0 && rec.State != runner.StateEnded {
+		if rec := a.sight.Rec; rec.RunnerPID > 0 && rec.State != runner.StateEnded && a.at.name == "" {
 			all[rec.RunnerPID] = id
 		}
 		a.mu.Unlock()

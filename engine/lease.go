@@ -102,7 +102,7 @@ func (s *schedule) heldUp(c class) bool {
 			return true
 		}
 	}
-	return s.groupFull(c.group)
+	return s.groupFull(c.group) || c.site != "" && s.siteFull(c.site)
 }
 
 // park takes a lane out of choose's sight until at is released.

@@ -21,7 +21,7 @@ func (a *attempt) conclude(f *follower, s runner.Sight, chunks []task.Blob) erro
 	if chunks == nil {
 		size = f.sealed
 	}
-	end := claude.End{Stderr: f.stderrTail(s), NoRecord: !rec.Exited, Root: a.e.site.Where().Root}
+	end := claude.End{Stderr: f.stderrTail(s), NoRecord: !rec.Exited, Root: a.at.Where().Root}
 	if end.NoRecord && rec.State != runner.StateSpawnFailed {
 		end.RunnerSignal = s.Killed
 	}
@@ -33,7 +33,7 @@ func (a *attempt) conclude(f *follower, s runner.Sight, chunks []task.Blob) erro
 	var spent []task.Spend
 	t, err := a.e.persist(a.id, func(t *task.Task, w *task.Write) error {
 		if failed { // it may take hours until the disk has room
-			_ = a.e.site.Keep(a.e.ctx, f.name)
+			_ = a.at.Keep(a.e.ctx, f.name)
 		}
 		failed = true
 		n, err := a.e.store.Attempt(t.ID, a.n)

@@ -72,10 +72,11 @@ func (e *Engine) rebound(t *task.Task, a Again) error {
 	if err != nil {
 		return err
 	}
-	resolve(e.site, &t.Policy)
-	resolve(e.site, &a.Policy)
+	at := e.at(t.Spec.Site)
+	resolve(at, &t.Policy)
+	resolve(at, &a.Policy)
 	if t.Policy, err = t.Policy.And(a.Policy); err == nil {
-		t.Spec, p, err = bounded(e.site, t.Spec, p, t.Policy)
+		t.Spec, p, err = bounded(at, t.Spec, p, t.Policy)
 	}
 	if err == nil {
 		err = checkSize(argv(t.Spec, task.Attempt{}, p), a.Env, argMargin)

@@ -39,6 +39,11 @@ func (e *Engine) choose() (chosen []*attempt, at time.Time) {
 	if e.draining || e.ctx.Err() != nil {
 		return nil, time.Time{}
 	}
+	for name, p := range e.posts {
+		if name != "" { // hosts come and go
+			e.sched.limits.sites[name] = p.Where().Slots
+		}
+	}
 	ids, at := choose(time.Now(), e.sched)
 	if soon := time.Now().Add(rereadEvery); e.spentAny() && (at.IsZero() || at.After(soon)) {
 		at = soon
@@ -116,7 +121,7 @@ func waiterOf(p task.Place) *waiter {
 	return &waiter{
 		needs: needs,
 		id:    p.ID, labels: p.Labels, root: cmp.Or(p.Root, p.ID), seq: p.Seq, priority: p.Priority, depth: p.Depth, held: p.Held, notBefore: p.NotBefore, retries: p.Retries, dir: p.Dir,
-		class: class{group: cmp.Or(p.Group, task.DefaultGroup), account: p.Account, claude: p.Claude},
+		class: class{group: cmp.Or(p.Group, task.DefaultGroup), account: p.Account, claude: p.Claude, site: p.Site},
 	}
 }
 

@@ -134,7 +134,7 @@ func (e *Engine) fill(t task.Task) task.Task {
 	a := e.live[t.ID]
 	if t.Status == task.Queued {
 		t.QueuePosition, t.Waiting = e.sched.position(t.ID), e.sched.waiting(t.ID, time.Now())
-		t.Message = cmp.Or(e.heldBy(t.Spec.Claude), t.Message)
+		t.Message = cmp.Or(e.heldBy(t.Spec), t.Message)
 	}
 	gate := e.gates[t.Account]
 	e.mu.Unlock()

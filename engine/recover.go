@@ -27,9 +27,9 @@ func (e *Engine) recover() error {
 		return err
 	}
 	if known {
-		err = e.repairIdle(seen)
+		err = e.repairIdle(e.at(""), seen)
 	} else {
-		e.wg.Go(e.repairIdleLater)
+		e.wg.Go(func() { e.repairIdleLater(e.at("")) })
 	}
 	if err != nil {
 		return err
@@ -60,7 +60,11 @@ func (e *Engine) loadQueue() error {
 // of its attempt n; s is nil if it has nothing.
 func (e *Engine) factsOf(t *task.Task, rec task.Attempt, n int, s *runner.Sight) facts {
 	f := facts{recorded: t != nil, life: runner.Gone}
-	boot := e.site.Where().Boot
+	at := e.at("")
+	if t != nil {
+		at = e.at(t.Spec.Site)
+	}
+	boot := at.Where().Boot
 	if t != nil {
 		f.status, f.cancel = t.Status, t.CancelRequested
 		f.earlier = s != nil && n < t.Attempt
@@ -93,7 +97,7 @@ func (e *Engine) repairLive(seen map[string]runner.Sight, known bool) error {
 		delete(seen, name)
 		found := &s
 		switch {
-		case !known:
+		case !known || live[i].Spec.Site != "": // the watch of a far site will tell
 			found = &unknown
 		case !ok:
 			found = nil
@@ -141,14 +145,14 @@ func (e *Engine) Ended(run string) {
 	if a == nil && draining {
 		return
 	}
-	s, err := e.lookAt(e.ctx, run)
+	s, err := e.lookAt(e.ctx, e.at(""), run)
 	switch {
 	case err != nil:
 	case a != nil:
 		if s == nil {
 			s = &notThere
 		}
-		e.heard(run, *s)
+		e.heard(e.at(""), run, *s)
 	default:
 		err = e.repairReported(id, n, s)
 	}
@@ -166,30 +170,28 @@ func (e *Engine) repairReported(id task.ID, n int, s *runner.Sight) error {
 }
 
 // repairIdle looks after the runs that no live task claims.
-func (e *Engine) repairIdle(seen map[string]runner.Sight) error {
+func (e *Engine) repairIdle(at *post, seen map[string]runner.Sight) error {
 	for name, s := range seen {
 		id, n, ok := ParseRunName(name)
 		if !ok {
 			// Not ours: nothing of cctask's has such a name.
-			if err := e.site.Clear(e.ctx, name, false); err != nil {
+			if err := at.Clear(e.ctx, name, false); err != nil {
 				e.log.Warn().Err(err).Str("run", name).Msg("clear a stray run")
 			}
 			continue
 		}
-		if err := e.repairRun(id, n, s); err != nil {
+		if err := e.repairRun(at, id, n, s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// repairIdleLater is for a site that did not answer when this owner started.
-func (e *Engine) repairIdleLater() {
+// repairIdleLater is for a site that nobody has asked yet, or that did not answer when
+// this owner started. Of one with several hosts some may answer before the others.
+func (e *Engine) repairIdleLater(at *post) {
 	for wait := time.Second; e.sleepFor(wait); wait = min(2*wait, time.Minute) {
-		seen, err := e.site.Look(e.ctx)
-		if err != nil {
-			continue
-		}
+		seen, silent := at.Look(e.ctx)
 		e.mu.Lock()
 		for name := range seen {
 			if id, _, ok := ParseRunName(name); ok && e.live[id] != nil {
@@ -197,14 +199,17 @@ func (e *Engine) repairIdleLater() {
 			}
 		}
 		e.mu.Unlock()
-		if err = e.repairIdle(seen); err == nil {
+		err := e.repairIdle(at, seen)
+		switch {
+		case err != nil:
+			e.log.Error().Err(err).Msg("look after the runs of tasks that are not live")
+		case silent == nil:
 			return
 		}
-		e.log.Error().Err(err).Msg("look after the runs of tasks that are not live")
 	}
 }
 
-func (e *Engine) repairRun(id task.ID, n int, s runner.Sight) error {
+func (e *Engine) repairRun(at *post, id task.ID, n int, s runner.Sight) error {
 	t, err := e.store.Task(id)
 	known := &t
 	if errors.Is(err, task.ErrNotFound) {
@@ -214,7 +219,7 @@ func (e *Engine) repairRun(id task.ID, n int, s runner.Sight) error {
 	}
 	do := plan(e.factsOf(known, task.Attempt{}, n, &s))
 	e.log.Info().Str("task", string(id)).Int("attempt", n).Str("action", string(do)).Msg("recover a run")
-	a := &attempt{e: e, id: id, n: n}
+	a := &attempt{e: e, id: id, n: n, at: at}
 	switch do {
 	case doSetAside:
 		e.wg.Go(func() { a.setAside(s) })
@@ -232,7 +237,7 @@ func (e *Engine) adopt(t *task.Task, s *runner.Sight, do action) {
 	if s == nil {
 		s = &notThere
 	}
-	a := &attempt{e: e, id: t.ID, n: t.Attempt, silences: e.silences(t)}
+	a := &attempt{e: e, id: t.ID, n: t.Attempt, at: e.at(t.Spec.Site), silences: e.silences(t)}
 	e.mu.Lock()
 	twice := e.live[t.ID] != nil // two reports of one end, side by side
 	if !twice {
@@ -319,7 +324,7 @@ func (a *attempt) cameToNothing(t *task.Task, s runner.Sight) bool {
 // what is there of this one is gone.
 func (e *Engine) backToQueue(t *task.Task) {
 	requeue := func() error {
-		if err := e.site.Clear(e.ctx, runName(t.ID, t.Attempt), false); err != nil {
+		if err := e.at(t.Spec.Site).Clear(e.ctx, runName(t.ID, t.Attempt), false); err != nil {
 			return err
 		}
 		_, err := e.change(t.ID, func(t *task.Task, w *task.Write) error {
@@ -381,7 +386,7 @@ func (a *attempt) sealRest(s runner.Sight) {
 func (a *attempt) setAside(s runner.Sight) {
 	_, err := a.end(s)
 	if err == nil {
-		err = a.e.site.Clear(a.e.ctx, runName(a.id, a.n), true)
+		err = a.at.Clear(a.e.ctx, runName(a.id, a.n), true)
 	}
 	a.e.log.Warn().AnErr("error", err).Str("task", string(a.id)).Msg("a run without a record was stopped and set aside (in lost/)")
 }
@@ -390,13 +395,13 @@ func (a *attempt) setAside(s runner.Sight) {
 func (a *attempt) end(s runner.Sight) (runner.Sight, error) {
 	name := runName(a.id, a.n)
 	for wait := time.Millisecond; s.Life != runner.Gone; wait = min(2*wait, time.Second) {
-		if err := a.e.site.Stop(a.e.ctx, name, string(task.StopCancel), false); err != nil {
+		if err := a.at.Stop(a.e.ctx, name, string(task.StopCancel), false); err != nil {
 			a.e.log.Warn().Err(err).Str("task", string(a.id)).Msg("tell a leftover runner to stop")
 		}
 		if !a.e.sleepFor(wait) {
 			return s, a.e.ctx.Err()
 		}
-		switch next, err := a.e.lookAt(a.e.ctx, name); {
+		switch next, err := a.e.lookAt(a.e.ctx, a.at, name); {
 		case err != nil:
 		case next == nil:
 			s = notThere
@@ -407,5 +412,5 @@ func (a *attempt) end(s runner.Sight) (runner.Sight, error) {
 	if s.Rec.State == runner.StateEnded {
 		return s, nil // it swept before it said so
 	}
-	return s, a.e.site.Stop(a.e.ctx, name, "", true)
+	return s, a.at.Stop(a.e.ctx, name, "", true)
 }

@@ -27,6 +27,7 @@ type schedule struct {
 	slots    int            // taken by tasks that do not lend theirs
 	starting int            // of them, how many are between their start and their first sign of life
 	groups   map[string]int // the same of each group
+	sites    map[string]int // the same of each site beside this machine; these take none of slots
 }
 
 // limits are the numbers of the settings.
@@ -34,6 +35,7 @@ type limits struct {
 	jobs     int            // most live tasks
 	startups int            // most that start up at once
 	groups   map[string]int // most live tasks of a group; none: as many as jobs
+	sites    map[string]int // most live tasks of a site; these take none of the jobs
 }
 
 // waiter is a queued task as the scheduler knows it.
@@ -138,6 +140,9 @@ func (w *waiter) unmet() (ids []string) {
 }
 
 func newSchedule(l limits) *schedule {
+	if l.sites == nil {
+		l.sites = map[string]int{}
+	}
 	return &schedule{
 		limits: l, waiters: map[task.ID]*waiter{}, needed: map[task.ID]map[*waiter]bool{},
 		ready: ordered[*waiter]{less: (*waiter).before},
@@ -145,7 +150,7 @@ func newSchedule(l limits) *schedule {
 			return w.notBefore.Before(v.notBefore) || w.notBefore.Equal(v.notBefore) && w.seq < v.seq
 		}},
 		queues: map[class]*classQueue{}, parked: map[obstacle]map[*waiter]bool{}, closed: map[obstacle]closure{},
-		leases: newLeases(), live: map[task.ID]*slot{}, groups: map[string]int{},
+		leases: newLeases(), live: map[task.ID]*slot{}, groups: map[string]int{}, sites: map[string]int{},
 	}
 }
 
@@ -268,6 +273,7 @@ func (w *waiter) concerned() []obstacle {
 
 // occupy gives a slot to w, which starts, or ran before this owner did.
 func (s *schedule) occupy(w *waiter, starting bool) {
+	starting = starting && w.class.site == "" // whoever starts elsewhere takes no time of this machine
 	s.live[w.id] = &slot{waiter: w, starting: starting}
 	if starting {
 		s.starting++
@@ -278,9 +284,14 @@ func (s *schedule) occupy(w *waiter, starting bool) {
 	}
 }
 
-// count adds to the slots that are taken, of the queue and of the task's group.
+// count adds to the slots that are taken, of the queue or a site, and of the task's group.
 func (s *schedule) count(w *waiter, by int) {
-	s.slots += by
+	if site := w.class.site; site != "" {
+		s.sites[site] += by
+		s.leases.disturbed = s.leases.disturbed || by > 0 && s.siteFull(site)
+	} else {
+		s.slots += by
+	}
 	group := w.class.group
 	if s.groups[group] += by; s.groups[group] == 0 {
 		delete(s.groups, group)
@@ -300,8 +311,12 @@ func (s *schedule) started(id task.ID) bool {
 }
 
 // lend lets others have the slot of a task for one reason more, or for one less: then
-// there may for a time be more live tasks than slots.
+// there may for a time be more live tasks than slots. A site's are taken until nothing
+// is left there.
 func (s *schedule) lend(l *slot, by int) {
+	if l.waiter.class.site != "" {
+		return
+	}
 	lent := l.lent > 0
 	l.lent += by
 	switch {

@@ -31,6 +31,9 @@ func (e *Engine) goOn(s *task.Spec, first *task.Attempt) error {
 			s.WorkingDir = filepath.Join(t.Worktree.Dir, t.Worktree.Sub) // where the session has its files
 		}
 	}
+	if s.Site == "" && t.Spec.Site != "" { // the session is there
+		s.Site, s.Claude = t.Spec.Site, t.Spec.Claude
+	}
 	for _, a := range slices.Backward(all) {
 		switch {
 		case a.StartedAt.IsZero() && !a.Resumes:

@@ -28,10 +28,11 @@ type Site interface {
 	// will not. With any other error nothing is known: Look tells.
 	Start(ctx context.Context, name string, o runner.Order) (runner.Sight, error)
 	// Look tells of the named runs, of all without a name, in one question. A run
-	// that is not in the answer is not there. An error is no news of any of them.
+	// that is not in the answer is not there; with an error nothing is known of it.
 	Look(ctx context.Context, names ...string) (map[string]runner.Sight, error)
 	// Follow hands over what the site hears of a run by itself, such as an end or that
 	// its output grows, until nil is given. It may be little, or nothing: Look tells the rest.
+	// Without a name it says that the site may have room again.
 	Follow(news func(name string, s runner.Sight))
 	// Stop asks the runner to end its tree, and says why (a task.StopReason), without
 	// waiting for it. hard: it returns when nothing of the run's tree is left.

@@ -40,7 +40,7 @@ func (e *Engine) firstWrite(m *member, now time.Time) (task.Write, error) {
 		return task.Write{}, err
 	}
 	m.t = task.Task{
-		ID: id, Spec: spec, RealDir: realDir(e.site, spec.WorkingDir), Policy: m.Policy, PromptBytes: len(m.Prompt), PromptHead: task.Head(m.Prompt),
+		ID: id, Spec: spec, RealDir: realDir(e.at(spec.Site), spec.WorkingDir), Policy: m.Policy, PromptBytes: len(m.Prompt), PromptHead: task.Head(m.Prompt),
 		Template: m.t.Template, Refs: m.t.Refs, NotBefore: at, Seq: seq, Attempt: 1, Limits: m.Limits, Account: claude.Account(m.Env), CreatedAt: now, SessionID: cmp.Or(m.first.SessionID, id.UUID()),
 	}
 	m.first.SessionID, m.first.CreatedAt = m.t.SessionID, now

@@ -20,16 +20,16 @@ func lookPause(live int) time.Duration {
 	return min(max(lookEvery, time.Duration(live)*lookEach), lookMost)
 }
 
-// watch looks at all live runs in one question at a time, in place of a thread
+// watch looks at all live runs of a site in one question at a time, in place of a thread
 // that waits for each. Those of which the site tells by itself it looks at rarely.
-func (e *Engine) watch() {
+func (e *Engine) watch(at *post) {
 	failed := time.Duration(0)
 	whole := time.Now() // of the last look at all
 	for {
-		all, quiet := e.followed()
+		all, quiet := e.followed(at)
 		pause := max(lookPause(len(all)-quiet), failed)
 		var alarm <-chan time.Time
-		arrived := e.attached
+		arrived := at.attached
 		switch {
 		case len(all) > quiet:
 			alarm, arrived = time.After(pause), nil
@@ -39,6 +39,10 @@ func (e *Engine) watch() {
 		}
 		select {
 		case <-arrived:
+			if at.name != "" && !at.repaired {
+				at.repaired = true
+				e.wg.Go(func() { e.repairIdleLater(at) })
+			}
 			continue
 		case <-alarm:
 		case <-e.ctx.Done():
@@ -47,7 +51,7 @@ func (e *Engine) watch() {
 		if time.Since(whole) >= lookMost {
 			quiet, whole = 0, time.Now()
 		}
-		if err := e.lookAll(all[quiet:]); err != nil {
+		if err := e.lookAll(at, all[quiet:]); err != nil {
 			failed = min(max(time.Second, 2*failed), time.Minute)
 			e.log.Warn().Err(err).Int("runs", len(all)).Msg("look at the live runs; trying again")
 		} else {
@@ -56,8 +60,9 @@ func (e *Engine) watch() {
 	}
 }
 
-// lookAll tells each attempt what there is of its run.
-func (e *Engine) lookAll(all []*attempt) error {
+// lookAll tells each attempt what there is of its run. The error is of a site of which
+// nothing answers.
+func (e *Engine) lookAll(at *post, all []*attempt) error {
 	names := make([]string, len(all))
 	for i, a := range all {
 		names[i] = runName(a.id, a.n)
@@ -65,30 +70,34 @@ func (e *Engine) lookAll(all []*attempt) error {
 	if len(names) == 0 {
 		return nil
 	}
-	seen, err := e.site.Look(e.ctx, names...)
+	seen, err := at.Look(e.ctx, names...)
 	if e.ctx.Err() != nil {
 		return nil
 	}
 	for i, a := range all {
 		s, ok := seen[names[i]]
 		switch {
+		case ok:
 		case err != nil:
 			s = runner.Sight{Life: runner.Unknown, Why: err.Error()}
-		case !ok:
+		default:
 			s = notThere
 		}
 		a.tell(s)
+	}
+	if len(seen) > 0 { // some of its hosts answer
+		err = nil
 	}
 	return err
 }
 
 // followed are the attempts whose runs are there to be looked at; the first so many
 // are quiet: the site tells of them.
-func (e *Engine) followed() (all []*attempt, quiet int) {
+func (e *Engine) followed(at *post) (all []*attempt, quiet int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, a := range e.live {
-		if a.followedName() == "" {
+		if a.followedName() == "" || a.at != at {
 			continue
 		}
 		if all = append(all, a); a.seen().Told {
@@ -99,25 +108,32 @@ func (e *Engine) followed() (all []*attempt, quiet int) {
 	return all, quiet
 }
 
-// heard takes what the site tells by itself.
-func (e *Engine) heard(name string, s runner.Sight) {
+// heard takes what the site tells by itself; without a name, that it may have room.
+func (e *Engine) heard(at *post, name string, s runner.Sight) {
+	if name == "" {
+		e.mu.Lock()
+		e.sched.open(at.obstacle())
+		e.mu.Unlock()
+		e.poke()
+		return
+	}
 	id, _, _ := ParseRunName(name)
 	e.mu.Lock()
 	a := e.live[id]
 	e.mu.Unlock()
-	if a != nil && a.followedName() == name {
+	if a != nil && a.followedName() == name && a.at == at {
 		a.tell(s)
 	}
 }
 
 // lookAt asks for one run; nil if it is not there.
-func (e *Engine) lookAt(ctx context.Context, name string) (*runner.Sight, error) {
-	seen, err := e.site.Look(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("look at the run %s: %w", name, err)
-	}
+func (e *Engine) lookAt(ctx context.Context, at *post, name string) (*runner.Sight, error) {
+	seen, err := at.Look(ctx, name)
 	if s, ok := seen[name]; ok {
 		return &s, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at the run %s: %w", name, err)
 	}
 	return nil, nil
 }

@@ -148,7 +148,7 @@ func (f *follower) watched(s runner.Sight) <-chan time.Time {
 
 // unread looks once more before a stop: what was seen last is a look old.
 func (f *follower) unread() bool {
-	s, err := f.a.e.lookAt(f.a.e.ctx, f.name)
+	s, err := f.a.e.lookAt(f.a.e.ctx, f.a.at, f.name)
 	if err != nil || s == nil {
 		return true
 	}

@@ -171,10 +171,10 @@ func TestSilenceInTime(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				m := &mute{life: runner.Up}
 				e := &Engine{
-					ctx: ctx, site: m, store: noStore{}, attached: make(chan struct{}, 1), readers: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+					ctx: ctx, site: m, store: noStore{}, readers: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 					versions: map[task.ID]uint64{}, sched: newSchedule(limits{jobs: 1, startups: 2}), startups: startups{pending: map[task.ID]bool{}}, prices: claude.Prices{},
 				}
-				a := &attempt{e: e, id: "a", n: 1, silences: silences{startup: time.Minute, stall: 10 * time.Minute, answered: time.Minute}}
+				a := &attempt{e: e, id: "a", n: 1, at: newPost("", m), silences: silences{startup: time.Minute, stall: 10 * time.Minute, answered: time.Minute}}
 				e.startsUp(a.id)
 				a.attach(m.sight())
 				over := make(chan error)
@@ -219,7 +219,7 @@ func TestALateLookIsNoSilence(t *testing.T) {
 	t.Parallel()
 	m := &mute{life: runner.Up}
 	e := &Engine{ctx: t.Context(), site: m, store: noStore{}, sched: newSchedule(limits{startups: 2}), versions: map[task.ID]uint64{}}
-	a := &attempt{e: e, id: "a", n: 1, silences: silences{startup: time.Minute, stall: 10 * time.Minute}, news: make(chan struct{}, 1)}
+	a := &attempt{e: e, id: "a", n: 1, at: newPost("", m), silences: silences{startup: time.Minute, stall: 10 * time.Minute}, news: make(chan struct{}, 1)}
 	f, err := a.newFollower()
 	if err != nil {
 		t.Fatal(err)

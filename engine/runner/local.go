@@ -44,6 +44,10 @@ type Place struct {
 	Host string
 	Boot string // changes when the host starts anew; "" where the site has many hosts
 	Root bool   // claude would run as root there
+	// Of a site beside this machine: how many runs it takes at a time, and its claude, a
+	// path or a name on the PATH there.
+	Slots  int
+	Claude string
 }
 
 // Order is all that is needed to start one run.
@@ -51,6 +55,8 @@ type Order struct {
 	Launch Launch
 	Prompt []byte
 	Env    []string // claude's whole environment
+	// Own names the variables in it that are the task's, and go with it wherever it runs.
+	Own []string `json:",omitempty"`
 }
 
 // Life is what a site knows of a runner.

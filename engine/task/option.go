@@ -267,6 +267,12 @@ var Options = []Option{
 		at: func(s *Spec) any { return (*string)(&s.WorkdirMode) },
 	},
 	{
+		Name: "site", Chars: MaxName, BlankIsNone: true,
+		Arg: "NAME", Help: "where it runs: a [sites.NAME] of the settings file (default: this machine)",
+		Rare: true,
+		at:   func(s *Spec) any { return &s.Site },
+	},
+	{
 		Name: "with_cctask", Kind: KindToggle, Resume: true,
 		Help: "give it this MCP server, so that it can start tasks of its own",
 		Rare: true, Says: "it has this server",

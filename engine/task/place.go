@@ -25,6 +25,7 @@ type Place struct {
 	ID        ID        `json:"id"`
 	Seq       uint64    `json:"seq"`
 	Claude    string    `json:"claude,omitempty"`
+	Site      string    `json:"site,omitempty"`
 	Labels    []string  `json:"labels,omitempty"`
 	Priority  int       `json:"priority,omitempty"`
 	Group     string    `json:"group,omitempty"`
@@ -40,12 +41,15 @@ type Place struct {
 
 func PlaceOf(t *Task) Place {
 	p := Place{
-		ID: t.ID, Seq: t.Seq, Claude: t.Spec.Claude, Labels: t.Spec.Labels, Priority: t.Spec.Priority, Group: t.Spec.Group,
+		ID: t.ID, Seq: t.Seq, Claude: t.Spec.Claude, Site: t.Spec.Site, Labels: t.Spec.Labels, Priority: t.Spec.Priority, Group: t.Spec.Group,
 		Held: t.Spec.Hold, NotBefore: t.NotBefore, Retries: !t.NotBefore.IsZero() && t.Attempt > 1,
 		After: t.Spec.After, Account: t.Account, Root: t.RootID, Depth: t.Depth,
 	}
 	if t.Spec.WorkdirMode == DirExclusive {
 		p.Dir = cmp.Or(t.RealDir, filepath.Clean(t.Spec.WorkingDir))
+		if p.Site != "" { // another directory than that of this name here
+			p.Dir = "/@" + p.Site + p.Dir
+		}
 	}
 	return p
 }

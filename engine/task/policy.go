@@ -18,6 +18,7 @@ type Policy struct {
 	MaxPermissionMode    string   `json:"max_permission_mode,omitempty"`
 	AllowSkipPermissions *bool    `json:"allow_skip_permissions,omitempty"` // nil: true
 	AllowedModels        []string `json:"allowed_models,omitempty"`
+	AllowedSites         []string `json:"allowed_sites,omitempty"` // beside this machine
 	MaxTimeoutSeconds    float64  `json:"max_timeout,omitempty"`
 	MaxBudgetUSD         float64  `json:"max_budget_usd,omitempty"`
 	// Bounds of the tasks that are started inside tasks; nil: the default of kin.go.
@@ -40,6 +41,7 @@ var Rules = []Rule{
 	{Name: "max_permission_mode", Words: PermissionModes, at: func(p *Policy) any { return &p.MaxPermissionMode }},
 	{Name: "allow_skip_permissions", Kind: KindToggle, at: func(p *Policy) any { return &p.AllowSkipPermissions }},
 	{Name: "allowed_models", Kind: KindList, at: func(p *Policy) any { return &p.AllowedModels }},
+	{Name: "allowed_sites", Kind: KindList, at: func(p *Policy) any { return &p.AllowedSites }},
 	{Name: "max_timeout", Kind: KindSeconds, Most: mostSeconds, at: func(p *Policy) any { return &p.MaxTimeoutSeconds }},
 	{Name: "max_budget_usd", Kind: KindNumber, at: func(p *Policy) any { return &p.MaxBudgetUSD }},
 	{Name: "max_depth", Kind: KindInteger, Most: mostDescendants, at: func(p *Policy) any { return &p.MaxDepth }},
@@ -60,6 +62,7 @@ func (p Policy) And(q Policy) (Policy, error) {
 		return b, inside(b, a)
 	})
 	both.AllowedModels, ok = shared(ok, p.AllowedModels, q.AllowedModels, func(a, b string) (string, bool) { return a, a == b })
+	both.AllowedSites, ok = shared(ok, p.AllowedSites, q.AllowedSites, func(a, b string) (string, bool) { return a, a == b })
 	if !ok {
 		return p, denied("allowed_dirs or allowed_models", "the policy of the owner and that of this settings file have nothing in common", "Use a settings file that allows some of the same; `cctask doctor` shows both.")
 	}
@@ -153,6 +156,9 @@ func (p Policy) Apply(s Spec) (Spec, error) {
 		if !p.allowsDir(d) {
 			return s, denied("allowed_dirs", fmt.Sprintf("%s is not inside %s", d, strings.Join(p.AllowedDirs, " or ")), "Choose a directory inside those.")
 		}
+	}
+	if len(p.AllowedSites) > 0 && s.Site != "" && !slices.Contains(p.AllowedSites, s.Site) {
+		return s, denied("allowed_sites", fmt.Sprintf("%s is not one of %s", s.Site, strings.Join(p.AllowedSites, ", ")), "Choose one of those, or leave the site out.")
 	}
 	if len(p.AllowedModels) > 0 {
 		if s.Model == "" {

@@ -89,6 +89,8 @@ type Spec struct {
 	Env      map[string]string `json:"-"`
 	EnvNames []string          `json:"env_names,omitempty"`
 
+	Site string `json:"site,omitempty"` // where it runs, by its name in the settings; "": the owner's machine
+
 	// When it starts.
 	Priority int    `json:"priority,omitempty"` // the higher goes first; -100 to 100
 	Group    string `json:"group,omitempty"`    // shares a number of slots; "": DefaultGroup
@@ -233,7 +235,7 @@ func (s Spec) Check() error {
 		hint        string
 	}{
 		{!filepath.IsAbs(s.WorkingDir) && (s.WorkingDir != "" || s.ResumeTaskID == ""), "working_dir", fmt.Sprintf("%q is not an absolute path", s.WorkingDir), "Give the directory from the root."},
-		{!filepath.IsAbs(s.Claude), "claude", fmt.Sprintf("%q is not an absolute path", s.Claude), "Install Claude Code, or set CCTASK_CLAUDE to its path."},
+		{!filepath.IsAbs(s.Claude) && s.Site == "", "claude", fmt.Sprintf("%q is not an absolute path", s.Claude), "Install Claude Code, or set CCTASK_CLAUDE to its path."},
 		{s.Model != "" && !modelPattern().MatchString(s.Model), "model", fmt.Sprintf("%q is not a model name", s.Model), "Use sonnet, opus, haiku or a full model name."},
 		{s.SkipPermissions != nil && *s.SkipPermissions && (s.PermissionMode != "" || len(s.AllowedTools) > 0), "skip_permissions", "true contradicts permission_mode and allowed_tools", "Leave skip_permissions out: a restricted task does not skip permissions."},
 		{s.Name != "" && !isWord(s.Name), "name", "is too long, has control characters, or begins or ends with a space", wordHint},

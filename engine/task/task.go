@@ -34,6 +34,7 @@ type Task struct {
 	// NotBefore is the earliest start of a queued task: its own start time, or the
 	// end of the pause before a retry.
 	NotBefore time.Time `json:"not_before,omitzero"`
+	Host      string    `json:"host,omitempty"` // of its site, where it ran last; "": this machine
 	// Account names the credentials that claude uses, never the secret itself.
 	Account string `json:"account,omitempty"`
 

@@ -65,6 +65,8 @@ type View struct {
 	After       []string    `json:"after,omitempty"`
 	WorkdirMode WorkdirMode `json:"workdir_mode,omitempty"`
 	Worktree    *Worktree   `json:"worktree,omitempty"`
+	Site        string      `json:"site,omitempty"` // absent: the owner's machine
+	Host        string      `json:"host,omitempty"` // of the site, where it ran last
 	Account     string      `json:"account,omitempty"`
 	ParentID    ID          `json:"parent_id,omitempty"`
 	RootID      ID          `json:"root_id,omitempty"`
@@ -106,7 +108,7 @@ func NewView(t Task, now time.Time) View {
 		CostUncertain: t.CostUncertain, ResumeTaskID: t.Spec.ResumeTaskID, Fork: t.Spec.Fork, OnInterrupt: t.Spec.OnInterrupt, Notify: t.Spec.Notify,
 		Retries: t.Spec.Retries, RetryOn: t.Spec.RetryOn, WithCCTask: t.Spec.WithCCTask,
 		Priority: t.Spec.Priority, Group: t.Spec.Group, Hold: t.Spec.Hold, NotBefore: t.NotBefore, After: t.Spec.After,
-		WorkdirMode: t.Spec.WorkdirMode, Worktree: t.Worktree, Account: t.Account, ParentID: t.ParentID, RootID: t.RootID, Depth: t.Depth,
+		WorkdirMode: t.Spec.WorkdirMode, Worktree: t.Worktree, Site: t.Spec.Site, Host: t.Host, Account: t.Account, ParentID: t.ParentID, RootID: t.RootID, Depth: t.Depth,
 		WorkingDir: t.Spec.WorkingDir, Model: cmp.Or(t.Spec.Model, t.Model), TimeoutSeconds: t.Spec.TimeoutSeconds,
 		Command: command(t.Spec), Prompt: t.PromptHead, PromptBytes: t.PromptBytes,
 		Progress: t.Progress, PollAfterMS: pollAfter(t, now), Next: next(t),

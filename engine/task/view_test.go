@@ -20,12 +20,12 @@ func viewTask() Task {
 			PermissionMode: "plan", AllowedTools: []string{"Bash(git *)"}, DisallowedTools: []string{"Write"},
 			AppendSystemPrompt: "be brief", MaxTurns: 3, MaxBudgetUSD: 0.5, JSONSchema: json.RawMessage(`{"type":"object"}`),
 			AddDirs: []string{"/x"}, MCPConfig: []string{"/m.json", `{"secret":"hush"}`}, ResumeTaskID: "r", Fork: true, OnInterrupt: "resume", Retries: new(int), RetryOn: []string{"network"}, Notify: "tell", WithCCTask: true,
-			Priority: 1, Group: "g", Hold: true, StartAt: "2h", After: []string{"x:any"}, WorkdirMode: DirExclusive,
+			Priority: 1, Group: "g", Hold: true, StartAt: "2h", After: []string{"x:any"}, WorkdirMode: DirExclusive, Site: "s",
 		},
 		PromptBytes: 5, PromptHead: "hello", CreatedAt: viewNow, QueuedAt: viewNow, StartedAt: viewNow, FinishedAt: viewNow, RetryAt: viewNow,
 		CancelRequested: true, StopReason: StopCancel, SessionID: "s", ExitCode: &code, Result: &result, ResultBytes: 6, StdoutBytes: 10, StderrBytes: 20,
 		CostUSD: 0.25, CostUncertain: true, NumTurns: 4, DurationMS: 1500, Usage: Usage{InputTokens: 1},
-		Worktree: &Worktree{Branch: "b"}, NotBefore: viewNow, Account: "a", ParentID: "p", RootID: "r", Depth: 1,
+		Worktree: &Worktree{Branch: "b"}, NotBefore: viewNow, Host: "h", Account: "a", ParentID: "p", RootID: "r", Depth: 1,
 		QueuePosition: 3, Waiting: Waiting{For: WaitSlot}, Progress: &Progress{Turns: 1}, Match: &Match{Ref: "n", ID: "x", Count: 2},
 	}
 }

@@ -57,6 +57,9 @@ func Run(ctx context.Context, args []string, env Env) int {
 	if len(args) == 2 && args[1] == runnerVerb {
 		return runRunner()
 	}
+	if len(args) == 3 && args[1] == siteVerb {
+		return runSite(args[2], env)
+	}
 	if len(args) == 3 && args[1] == doctor.CheckVerb {
 		return doctor.RunCheck(args[2], env.Stdout)
 	}

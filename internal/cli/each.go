@@ -90,7 +90,7 @@ func (e *each) add(line int, prompt, key string, own task.Draft) error {
 	sub, err := e.Submission(prompt, key, own)
 	// One that goes on with another task works in that one's directory, which
 	// the owner knows.
-	if err == nil && sub.Spec.WorkingDir != "" {
+	if err == nil && sub.Spec.WorkingDir != "" && sub.Spec.Site == "" {
 		_, err = engine.Allow(&runner.Local{}, sub, task.Policy{})
 	}
 	if err != nil {

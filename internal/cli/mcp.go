@@ -96,8 +96,9 @@ func (a *app) remoteDefaults() (engine.Caller, error) {
 	if err != nil {
 		return engine.Caller{}, err
 	}
-	claude, err := a.source().FindClaude(s.Claude)
-	return engine.Caller{Homed: a.homed, Env: a.Environ(), Limits: callerLimits(), Claude: claude, Defaults: s.File.Defaults, Policy: s.File.Policy, Nowhere: "over HTTP this server does not know your directory"}, err
+	c := engine.Caller{Homed: a.homed, Env: a.Environ(), Limits: callerLimits(), Defaults: s.File.Defaults, Policy: s.File.Policy, Nowhere: "over HTTP this server does not know your directory"}
+	c.Claude, c.NoClaude = a.source().FindClaude(s.Claude)
+	return c, nil
 }
 
 func (a *app) defaults() (engine.Caller, error) {

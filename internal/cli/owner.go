@@ -13,6 +13,7 @@ import (
 
 	"cctask/engine"
 	"cctask/engine/runner"
+	"cctask/engine/site"
 	"cctask/engine/task"
 	"cctask/engine/worktree"
 	"cctask/internal/cli/settings"
@@ -38,6 +39,7 @@ type owner struct {
 	lock            *ipc.Owner
 	db              *storage.DB
 	policy          ownerPolicy
+	sites           []*site.Site
 }
 
 // relaunch tells a runner how to start this owner again.
@@ -87,8 +89,8 @@ func (o *owner) start(s settings.Settings, phase string, log zerolog.Logger) err
 		Trees:  &worktree.Trees{Dir: filepath.Join(s.Dir, "worktrees")},
 		Herald: herald.Herald{Settings: o.policy.notify},
 	}
-	site := &runner.Local{Dir: s.Dir, Spare: spareOwner(s.Dir)}
-	o.Unsealed = engine.Unsealed{Source: o.db, At: site}
+	here := &runner.Local{Dir: s.Dir, Spare: spareOwner(s.Dir)}
+	o.Unsealed = engine.Unsealed{Source: o.db, At: here}
 	if phase != ipc.PhaseEmbedded {
 		exe, err := os.Executable()
 		if err != nil {
@@ -101,11 +103,16 @@ func (o *owner) start(s settings.Settings, phase string, log zerolog.Logger) err
 		if !utf8.ValidString(exe) {
 			exe = "" // JSON would name another file; a runner's own is the same
 		}
-		if site.Owner, err = json.Marshal(relaunch{exe, s.Dir, s.Owner}); err != nil {
+		if here.Owner, err = json.Marshal(relaunch{exe, s.Dir, s.Owner}); err != nil {
 			return fmt.Errorf("write down how to start an owner again: %w", err)
 		}
 	}
-	o.Engine, err = engine.New(cfg, o.db, site)
+	if cfg.Sites, err = o.openSites(s.Dir); err != nil {
+		return err
+	}
+	if o.Engine, err = engine.New(cfg, o.db, here); err == nil {
+		o.At = o.Engine
+	}
 	return err
 }
 
@@ -118,6 +125,9 @@ func keepPolicy(s ipc.Settings) task.KeepPolicy {
 func (o *owner) close() error {
 	if o.Engine != nil {
 		o.Engine.Close()
+	}
+	for _, far := range o.sites {
+		far.Close()
 	}
 	var err error
 	if o.db != nil {

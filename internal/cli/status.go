@@ -44,7 +44,7 @@ With --json one ID gives one object, several a list.`,
 // The fields that a block shows, around what is said of one task alone.
 var (
 	factsBefore = []string{"task_id", "name", "status", "queue_position", "status_message", "failure_reason"}
-	factsOfSpec = []string{"working_dir", "model", "labels", "group", "parent_id", "root_id"}
+	factsOfSpec = []string{"working_dir", "model", "labels", "group", "site", "host", "parent_id", "root_id"}
 	factsOfTime = []string{"created_at", "started_at", "finished_at", "retry_at", "duration_ms"}
 	factsBehind = []string{"exit_code", "session_id"}
 )

@@ -54,6 +54,8 @@ var Fields = []Field{
 	{Name: "parent_id", Head: "PARENT", Value: func(r Row) any { return string(r.ParentID) }, Yields: 5},
 	{Name: "root_id", Head: "ROOT", Value: func(r Row) any { return string(r.RootID) }, Yields: 5},
 	{Name: "depth", Head: "DEPTH", Value: func(r Row) any { return known(r.Depth) }, Right: true, Yields: 5},
+	{Name: "site", Head: "SITE", Value: func(r Row) any { return r.Spec.Site }, Yields: 5},
+	{Name: "host", Head: "HOST", Value: func(r Row) any { return r.Host }, Yields: 5},
 	{Name: "created_at", Old: []string{"Created"}, Head: "CREATED", Value: func(r Row) any { return r.CreatedAt }, Text: func(r Row) string { return r.ago(r.CreatedAt) }, Yields: 7, Sort: task.ByCreated},
 	{Name: "started_at", Old: []string{"Started"}, Head: "STARTED", Value: func(r Row) any { return r.StartedAt }, Text: func(r Row) string { return r.ago(r.StartedAt) }, Yields: 5},
 	{Name: "finished_at", Old: []string{"Ended"}, Head: "ENDED", Value: func(r Row) any { return r.FinishedAt }, Text: func(r Row) string { return r.ago(r.FinishedAt) }, Yields: 5, Sort: task.ByEnded},

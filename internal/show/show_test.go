@@ -24,10 +24,10 @@ func whole() task.Task {
 	code := 1
 	return task.Task{
 		ID: task.NewID(now), Status: task.Failed, Message: "no", Reason: task.ReasonAuth, StopReason: task.StopCancel, Attempt: 2, PromptHead: "do",
-		Spec:      task.Spec{Name: "n", Labels: []string{"a", "b"}, WorkingDir: "/w", Model: "opus", Group: "g", Priority: 1},
+		Spec:      task.Spec{Name: "n", Labels: []string{"a", "b"}, WorkingDir: "/w", Model: "opus", Group: "g", Priority: 1, Site: "s"},
 		CreatedAt: now, StartedAt: now, FinishedAt: now, RetryAt: now, SessionID: "s", ExitCode: &code,
 		CostUSD: 1, CostUncertain: true, NumTurns: 3, DurationMS: 2000, QueuePosition: 1,
-		ParentID: "p", RootID: "r", Depth: 1,
+		Host: "h", ParentID: "p", RootID: "r", Depth: 1,
 		Waiting: task.Waiting{For: task.WaitDependency, Until: now, On: []string{"x"}},
 		Usage:   task.Usage{InputTokens: 1, OutputTokens: 2, CacheCreationTokens: 3, CacheReadTokens: 4},
 	}

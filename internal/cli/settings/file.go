@@ -21,7 +21,8 @@ import (
 
 // File is the settings file: settings by the names of their flags, defaults
 // of task options in [defaults], the bounds of [policy], who is told of ends in
-// [notify], what is tried again in [retry], and what may be spent in [budgets]. A file with a fault
+// [notify], what is tried again in [retry], what may be spent in [budgets], and other
+// hosts in [sites.NAME]. A file with a fault
 // anywhere is refused as a whole.
 type File struct {
 	Path     string // "": there is no place for one
@@ -33,6 +34,7 @@ type File struct {
 	Notify   task.Notify
 	Retry    task.RetryPolicy
 	Budgets  task.Budgets
+	Sites    map[string]task.SiteSpec
 	rows     []Row // of the tables
 }
 
@@ -176,6 +178,7 @@ func (c *File) read(data []byte) error {
 			return takeRows(c, "notify", task.NotifyRows, keys, table, c.takeNotify)
 		}},
 		{"retry", &struct{ Retry struct{} }{}, c.readRetry},
+		{"sites", &struct{ Sites map[string]struct{} }{}, c.takeSites},
 		{"budgets", &struct{ Budgets struct{} }{}, func(keys []place, table map[string]any) error {
 			return takeRows(c, "budgets", task.BudgetRows(slices.Sorted(maps.Keys(table))), keys, table, c.takeBudget)
 		}},
@@ -202,7 +205,7 @@ func (c *File) read(data []byte) error {
 }
 
 // sections are the tables that a settings file may have.
-var sections = []string{"defaults", "policy", "notify", "retry", "budgets"}
+var sections = []string{"defaults", "policy", "notify", "retry", "budgets", "sites"}
 
 func (c *File) takeSetting(key, at string, v any) error {
 	var keys []string

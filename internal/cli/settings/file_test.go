@@ -71,6 +71,7 @@ group = "night"
 hold = true
 start_at = "2h"
 workdir_mode = "exclusive"
+site = "lab"
 with_cctask = true
 notify = "tell"
 stall_timeout = "90s"
@@ -80,6 +81,7 @@ allowed_dirs = ["~/", "/srv"]
 max_permission_mode = "acceptEdits"
 allow_skip_permissions = false
 allowed_models = ["haiku", "sonnet"]
+allowed_sites = ["lab"]
 max_timeout = 3600
 max_budget_usd = 2
 extra_args = ["--settings=/s.json"]
@@ -101,6 +103,20 @@ base = "1s"
 [retry.network]
 attempts = 0
 max = "1h"
+
+[sites.lab]
+kind = "ssh"
+hosts = ["build1:8", "me@gpu1"]
+dir = "~/tasks"
+claude = "~/.local/bin/claude"
+program = "/opt/cctask"
+env = ["GIT_*"]
+caller_env = ["VAULT_ADDR"]
+
+[sites.pod]
+kind = "pipe"
+pipe = ["kubectl", "exec", "-i", "pod", "--", "sh"]
+slots = 3
 `
 
 func TestSettingsFile(t *testing.T) {
@@ -118,7 +134,7 @@ func TestSettingsFile(t *testing.T) {
 	}
 	no, none, five, fifty := false, 0, 5, 50
 	p := task.Policy{
-		AllowedDirs: []string{home, "/srv"}, MaxPermissionMode: "acceptEdits", AllowSkipPermissions: &no, AllowedModels: []string{"haiku", "sonnet"},
+		AllowedDirs: []string{home, "/srv"}, MaxPermissionMode: "acceptEdits", AllowSkipPermissions: &no, AllowedModels: []string{"haiku", "sonnet"}, AllowedSites: []string{"lab"},
 		MaxTimeoutSeconds: 3600, MaxBudgetUSD: 2, MaxDepth: &none, MaxLiveDescendants: &five, MaxDescendants: &fifty, ExtraArgs: []string{"--settings=/s.json"},
 	}
 	if !reflect.DeepEqual(s.File.Policy, p) {
@@ -142,7 +158,7 @@ func TestSettingsFile(t *testing.T) {
 		AddDirs: []string{home + "/lib"}, Literal: true, MCPConfig: []string{"/m.json", `{"mcpServers":{}}`}, StrictMCPConfig: &no, MaxOutput: 1 << 20, OnInterrupt: "resume", Retries: new(int), RetryOn: []string{"network", "unknown"},
 		Effort: "low", FallbackModel: "haiku,sonnet", SystemPrompt: "You are terse.", Agent: "reviewer", Agents: []byte(`{"reviewer":{"description":"reviews","prompt":"Review."}}`),
 		Tools: []string{"Read"}, Settings: home + "/s.json", SettingSources: []string{"user"}, PluginDirs: []string{home + "/plugin"}, Betas: []string{"x"}, Env: map[string]string{"KEY": "hush"},
-		Priority: -7, Group: "night", Hold: true, StartAt: "2h", WorkdirMode: task.DirExclusive, Notify: "tell", WithCCTask: true,
+		Priority: -7, Group: "night", Hold: true, StartAt: "2h", WorkdirMode: task.DirExclusive, Site: "lab", Notify: "tell", WithCCTask: true,
 	}
 	if !reflect.DeepEqual(spec, want) {
 		t.Errorf("\n got %+v\nwant %+v", spec, want)
@@ -157,7 +173,7 @@ func TestSettingsFile(t *testing.T) {
 		{"idle", "2h", "--idle"},
 		{"keep-age", "7d", file + ":8:1: keep_age"},
 		{"defaults.model", "haiku", file + ":14:1"},
-		{"policy.max_timeout", "3600", file + ":58:1"},
+		{"policy.max_timeout", "3600", file + ":60:1"},
 		{"defaults.env", "[KEY]", file + ":43:1"},
 	} {
 		if rows[want.Name] != want {
@@ -180,7 +196,7 @@ func TestEverySettingHasItsFaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	defaults := task.Names(task.Options, true) // a new one needs its line in everything
-	if rows := s.Explain(); len(rows) != len(settingTable)+len(defaults)+len(task.Rules)+len(task.NotifyRows)+2*2 || len(task.RetryRows) != 3 || len(settingTable) != 11 || len(task.Options) < 32 || len(task.Rules) != 10 || len(task.NotifyRows) != 5 {
+	if rows := s.Explain(); len(rows) != len(settingTable)+len(defaults)+len(task.Rules)+len(task.NotifyRows)+2*2+len(task.SiteRows)+1 || len(task.RetryRows) != 3 || len(settingTable) != 11 || len(task.Options) < 32 || len(task.Rules) != 11 || len(task.NotifyRows) != 5 {
 		t.Errorf("%d rows, %d settings, %d options, %d rules", len(rows), len(settingTable), len(task.Options), len(task.Rules))
 	}
 	for _, o := range settingTable {
@@ -196,6 +212,11 @@ func TestEverySettingHasItsFaces(t *testing.T) {
 			if !strings.Contains(string(readme), face) {
 				t.Errorf("README has no %s", face)
 			}
+		}
+	}
+	for _, o := range task.SiteRows {
+		if !strings.Contains(string(readme), "`"+o.Name+"`") {
+			t.Errorf("README has no %s", o.Name)
 		}
 	}
 	for _, o := range task.Rules {
@@ -255,6 +276,17 @@ func TestFaultsInSettingsFile(t *testing.T) {
 		"[policy]\nmax_budget_usd = 0":          `:2:1: max_budget_usd is empty`,
 		"[policy]\nmax_timeout = '0s'":          `:2:1: max_timeout is empty`,
 		"[policy]\na.b = 1":                     `:2:1: "policy.a" is no key here`,
+		"[sites.a]\nkind = 'ssh'":               `[sites.a]: hosts: are what a site of kind ssh has`,
+		"[sites.a]\nkind = 'shh'":               `:2:1: kind: given "shh", allowed is one of ssh, pipe`,
+		"[sites.a]\nhost = 'x'":                 `:2:1: "sites.a.host" is no key here; there are kind, hosts, `,
+		"sites.a.slot = 3":                      `:1:1: "sites.a.slot" is no key here`,
+		"sites = 3":                             `:1:1: sites must be a table`,
+		"[sites]\nkind = 'ssh'":                 `:2:8: `,
+		"[sites.a]\nhosts = ['x']":              `[sites.a]: kind: is missing`,
+		"[sites.'a/b']\nkind = 'ssh'":           `"a/b" is no site`,
+		"[sites.a]\nkind='ssh'\nhosts=['x:y']":  `hosts: "x:y" does not end in a number of slots`,
+		"[sites.a]\nkind='ssh'\nhosts=['-oP']":  `hosts: "-oP" is no host`,
+		"[sites.a]\nkind='pipe'\nslots=2":       `[sites.a]: pipe: is what a site of kind pipe has`,
 	} {
 		a, file := withConfig(t, text, nil)
 		_, err := a.Load()
