@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,18 +30,27 @@ func (w *world) runs(id task.ID) {
 	w.until("running", func() bool { t, err := w.Get(w.ctx, string(id)); return err == nil && t.Status == task.Running })
 }
 
-// slow is a host that is full for seconds.
-var slow = farsite.Config{Room: 3 * time.Second}
+// crowded is a host that is full until the test makes room.
+var crowded = farsite.Config{Room: time.Hour}
+
+// makeRoom lets starts begin over there until full is called.
+func (w *world) makeRoom() (full func()) {
+	w.Helper()
+	end, err := w.far.MakeRoom()
+	w.must(err)
+	return func() { w.Helper(); w.must(end()) }
+}
 
 // A start that waits for room is no start that failed, whoever the owner is.
 func TestPending(t *testing.T) {
 	t.Parallel()
-	w := newFarWorld(t, 1, slow)
+	w := newFarWorld(t, 1, crowded)
 	id := w.submit("[[text answer]]")
 	w.says(id, "waits for room: Resources")
 	w.Close()
 	w.open()
 	w.says(id, "waits for room: Resources")
+	w.makeRoom()
 	got := w.end(id, task.Completed)
 	if a := got.Attempts[0]; a.Site != "far" || a.Host != "far-host" || a.Job == "" || got.Message != "" || len(got.Attempts) != 1 {
 		t.Errorf("message %q, attempts %+v", got.Message, got.Attempts)
@@ -52,7 +62,7 @@ func TestPending(t *testing.T) {
 func TestCancelOfAPending(t *testing.T) {
 	t.Parallel()
 	for _, next := range []bool{false, true} {
-		w := newFarWorld(t, 2, farsite.Config{Room: time.Hour})
+		w := newFarWorld(t, 2, crowded)
 		id := w.submit("[[text never]]")
 		w.says(id, "waits for room")
 		if next {
@@ -70,13 +80,14 @@ func TestCancelOfAPending(t *testing.T) {
 // A start that fails over there is told as one here, though it was pending first.
 func TestSpawnFailsWhenThereIsRoom(t *testing.T) {
 	t.Parallel()
-	w := newFarWorld(t, 1, farsite.Config{Room: 500 * time.Millisecond})
+	w := newFarWorld(t, 1, crowded)
 	dir := filepath.Join(w.home, "work")
 	w.must(os.Mkdir(dir, 0o700))
 	got, err := w.Submit(w.ctx, engine.Submission{Spec: task.Spec{WorkingDir: dir, Claude: w.claude}, Prompt: "[[text x]]", Env: w.env()})
 	w.must(err)
 	w.says(got.ID, "waits for room")
 	w.must(os.Remove(dir))
+	w.makeRoom()
 	if got = w.end(got.ID, task.Failed); got.Reason != task.ReasonSpawnFailed || !strings.Contains(got.Message, dir) {
 		t.Errorf("%s: %s", got.Reason, got.Message)
 	}
@@ -86,12 +97,13 @@ func TestSpawnFailsWhenThereIsRoom(t *testing.T) {
 // A claude that is replaced while its task waits for room is waited for, as here.
 func TestClaudeIsReplacedWhileThereIsNoRoom(t *testing.T) {
 	t.Parallel()
-	w := newFarWorld(t, 1, farsite.Config{Room: 500 * time.Millisecond})
+	w := newFarWorld(t, 1, crowded)
 	id := w.submit("[[text x]]")
 	w.says(id, "waits for room")
 	self, err := os.Readlink(w.claude)
 	w.must(err)
 	w.must(os.Remove(w.claude))
+	w.makeRoom()
 	w.says(id, "waits for claude")
 	w.must(os.Symlink(self, w.claude))
 	w.end(id, task.Completed)
@@ -106,8 +118,9 @@ func TestLooksFail(t *testing.T) {
 	id := w.submit("[[text first]]" + gate.Directive() + "[[text answer]]")
 	open := w.reached(gate)
 	w.runs(id)
-	w.far.Blind(3)
+	w.far.Blind(math.MaxInt)
 	w.says(id, "where it runs does not answer")
+	w.far.Blind(0)
 	open()
 	if got := w.end(id, task.Completed); got.Message != "" {
 		t.Errorf("in the end it says %q", got.Message)
@@ -124,7 +137,7 @@ func TestConnectionBreaks(t *testing.T) {
 	open := w.reached(gate)
 	w.until("a chunk is sealed", func() bool { n, err := w.store.DB.Sealed(id, 1, task.Stdout); return err == nil && n > 0 })
 	w.runs(id)
-	w.far.Drop(2 * time.Second)
+	w.far.Drop(time.Hour)
 	w.says(id, "where it runs does not answer")
 	s, err := w.Show(w.ctx, task.Look{Ref: string(id), Stdout: 1000})
 	if err != nil || s.Stdout == nil || len(s.Stdout.Data) == 0 {
@@ -136,6 +149,7 @@ func TestConnectionBreaks(t *testing.T) {
 	}
 	second := w.submit("[[flood 600000]][[text answer]]")
 	open()
+	w.far.Drop(0) // whoever asks from now on is answered
 	for _, id := range []task.ID{id, second} {
 		w.end(id, task.Completed)
 		hasText(w, id, "answer")
@@ -178,11 +192,13 @@ func TestHostStartsAnew(t *testing.T) {
 	for name, next := range map[string]bool{"same owner": false, "next owner": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newFarWorld(t, 2, farsite.Config{Room: 500 * time.Millisecond})
+			w := newFarWorld(t, 2, crowded)
+			full := w.makeRoom()
 			gate := fakeclaude.NewGate(t)
 			id := w.submit("[[flood 600000]][[text begun]]" + gate.Directive())
 			defer w.reached(gate)()
 			w.runs(id)
+			full()
 			waits := w.submit("[[text later]]")
 			w.says(waits, "waits for room")
 			if next {
@@ -196,6 +212,7 @@ func TestHostStartsAnew(t *testing.T) {
 				t.Errorf("%s: %s", got.Reason, got.Message)
 			}
 			hasText(w, id, "begun")
+			w.makeRoom()
 			w.end(waits, task.Completed)
 			w.starts(2)
 			_, err := w.Resume(w.ctx, engine.Again{Ref: string(id), Prompt: "[[text went on]]", Env: w.env()})

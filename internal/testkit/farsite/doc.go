@@ -5,7 +5,7 @@
 // machine. It may import engine/runner, and is never part of the cctask binary.
 //
 // What a far host does to those who rely on it can be had by the test:
-//   - a start waits for room first (Config.Room), and is a job as long;
+//   - a start waits for room first (Config.Room, Site.MakeRoom), and is a job as long;
 //   - looks fail for a while (Config.Blind, Site.Blind);
 //   - the connection breaks while runners go on (Site.Drop);
 //   - the host starts anew: what ran is gone, without a word (Site.Reboot).

@@ -19,6 +19,9 @@ import (
 
 const farArg = "_far"
 
+// roomFile is there while no start waits for room.
+const roomFile = "room"
+
 // Called tells whether this process was started as a far end.
 func Called() bool { return len(os.Args) == 4 && os.Args[1] == farArg }
 
@@ -206,7 +209,7 @@ func (f *far) begin(name string) {
 	defer f.mu.Unlock()
 	b, err := os.ReadFile(f.path("jobs", name))
 	var j job
-	if err != nil || json.Unmarshal(b, &j) != nil || time.Now().Before(j.Due) {
+	if err != nil || json.Unmarshal(b, &j) != nil || time.Now().Before(j.Due) && !f.hasRoom() {
 		return
 	}
 	j.Order.Env = texts(j.Env)
@@ -215,6 +218,12 @@ func (f *far) begin(name string) {
 	if _, err := f.local.Start(context.Background(), name, j.Order); !errors.Is(err, runner.ErrNotStarted) {
 		_ = os.Remove(f.path("jobs", name))
 	}
+}
+
+// hasRoom tells whether the test has made room for all.
+func (f *far) hasRoom() bool {
+	_, err := os.Stat(f.path(roomFile))
+	return err == nil
 }
 
 // takeOff cancels a start that still waits for room.

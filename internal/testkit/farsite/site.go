@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -18,7 +19,7 @@ import (
 // Config says what kind of a host it is.
 type Config struct {
 	Root  string        // stands for its disk
-	Room  time.Duration // how long a start waits for room; 0: it begins at once
+	Room  time.Duration // how long a start waits for room, unless the test makes some; 0: it begins at once
 	Blind int           // of so many looks one fails; 0: none does
 }
 
@@ -75,6 +76,12 @@ func (s *Site) Drop(away time.Duration) {
 		_ = c.in.Close()
 		<-c.gone
 	}
+}
+
+// MakeRoom lets all starts begin, those that wait too, until full is called.
+func (s *Site) MakeRoom() (full func() error, err error) {
+	file := filepath.Join(s.cfg.Root, roomFile)
+	return func() error { return os.Remove(file) }, os.WriteFile(file, nil, 0o600)
 }
 
 // Blind lets so many looks fail from now on.
