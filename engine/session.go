@@ -99,7 +99,7 @@ func (a *attempt) goesOn(t *task.Task, w *task.Write, lost, begun bool) error {
 	case again, anotherTry, startOver:
 		return a.tryAgain(t, w, all, e, follows)
 	case spent:
-		end.Message += fmt.Sprintf("; it was tried again %d times already", e.inAll)
+		end.Message += fmt.Sprintf("; it was tried again %s already", task.Times(e.inAll))
 	case afresh:
 		return a.afresh(t, w, all)
 	case failForeign:

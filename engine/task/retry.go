@@ -145,7 +145,15 @@ func (r RetryRule) Words() string {
 	case r.How == "":
 		return "no"
 	}
-	return fmt.Sprintf("%d times, in %s, after up to %s at first and up to %s later", r.Attempts, r.How, SpanText(r.Base), SpanText(r.Max))
+	return fmt.Sprintf("%s, in %s, after up to %s at first and up to %s later", Times(r.Attempts), r.How, SpanText(r.Base), SpanText(r.Max))
+}
+
+// Times says a number of times to people.
+func Times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 func pick(otherwise int, set *int) int {
