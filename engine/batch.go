@@ -27,7 +27,7 @@ func Fits(tasks []Submission) int {
 	for i, s := range tasks[:min(len(tasks), MaxBatch)] {
 		spec, _ := json.Marshal(s.Spec)
 		rest -= len(s.Prompt) + len(spec)
-		for _, v := range s.Env[len(s.Env)-len(s.Spec.EnvNames):] {
+		for _, v := range s.Env[max(0, len(s.Env)-len(s.Spec.EnvNames)):] {
 			rest -= len(v)
 		}
 		if rest < 0 && i > 0 {
@@ -73,7 +73,7 @@ func (e *Engine) SubmitAll(ctx context.Context, b Batch) ([]task.Task, error) {
 		e.sessions.Lock()
 		defer e.sessions.Unlock()
 	}
-	if slices.ContainsFunc(members, func(m *member) bool { return len(m.Spec.After) > 0 }) {
+	if slices.ContainsFunc(members, func(m *member) bool { return len(m.Spec.After) > 0 || strings.Contains(m.Prompt, "{{") }) {
 		e.naming.RLock()
 		defer e.naming.RUnlock()
 	}

@@ -196,6 +196,10 @@ func (e *Engine) again(a Again, next func(*task.Task, []task.Attempt) (task.Atte
 	}
 	e.sessions.Lock()
 	defer e.sessions.Unlock()
+	if a.Options.Has("after") {
+		e.naming.RLock()
+		defer e.naming.RUnlock()
+	}
 	t, err := e.change(id, func(t *task.Task, w *task.Write) error {
 		all, err := e.store.Attempts(id)
 		if err != nil {
@@ -215,7 +219,11 @@ func (e *Engine) again(a Again, next func(*task.Task, []task.Attempt) (task.Atte
 			return err
 		}
 		if a.Options.Has("after") {
-			if err := e.needs(&t.Spec, id, nil); err != nil {
+			err := e.needs(&t.Spec, id, nil)
+			if err == nil {
+				err = needRefs(t)
+			}
+			if err != nil {
 				return err
 			}
 		}

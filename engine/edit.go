@@ -70,7 +70,11 @@ func (e *Engine) edit(t *task.Task, w *task.Write, c Edit) (err error) {
 		return err
 	}
 	if c.changes("after") {
-		if err := e.needs(&t.Spec, t.ID, nil); err != nil {
+		err := e.needs(&t.Spec, t.ID, nil)
+		if err == nil {
+			err = needRefs(t)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,11 +40,6 @@ func (e *Engine) refer(t *task.Task, prompt string, known func(ref string) (task
 			"prompt: has %d bytes, at most %d are allowed where other tasks' answers are filled in", len(prompt), maxTemplate)
 	}
 	t.Template, t.Refs = prompt, map[string]task.ID{}
-	after := map[string]bool{}
-	for _, text := range t.Spec.After {
-		after[task.ParseNeed(text).Ref] = true
-	}
-	t.Spec.After = slices.Clone(t.Spec.After)
 	for _, r := range list {
 		var id task.ID
 		if r.Ref != t.Spec.Name {
@@ -59,9 +55,27 @@ func (e *Engine) refer(t *task.Task, prompt string, known func(ref string) (task
 				return err
 			}
 		}
-		if t.Refs[r.Ref] = id; r.What != task.TakesID && !after[string(id)] {
-			after[string(id)] = true
-			t.Spec.After = append(t.Spec.After, string(id))
+		t.Refs[r.Ref] = id
+	}
+	return needRefs(t)
+}
+
+// needRefs lets t wait for each task whose end its prompt needs, whatever else it is to
+// wait for.
+func needRefs(t *task.Task) error {
+	list, err := task.References(t.Template)
+	if err != nil {
+		return err
+	}
+	after := map[string]bool{}
+	for _, text := range t.Spec.After {
+		after[task.ParseNeed(text).Ref] = true
+	}
+	t.Spec.After = slices.Clone(t.Spec.After)
+	for _, r := range list {
+		if id := string(t.Refs[r.Ref]); r.What != task.TakesID && !after[id] {
+			after[id] = true
+			t.Spec.After = append(t.Spec.After, id)
 		}
 	}
 	return nil
@@ -132,7 +146,9 @@ func (e *Engine) valueOf(r task.Reference, id task.ID) (string, error) {
 		return string(text), nil
 	}
 	var v any
-	if err := json.Unmarshal(text, &v); err != nil {
+	in := json.NewDecoder(bytes.NewReader(text))
+	in.UseNumber() // an id may have more digits than a float64
+	if !json.Valid(text) || in.Decode(&v) != nil {
 		return "", fmt.Errorf("the answer of task %s is not JSON: give that task a json_schema", id)
 	}
 	return within(v, r.Path, id)
@@ -157,6 +173,9 @@ func within(v any, path []string, id task.ID) (string, error) {
 	if text, is := v.(string); is {
 		return text, nil
 	}
-	out, err := json.Marshal(v)
-	return string(out), err
+	var out strings.Builder
+	w := json.NewEncoder(&out)
+	w.SetEscapeHTML(false)
+	err := w.Encode(v)
+	return strings.TrimSuffix(out.String(), "\n"), err
 }

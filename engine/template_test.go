@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,7 +31,7 @@ func (w *world) submission(name, prompt string, after ...string) engine.Submissi
 func TestPromptTakesAnswers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
-	plan := w.submission("plan", `[[structured {"steps":["dig","fill"],"n":7}]]`)
+	plan := w.submission("plan", `[[structured {"steps":["dig","fill"],"n":12345678901234567890,"html":"<a>"}]]`)
 	plan.Spec.JSONSchema = []byte(`{"type":"object"}`)
 	const prompt = "{{tasks.plan.structured.steps.0}} {{ tasks.1.structured.n }} {{tasks.plan.status}} {{tasks.3.result}} {{tasks.plan.id}} {{nothing}} {{tasks.plan.structured}}[[fail]]"
 	tasks, err := w.SubmitAll(w.ctx, engine.Batch{Tasks: []engine.Submission{plan, w.submission("do", prompt), w.submission("", "[[text said {{tasks.plan.status}}]]", "plan")}})
@@ -42,7 +43,7 @@ func TestPromptTakesAnswers(t *testing.T) {
 		t.Errorf("while it waits its prompt is %s", got)
 	}
 	end := w.end(tasks[1].ID, task.Failed)
-	want := fmt.Sprintf(`dig 7 completed said completed %s {{nothing}} {"n":7,"steps":["dig","fill"]}[[fail]]`, tasks[0].ID)
+	want := fmt.Sprintf(`dig 12345678901234567890 completed said completed %s {{nothing}} {"html":"<a>","n":12345678901234567890,"steps":["dig","fill"]}[[fail]]`, tasks[0].ID)
 	if got := w.promptOf(end.ID, 1); got != want || end.PromptHead != task.Head(want) {
 		t.Errorf("got  %s (%s)\nwant %s", got, end.PromptHead, want)
 	}
@@ -121,6 +122,35 @@ func TestPromptReferencesAreChecked(t *testing.T) {
 		_, err := w.Cancel(w.ctx, string(id))
 		w.must(err)
 	}
+}
+
+// Who gives a task other tasks to wait for does not take those away whose answers its
+// prompt needs.
+func TestPromptKeepsWhatItWaitsFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	other, first, third := w.submission("other", "x"), w.submission("first", "[[text y]]"), w.submission("third", "{{tasks.first.result}}[[fail]]")
+	first.Spec.Hold = true
+	tasks, err := w.SubmitAll(w.ctx, engine.Batch{Tasks: []engine.Submission{first, other, third}})
+	w.must(err)
+	for _, c := range []engine.Edit{
+		{Ref: "third", Options: draft(t, `{"after":["other"]}`)}, {Ref: "third", Clear: []string{"after"}},
+	} {
+		got, err := w.Edit(w.ctx, c)
+		if w.must(err); !slices.Contains(got.Spec.After, string(tasks[0].ID)) {
+			t.Errorf("it waits for %v, without %s", got.Spec.After, tasks[0].ID)
+		}
+	}
+	_, err = w.Edit(w.ctx, engine.Edit{Ref: "first", Options: draft(t, `{"hold":false}`)})
+	w.must(err)
+	if end := w.end(tasks[2].ID, task.Failed); end.Reason == task.ReasonDependency {
+		t.Error(end.Message)
+	}
+	got, err := w.Retry(w.ctx, engine.Again{Ref: "third", Env: w.env(), Options: draft(t, `{"after":["other"]}`)})
+	if w.must(err); !slices.Contains(got.Spec.After, string(tasks[0].ID)) {
+		t.Errorf("another attempt waits for %v", got.Spec.After)
+	}
+	w.end(tasks[2].ID, task.Failed)
 }
 
 // A long answer is cut, and one that begins with a slash is no command.
