@@ -253,6 +253,11 @@ func (e *Engine) change(id task.ID, f func(t *task.Task, w *task.Write) error) (
 	if err := e.apply(w); err != nil {
 		return t, fmt.Errorf("record task %s: %w", id, err)
 	}
+	if w.Gate != nil {
+		if err := e.gateRecorded(*w.Gate); err != nil {
+			e.log.Error().Err(err).Str("account", w.Gate.Account).Msg("record a gate")
+		}
+	}
 	e.changed(&t)
 	if w.Notice != nil {
 		e.tellSoon()

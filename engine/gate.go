@@ -178,7 +178,28 @@ func (e *Engine) openGate(account string) error {
 	e.mu.Unlock()
 	e.poke()
 	e.log.Info().Str("account", account).Msg("account open")
-	return e.store.SetGate(task.Gate{Account: account})
+	open := task.Gate{Account: account}
+	if err := e.store.SetGate(open); err != nil {
+		return err
+	}
+	return e.gateRecorded(open)
+}
+
+// gateRecorded records a gate again that has changed while its record was made: of two
+// commits that are made at once the later may have the older one.
+func (e *Engine) gateRecorded(g task.Gate) error {
+	for {
+		e.mu.Lock()
+		now := e.gates[g.Account]
+		e.mu.Unlock()
+		if now.Account = g.Account; now == g {
+			return nil
+		}
+		if err := e.store.SetGate(now); err != nil {
+			return err
+		}
+		g = now
+	}
 }
 
 // knock lets a probe go now where a person asks again and nobody told until when the

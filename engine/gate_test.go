@@ -161,3 +161,27 @@ func TestLimitWithoutRetries(t *testing.T) {
 		t.Errorf("%+v", g)
 	}
 }
+
+// A gate that is opened while the commit of the end that closed it is made is open for the
+// next owner too.
+func TestGateOpenedWhileItIsRecorded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	opened := false
+	w.store.set(func() {
+		w.store.before = func(write task.Write) error {
+			if write.Gate == nil || opened {
+				return nil
+			}
+			opened = true
+			_, err := w.Gates(w.ctx, write.Gate.Account)
+			return err
+		}
+	})
+	w.end(w.submit(limitedUntil(time.Now().Add(time.Hour))), task.Failed)
+	w.Close()
+	w.open()
+	if left := w.gates(); len(left) != 0 || !opened {
+		t.Errorf("closed are still %+v", left)
+	}
+}
