@@ -37,25 +37,29 @@ func newLedger() ledger {
 	return ledger{booked: map[string]float64{}, live: map[string]float64{}, flights: map[task.ID]flight{}, warned: map[string]bool{}}
 }
 
-func midnight(now time.Time) time.Time {
-	return time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, now.Location())
+// midnight is the end of the day that counts.
+func (l *ledger) midnight(now time.Time) time.Time {
+	day, _ := time.ParseInLocation(time.DateOnly, l.day, now.Location())
+	return day.AddDate(0, 0, 1)
 }
 
 // book adds what was spent for good.
 func (l *ledger) book(s task.Spend, now time.Time) {
 	if s.Scope == task.ScopeDay {
 		l.turn(now)
-		if s.At.In(now.Location()).Format(time.DateOnly) != l.day {
+		day, over := task.Day(s.At.In(now.Location()).Format(time.DateOnly), now)
+		if over {
 			return
 		}
+		l.day = max(l.day, day)
 	}
 	l.booked[s.Scope] = task.RoundUSD(l.booked[s.Scope] + s.USD)
 }
 
 // turn begins a new day.
 func (l *ledger) turn(now time.Time) {
-	if day := now.Format(time.DateOnly); day != l.day {
-		l.day = day
+	day, begins := task.Day(l.day, now)
+	if l.day = day; begins {
 		delete(l.booked, task.ScopeDay)
 		delete(l.warned, task.ScopeDay)
 	}
@@ -66,7 +70,7 @@ func (l *ledger) of(scope string, now time.Time) (task.Budget, bool) {
 	l.turn(now)
 	b := task.Budget{Scope: scope, LimitUSD: l.budgets.Of(scope), SpentUSD: l.booked[scope], LiveUSD: l.live[scope]}
 	if scope == task.ScopeDay {
-		b.Until = midnight(now)
+		b.Until = l.midnight(now)
 	}
 	return b, b.LimitUSD > 0
 }
@@ -185,8 +189,9 @@ func (e *Engine) lands(t *task.Task, spends []task.Spend) {
 	for _, s := range spends {
 		e.ledger.book(s, time.Now())
 	}
-	if root := task.RootScope(t.Root()); len(spends) > 0 && slices.Contains(f.scopes, root) {
-		e.ledger.booked[root] = task.RoundUSD(e.ledger.booked[root] + spends[0].USD)
+	root := task.RootScope(t.Root())
+	if sum, known := e.ledger.booked[root]; known && len(spends) > 0 {
+		e.ledger.booked[root] = task.RoundUSD(sum + spends[0].USD)
 	}
 	stop := e.heedAll(f.scopes)
 	e.mu.Unlock()
@@ -263,6 +268,11 @@ func (e *Engine) refreshBudgets() {
 		return
 	}
 	e.ledger.budgets = b
+	for id, f := range e.ledger.flights { // they draw on a budget that came since, too
+		if l := e.sched.live[id]; l != nil {
+			e.ledger.fly(id, e.ledger.scopes(l.waiter.labels, l.waiter.root), f.usd)
+		}
+	}
 	for o := range e.sched.closed {
 		if o.kind == task.WaitBudget {
 			e.heed(o.name, time.Now())

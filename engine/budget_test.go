@@ -124,3 +124,18 @@ func TestSpentBudgetStopsWhatRuns(t *testing.T) {
 	_, err := w.Cancel(w.ctx, string(last))
 	w.must(err)
 }
+
+// A budget that comes while a task runs counts what that costs from then on.
+func TestBudgetThatComesLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	b := w.budgeted(task.Budgets{})
+	gate := fakeclaude.NewGate(t)
+	id := w.labelled("[[text a]]"+gate.Directive(), "night")
+	open := w.reached(gate)
+	usd := 1.0
+	b.Store(&task.Budgets{Labels: map[string]*float64{"night": &usd}})
+	w.until("it counts", func() bool { got := w.Budgets(); return len(got) == 1 && got[0].LiveUSD > 0 })
+	open()
+	w.end(id, task.Completed)
+}

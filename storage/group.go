@@ -53,8 +53,12 @@ func spend(tx *bolt.Tx, s task.Spend) error {
 			return fmt.Errorf("limits: spent/%s: %w", s.Scope, err)
 		}
 	}
-	if s.Scope != task.ScopeDay || old.At.Local().Format(time.DateOnly) == s.At.Local().Format(time.DateOnly) {
+	day, begins := task.Day(old.At.Local().Format(time.DateOnly), s.At.Local())
+	if s.Scope != task.ScopeDay || !begins {
 		s.USD = task.RoundUSD(s.USD + old.USD)
+	}
+	if day == old.At.Local().Format(time.DateOnly) {
+		s.At = old.At
 	}
 	value, err := json.Marshal(s)
 	if err != nil {

@@ -110,6 +110,17 @@ func Spends(t *Task, usd float64, at time.Time) (list []Spend) {
 	return list
 }
 
+// Day is the day whose budget counts at a moment, where that of another day counted
+// last, and whether it begins anew. A clock that is set back gives no money back: a day
+// that comes again has what is spent already, and one that had begun too early goes on.
+func Day(last string, now time.Time) (day string, begins bool) {
+	day = now.Format(time.DateOnly)
+	if last == now.AddDate(0, 0, 1).Format(time.DateOnly) {
+		return last, false
+	}
+	return day, day > last
+}
+
 // Budget is where a budget stands.
 type Budget struct {
 	Scope    string    `json:"scope"`
