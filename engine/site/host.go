@@ -121,7 +121,7 @@ func (h *host) dial() {
 	h.mu.Lock()
 	if err == nil {
 		h.conn, h.silent, h.pause, h.place, h.version = k, nil, 0, k.hello.Place, k.hello.Version
-		h.skew = time.UnixMilli(k.hello.Now).Sub(time.Now())
+		h.skew = time.Until(time.UnixMilli(k.hello.Now))
 		if h.site.done.Load() {
 			k.close()
 		}

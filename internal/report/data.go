@@ -24,6 +24,8 @@ type data struct {
 
 	Words []*text `json:"words"`
 	Tasks []*row  `json:"tasks"`
+
+	links int
 }
 
 // row is a task. Words are places in data.Words, from 1. Names are short and what
@@ -45,8 +47,10 @@ type row struct {
 	Uncertain bool               `json:"un,omitempty"`
 	Turns     int                `json:"tu,omitempty"`
 	Attempts  []*bar             `json:"a,omitempty"`
+	After     []int              `json:"af,omitempty"` // places in data.Tasks
 
 	usage task.Usage
+	after []task.ID
 }
 
 // bar is an attempt. One that never ran has no start. No N is the first, no Kind
@@ -133,6 +137,7 @@ func (d *data) finish(about About) {
 	d.Parts = append(d.Parts, parts(bars)...)
 	d.total()
 	d.rank()
+	d.link()
 	d.rebase()
 }
 
@@ -185,6 +190,30 @@ func (d *data) rank() {
 		}
 	}
 	slices.SortStableFunc(d.Ends, func(a, b ended) int { return len(b.Tasks) - len(a.Tasks) })
+}
+
+// maxLinks is how many lines the page draws at most: more would hide the bars, and make
+// each zoom slow.
+const maxLinks = 300
+
+// link finds the tasks after which others started, as far as both have a bar.
+func (d *data) link() {
+	ran := map[task.ID]int{}
+	for i, x := range d.Tasks {
+		if slices.ContainsFunc(x.Attempts, func(b *bar) bool { return b.Start != 0 }) {
+			ran[x.ID] = i
+		}
+	}
+	for _, x := range d.Tasks {
+		if _, ok := ran[x.ID]; !ok {
+			continue
+		}
+		for _, id := range x.after {
+			if i, ok := ran[id]; ok && d.links < maxLinks {
+				x.After, d.links = append(x.After, i), d.links+1
+			}
+		}
+	}
 }
 
 // rebase makes times short: a page has many.

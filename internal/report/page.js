@@ -135,6 +135,7 @@ function timeline() {
     Object.assign(b.el.style, { left: `min(${percent(x)}, calc(100% - 3px))`, width: percent(b.w), top: (b.a.la || 0) * lane + 'px' });
   });
   $('lanes').append(...bars.map(b => b.el));
+  links(lanes * lane, b => (b.a.la || 0) * lane + lane / 2);
   cost();
   const of = e => e.target.dataset && bars[e.target.dataset.n];
   $('lanes').onclick = e => of(e) && show(of(e).i);
@@ -152,6 +153,21 @@ function timeline() {
   $('out').onclick = () => zoomTo(zoom / 2);
   $('fit').onclick = () => zoomTo(1);
   new ResizeObserver(layout).observe($('scroll'));
+}
+
+// links draws a line from the end of a task to the beginning of each that waited for it.
+function links(height, y) {
+  const first = [], last = [];
+  for (const b of bars) {
+    first[b.i] ||= b;
+    last[b.i] = b;
+  }
+  let d = '';
+  D.tasks.forEach((t, i) => (t.af || []).forEach(j => {
+    const to = first[i], from = last[j];
+    d += `M${(1000 * (from.x + from.w)).toFixed(2)} ${y(from)}L${(1000 * to.x).toFixed(2)} ${y(to)}`;
+  }));
+  if (d) $('lanes').append(drawing(height, ['links', d]));
 }
 
 const say = b => {
@@ -266,16 +282,21 @@ function cost() {
   box.setAttribute('aria-label', `The cost rises to ${usd(sum)}`);
   let d = 'M0 100';
   for (const [t, v] of sums) d += `H${(1000 * xOf(t)).toFixed(2)}V${y(v)}`;
+  box.append(drawing(100, ['area', d + 'H1000V100Z'], ['curve', d + 'H1000']), el('span', {}, usd(sum)));
+}
+
+// drawing has paths over the whole width, which is 1000, in a box so high.
+function drawing(height, ...paths) {
   const ns = 'http://www.w3.org/2000/svg', svg = document.createElementNS(ns, 'svg');
-  svg.setAttribute('viewBox', '0 0 1000 100');
+  svg.setAttribute('viewBox', '0 0 1000 ' + height);
   svg.setAttribute('preserveAspectRatio', 'none');
-  for (const [name, path] of [['area', d + 'H1000V100Z'], ['curve', d + 'H1000']]) {
+  for (const [name, d] of paths) {
     const p = document.createElementNS(ns, 'path');
     p.setAttribute('class', name);
-    p.setAttribute('d', path);
+    p.setAttribute('d', d);
     svg.append(p);
   }
-  box.append(svg, el('span', {}, usd(sum)));
+  return svg;
 }
 
 // The longest, and what did not complete.

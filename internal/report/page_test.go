@@ -26,6 +26,7 @@ func TestPage(t *testing.T) {
 		{"print", testPrint},
 		{"numbers", testNumbers},
 		{"axis", testAxis},
+		{"after", testAfter},
 		{"many", testMany},
 		{"policy", testPolicy},
 	} {
@@ -360,6 +361,7 @@ func testMany(t *testing.T, b *tab) {
 	began := time.Now()
 	b.open(path)
 	b.is(`document.querySelectorAll('.bar').length`, 12_000)
+	b.is(`document.querySelector('.links').getAttribute('d').split('M').length - 1`, maxLinks)
 	t.Logf("10,000 tasks are there after %v", time.Since(began))
 	b.fits()
 	b.shot("page")

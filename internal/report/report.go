@@ -132,6 +132,9 @@ func (r *Report) Add(e Entry) {
 		USD: task.RoundUSD(t.CostUSD + t.Flying()), Uncertain: t.CostUncertain || t.Flying() > 0, Turns: t.NumTurns, usage: t.Usage,
 		Elapsed: t.Elapsed(r.now).Milliseconds(),
 	}
+	for _, need := range t.Spec.After {
+		x.after = append(x.after, task.ID(task.ParseNeed(need).Ref))
+	}
 	if t.Model == "" {
 		x.Model = r.word(t.Spec.Model)
 	}

@@ -258,13 +258,19 @@ var many = func() func(t *testing.T) *bytes.Buffer {
 	make := sync.OnceValues(func() (*bytes.Buffer, error) {
 		long := strings.Repeat("All of this is said at length, and <b>some</b> of it twice.\n", 30)
 		r := New(now)
+		var before task.ID
 		for i := range 10_000 {
 			at := now.Add(-time.Duration(i) * 3 * time.Minute)
 			runs := []run{{took: time.Hour, status: task.Completed, usd: 0.123456789}}
 			if i%10 == 0 {
 				runs = []run{{took: time.Hour, status: task.Interrupted, reason: task.ReasonInterrupted, message: "killed by signal 9, perhaps out of memory"}, runs[0], runs[0]}
 			}
-			r.Add(entry(at, fmt.Sprintf("task-%d", i), fmt.Sprintf("Prompt %d. ", i)+long[:i%len(long)], long, runs...))
+			e := entry(at, fmt.Sprintf("task-%d", i), fmt.Sprintf("Prompt %d. ", i)+long[:i%len(long)], long, runs...)
+			if i > 0 {
+				e.Task.Spec.After = []string{string(before)}
+			}
+			before = e.Task.ID
+			r.Add(e)
 		}
 		var b bytes.Buffer
 		return &b, r.Write(&b, About{})
