@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -68,7 +70,7 @@ func (l *ledger) turn(now time.Time) {
 // of is where the budget of a scope stands; false: it has none.
 func (l *ledger) of(scope string, now time.Time) (task.Budget, bool) {
 	l.turn(now)
-	b := task.Budget{Scope: scope, LimitUSD: l.budgets.Of(scope), SpentUSD: l.booked[scope], LiveUSD: l.live[scope]}
+	b := task.Budget{Scope: scope, LimitUSD: l.budgets.Of(scope), SpentUSD: l.booked[scope], LiveUSD: l.live[scope], OnBudget: cmp.Or(l.budgets.OnBudget, task.OnBudgetHold)}
 	if scope == task.ScopeDay {
 		b.Until = l.midnight(now)
 	}
@@ -305,9 +307,14 @@ func (e *Engine) rereadBudgets() {
 	}
 	e.mu.Unlock()
 	if due {
-		_, _ = e.Policy() // a broken file lets the budgets stand
-		e.refreshBudgets()
+		e.readBudgets()
 	}
+}
+
+// readBudgets reads the settings file; a broken one lets the budgets stand.
+func (e *Engine) readBudgets() {
+	_, _ = e.Policy()
+	e.refreshBudgets()
 }
 
 // spentAny tells whether a budget holds something up.
@@ -342,23 +349,30 @@ func (e *Engine) loadSpends() error {
 	return nil
 }
 
-// Budgets returns where each budget stands.
-func (e *Engine) Budgets() (list []task.Budget) {
-	e.refreshBudgets()
+// Budgets returns where each budget stands, as the settings file is now.
+func (e *Engine) Budgets(context.Context) ([]task.Budget, error) {
+	e.readBudgets()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	scopes := map[string]bool{task.ScopeDay: true}
-	for scope := range e.ledger.booked {
-		scopes[scope] = true
-	}
 	for l := range e.ledger.budgets.Labels {
 		scopes[task.LabelScope(l)] = true
 	}
-	now := time.Now()
+	for _, f := range e.ledger.flights {
+		for _, scope := range f.scopes {
+			scopes[scope] = true
+		}
+	}
+	for o := range e.sched.closed {
+		if o.kind == task.WaitBudget {
+			scopes[o.name] = true
+		}
+	}
+	list, now := []task.Budget{}, time.Now()
 	for _, scope := range slices.Sorted(maps.Keys(scopes)) {
 		if b, bounded := e.ledger.of(scope, now); bounded {
 			list = append(list, b)
 		}
 	}
-	return list
+	return list, nil
 }

@@ -49,7 +49,7 @@ func TestSpentBudgetOfTheDay(t *testing.T) {
 	b := w.budgeted(task.Budgets{Day: 0.05})
 	first := w.submit("[[cost 0.02]]")
 	w.end(first, task.Completed)
-	if got := w.Budgets(); len(got) != 1 || got[0].SpentUSD != 0.02 || got[0].Scope != "day" || got[0].Until.IsZero() {
+	if got, _ := w.Budgets(w.ctx); len(got) != 1 || got[0].SpentUSD != 0.02 || got[0].Scope != "day" || got[0].Until.IsZero() {
 		t.Errorf("%+v", got)
 	}
 	w.end(w.submit("[[cost 0.03]]"), task.Completed)

@@ -52,6 +52,9 @@ type Service interface {
 	// Gates returns the accounts that are closed, after it has opened the one that is
 	// named; "": none is to be opened.
 	Gates(ctx context.Context, open string) ([]task.Gate, error)
+	// Budgets returns where each budget stands; of roots, those that something runs in or
+	// that are spent.
+	Budgets(ctx context.Context) ([]task.Budget, error)
 	// Remove deletes a task with all it has; a live one only with force, which
 	// cancels it first.
 	Remove(ctx context.Context, ref string, force bool) error

@@ -388,6 +388,8 @@ func (f *fake) Groups(context.Context, *task.GroupChange) ([]task.Group, error) 
 
 func (f *fake) Gates(context.Context, string) ([]task.Gate, error) { panic("not used") }
 
+func (f *fake) Budgets(context.Context) ([]task.Budget, error) { panic("not used") }
+
 func (f *fake) Remove(_ context.Context, ref string, force bool) error {
 	if err := f.call("Remove", ref); err != nil {
 		return err

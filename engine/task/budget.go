@@ -1,6 +1,7 @@
 package task
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -128,10 +129,23 @@ type Budget struct {
 	SpentUSD float64   `json:"spent_usd"`          // by attempts that have ended
 	LiveUSD  float64   `json:"live_usd,omitempty"` // by running ones, an estimate
 	Until    time.Time `json:"until,omitzero"`     // when it begins anew
+	OnBudget string    `json:"on_budget"`          // what becomes of running tasks once it is spent
 }
 
 // Share is how much of it is used up; 1: all.
 func (b Budget) Share() float64 { return (b.SpentUSD + b.LiveUSD) / b.LimitUSD }
+
+// Percent is the same in whole percents, rounded down: 100 is a spent one.
+func (b Budget) Percent() int { return int(100*b.Share() + 1e-6) }
+
+// MarshalJSON adds what a reader would have to work out.
+func (b Budget) MarshalJSON() ([]byte, error) {
+	type plain Budget
+	return json.Marshal(struct {
+		plain
+		Percent int `json:"percent"`
+	}{plain(b), b.Percent()})
+}
 
 // Left is what may still be spent.
 func (b Budget) Left() float64 { return RoundUSD(b.LimitUSD - b.SpentUSD - b.LiveUSD) }

@@ -17,12 +17,12 @@ import (
 func newLimits(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "limits", Short: "Show what keeps queued tasks from starting: accounts and groups",
+		Use: "limits", Short: "Show what keeps queued tasks from starting: accounts, budgets, groups",
 		Long: `Show the accounts that are closed, since a task met a usage limit, a refused login or a
 lack of credit: why, until when, and how many tasks wait for each. Then one task goes
 first, and when claude is answered the others follow. An account is named by its
-configuration directory or by a hash of its key or token. Below stand the groups and the
-whole queue.`,
+configuration directory or by a hash of its key or token. Below stand the budgets of the
+settings file, ~ where what runs is estimated, the groups and the whole queue.`,
 		Example:     "  cctask limits\n  cctask limits open key-2bd806c97f0e",
 		Annotations: exits(exitDone, exitFault, exitInput),
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -40,8 +40,12 @@ whole queue.`,
 			if err != nil {
 				return err
 			}
+			budgets, err := svc.Budgets(ctx)
+			if err != nil {
+				return err
+			}
 			if asJSON {
-				return a.printJSON(map[string]any{"accounts": gates, "groups": groups})
+				return a.printJSON(map[string]any{"accounts": gates, "budgets": budgets, "groups": groups})
 			}
 			if len(gates) == 0 {
 				_, err = fmt.Fprintln(a.Stdout, "no account is closed")
@@ -49,6 +53,11 @@ whole queue.`,
 			for _, g := range gates {
 				if err == nil {
 					_, err = fmt.Fprintln(a.Stdout, gateLine(g, time.Now()))
+				}
+			}
+			for _, b := range budgets {
+				if err == nil {
+					_, err = fmt.Fprintln(a.Stdout, budgetLine(b))
 				}
 			}
 			for _, g := range append(groups[1:], groups[0]) {
@@ -76,6 +85,23 @@ func gateLine(g task.Gate, now time.Time) string {
 		line += ", the next task tries it"
 	}
 	return line + fmt.Sprintf("; %d queued; %s", g.Queued, claude.Visible(cmp.Or(g.Message, string(g.Reason))))
+}
+
+// budgetLine says how far a budget is used up, and what it does.
+func budgetLine(b task.Budget) string {
+	line := fmt.Sprintf("%s, %d %%; ", claude.Visible(b.Words()), b.Percent())
+	running := "what runs finishes"
+	if b.OnBudget == task.OnBudgetCancel {
+		running = "what runs is stopped"
+	}
+	if b.Left() > 0 {
+		return line + "once it is spent nothing starts, " + running
+	}
+	line += "nothing starts, " + running
+	if !b.Until.IsZero() {
+		line += "; anew " + b.Until.Local().Format("2006-01-02 15:04:05")
+	}
+	return line + "; " + task.RaiseBudget
 }
 
 func newLimitsOpen(a *app) *cobra.Command {

@@ -184,6 +184,11 @@ func (c *Client) Gates(ctx context.Context, open string) ([]task.Gate, error) {
 	return out.Gates, err
 }
 
+func (c *Client) Budgets(ctx context.Context) ([]task.Budget, error) {
+	out, err := call(ctx, c, budgetVerb, none{})
+	return out.Budgets, err
+}
+
 func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
 	id, err := c.meant(ctx, ref, task.ToChange)
 	if err != nil {

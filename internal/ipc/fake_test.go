@@ -243,6 +243,8 @@ func (f *fake) Groups(context.Context, *task.GroupChange) ([]task.Group, error) 
 
 func (f *fake) Gates(context.Context, string) ([]task.Gate, error) { return nil, nil }
 
+func (f *fake) Budgets(context.Context) ([]task.Budget, error) { return nil, nil }
+
 func (f *fake) Remove(ctx context.Context, ref string, force bool) error {
 	t, err := f.Get(ctx, ref)
 	if err != nil {

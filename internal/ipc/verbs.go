@@ -33,6 +33,7 @@ var (
 	editVerb   = verb[engine.Edit, task.Task]{name: "edit"}
 	groupsVerb = verb[groupsRequest, groupsAnswer]{name: "groups"}
 	gatesVerb  = verb[gatesRequest, gatesAnswer]{name: "gates"}
+	budgetVerb = verb[none, budgetsAnswer]{name: "budgets"}
 	removeVerb = verb[refRequest, none]{name: "remove", waits: true}
 	lendVerb   = verb[lendRequest, none]{name: "lend", waits: true}
 	endedVerb  = verb[endedRequest, none]{name: "ended"}
@@ -79,6 +80,10 @@ func (s *server) serves() map[string]handler {
 	})
 	on(list, gatesVerb, func(c context.Context, r gatesRequest) (out gatesAnswer, err error) {
 		out.Gates, err = b.Gates(c, r.Open)
+		return out, err
+	})
+	on(list, budgetVerb, func(c context.Context, _ none) (out budgetsAnswer, err error) {
+		out.Budgets, err = b.Budgets(c)
 		return out, err
 	})
 	on(list, removeVerb, func(c context.Context, r refRequest) (none, error) { return none{}, b.Remove(c, r.Ref, r.Force) })

@@ -45,6 +45,10 @@ type gatesAnswer struct {
 	Gates []task.Gate `json:"gates"`
 }
 
+type budgetsAnswer struct {
+	Budgets []task.Budget `json:"budgets"`
+}
+
 type streamRequest struct {
 	ID      task.ID     `json:"id"`
 	Attempt int         `json:"attempt"`
