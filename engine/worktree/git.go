@@ -49,7 +49,7 @@ var quiet = []string{"-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=fal
 type fault struct {
 	args   []string
 	said   string
-	killed bool // by a signal: it says nothing of what was asked
+	killed bool // it, or a git that it ran, by a signal: it says nothing of what was asked
 	err    error
 }
 
@@ -126,7 +126,8 @@ func (g git) once(ctx context.Context, args ...string) (string, error) {
 	}
 	var exit *exec.ExitError
 	// Of a child of the first process of a container the exit may be lost.
-	f := &fault{args: args, said: stderr.String(), err: err, killed: errors.Is(err, syscall.ECHILD) || errors.As(err, &exit) && exit.ExitCode() < 0}
+	f := &fault{args: args, said: stderr.String(), err: err}
+	f.killed = errors.Is(err, syscall.ECHILD) || errors.As(err, &exit) && exit.ExitCode() < 0 || strings.Contains(f.said, " died of signal ")
 	if ctx.Err() != nil {
 		f.err = fmt.Errorf("no answer within %v: %w", most, ctx.Err())
 	}

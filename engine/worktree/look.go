@@ -18,13 +18,14 @@ import (
 type state struct {
 	head, tip string // of the working tree, of the branch; "" if that is not there
 	change    task.TreeChange
-	conflicts bool // a merge in it was not finished
-	modules   bool // submodules have repositories in it
+	conflicts bool   // a merge in it was not finished
+	modules   bool   // submodules have repositories in it
+	nested    string // a repository made or cloned in it: of that git takes the name of a commit alone
 }
 
 // own tells whether it holds anything that was not there at its base.
 func (s state) own(w task.Worktree) bool {
-	return s.change.Uncommitted > 0 || s.change.Commits > 0 || s.modules || s.head != "" && s.head != w.Base || s.tip != "" && s.tip != w.Base
+	return s.change.Uncommitted > 0 || s.change.Commits > 0 || s.modules || s.nested != "" || s.head != "" && s.head != w.Base || s.tip != "" && s.tip != w.Base
 }
 
 // Look tells what was changed in a worktree, and so what is to become of it.
@@ -77,8 +78,8 @@ func look(ctx context.Context, w task.Worktree, lock *os.File) (s state, err err
 	if s.change.Commits, err = strconv.Atoi(n); err != nil {
 		return s, err
 	}
-	out, err := diff(ctx, w, in, has, s.head, "--numstat", "-z")
-	s.count(out)
+	out, err := diff(ctx, w, in, has, s.head, "--raw", "--numstat", "-z")
+	s.count(out, w.Dir)
 	return s, err
 }
 
@@ -134,9 +135,15 @@ func diff(ctx context.Context, w task.Worktree, in git, has bool, head string, a
 	return in.run(ctx, append(args, w.Base)...)
 }
 
-// count reads what diff --numstat -z says.
-func (s *state) count(out string) {
+// count reads what diff --raw --numstat -z says of the working tree dir.
+func (s *state) count(out, dir string) {
+	link := false // the entry is the path of one: https://git-scm.com/docs/git-diff#_raw_output_format
 	for entry := range strings.SplitSeq(strings.TrimSuffix(out, "\x00"), "\x00") {
+		if link && holds(filepath.Join(dir, entry)) {
+			s.nested = entry
+		}
+		fields := strings.Fields(entry)
+		link = strings.HasPrefix(entry, ":") && len(fields) > 1 && fields[1] == "160000"
 		plus, rest, ok := strings.Cut(entry, "\t")
 		if !ok {
 			continue
@@ -148,6 +155,13 @@ func (s *state) count(out string) {
 		n, _ = strconv.Atoi(minus)
 		s.change.Deletions += n
 	}
+}
+
+// holds tells whether a directory has a repository of its own in it: that of a submodule
+// stands elsewhere.
+func holds(dir string) bool {
+	info, err := os.Lstat(filepath.Join(dir, ".git"))
+	return err == nil && info.IsDir()
 }
 
 // Remove removes a worktree and its branch, if all that it holds is kept elsewhere too:
@@ -181,6 +195,9 @@ func Remove(ctx context.Context, w task.Worktree, force bool) error {
 func removeBranch(ctx context.Context, in git, ref, tip string) error {
 	at, err := in.line(ctx, "for-each-ref", "--format=%(worktreepath)", ref)
 	if err == nil && at == "" {
+		// A git that was killed at this branch has left its lock; whoever holds the
+		// worktree's has no other git at work.
+		_ = os.Remove(filepath.Join(in.dir, ref+".lock"))
 		_, err = in.run(ctx, "update-ref", "-d", ref, tip)
 	}
 	return err
@@ -209,6 +226,8 @@ func unmerged(ctx context.Context, w task.Worktree, lock *os.File) (tip string, 
 		return s.tip, refuse("holds changes that are not committed (files: %d)", s.change.Uncommitted)
 	case s.modules:
 		return s.tip, refuse("holds repositories of submodules, which go with it")
+	case s.nested != "":
+		return s.tip, refuse("holds a repository of its own, %s, which goes with it", s.nested)
 	}
 	for _, commit := range []string{s.head, s.tip} {
 		if commit == "" || commit == w.Base {

@@ -82,6 +82,9 @@ func mergeable(ctx context.Context, w task.Worktree, s state) error {
 		return refuse("`cctask status` shows what the task did.", "nothing was changed in the worktree of this task")
 	case s.conflicts:
 		return refuse("Finish or abort it there.", "in %s a merge stands still in a conflict", w.Dir)
+	case s.nested != "":
+		return refuse("Move it elsewhere, make it a submodule, or remove its .git so that its files are of this one.",
+			"%s in %s is a repository of its own, whose files would not come along", s.nested, w.Dir)
 	}
 	if _, err := (git{dir: w.Repo}).line(ctx, "rev-parse", "--show-toplevel"); err != nil {
 		return refused(w.Repo, err)
@@ -126,6 +129,8 @@ func Diff(ctx context.Context, w task.Worktree, out io.Writer, args ...string) e
 	if !has && tip == "" {
 		return nil
 	}
-	_, err = diff(ctx, w, in, has, tip, args...)
-	return err
+	if _, err = diff(ctx, w, in, has, tip, args...); err != nil {
+		return refused(w.Dir, err)
+	}
+	return nil
 }

@@ -405,6 +405,12 @@ func TestRemove(t *testing.T) {
 		"a submodule with a repository": {func(r *repo, w task.Worktree) {
 			r.must(os.MkdirAll(filepath.Join(r.dir, ".git", "worktrees", "project", "modules", "x"), 0o755))
 		}, false, "submodules"},
+		"a repository made in it, merged as the name of a commit": {func(r *repo, w task.Worktree) {
+			r.nest(w)
+			r.gitIn(w.Dir, "add", "--all")
+			r.gitIn(w.Dir, "commit", "-qm", "work")
+			r.git("merge", "-q", w.Branch)
+		}, false, "a repository of its own, sub/own"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -426,6 +432,44 @@ func TestRemove(t *testing.T) {
 			}
 		})
 	}
+}
+
+func (r *repo) nest(w task.Worktree) {
+	r.Helper()
+	sub := filepath.Join(w.Dir, "sub", "own")
+	r.must(os.MkdirAll(sub, 0o755))
+	r.gitIn(sub, "init", "-q")
+	r.writeIn(sub, "kept", "nowhere else\n")
+	r.gitIn(sub, "add", "-A")
+	r.gitIn(sub, "commit", "-q", "-m", "own")
+}
+
+// A git that was killed at the branch does not keep it for ever.
+func TestRemoveTakesALeftLock(t *testing.T) {
+	t.Parallel()
+	r := newRepo(t)
+	w := r.make("ID", "n")
+	r.writeIn(filepath.Join(r.dir, ".git"), branches+w.Branch+".lock", "")
+	r.must(r.trees.Remove(r.ctx, w))
+	r.clean(w)
+}
+
+// A git that git worktree runs is killed: the next try makes the worktree.
+func TestMakeWhereItsGitIsKilled(t *testing.T) {
+	r := newRepo(t)
+	w := r.plan("ID", "n")
+	bin, at := t.TempDir(), filepath.Join(t.TempDir(), "killed")
+	real, err := exec.LookPath("git")
+	r.must(err)
+	r.must(os.WriteFile(filepath.Join(bin, "git"), []byte("#!/bin/sh\ncase \"$*\" in *'worktree add'*) if [ ! -e "+at+" ]; then >"+at+
+		"; echo 'error: reset died of signal 9' >&2; exit 128; fi;; esac\nexec "+real+" \"$@\"\n"), 0o755))
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	r.must(r.trees.Make(r.ctx, w))
+	if !there(at) || !whole(w) {
+		t.Error("no git was killed, or no worktree was made")
+	}
+	r.must(r.trees.Remove(r.ctx, w))
+	r.clean(w)
 }
 
 // A person who has the branch out elsewhere keeps it.
@@ -557,6 +601,7 @@ func TestMerge(t *testing.T) {
 			r.gitIn(w.Dir, "commit", "-q", "-a", "-m", "mine")
 			_ = exec.Command("git", "-C", w.Dir, "merge", "main").Run()
 		}, "stands still in a conflict", Merged{}},
+		"a repository in it": {func(r *repo, w task.Worktree) { r.nest(w) }, "sub/own in ", Merged{}},
 		"the repository is gone": {func(r *repo, w task.Worktree) {
 			r.writeIn(w.Dir, "new", "new\n")
 			r.must(os.Rename(r.dir, r.dir+".gone"))
