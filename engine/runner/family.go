@@ -2,6 +2,7 @@ package runner
 
 import (
 	"os"
+	"os/exec"
 	"sync"
 	"syscall"
 
@@ -18,7 +19,7 @@ type children struct {
 	// taken for an orphan, and while the list of children is read or reaped
 	// from, so that a pid in it stays ours.
 	mu  sync.Mutex
-	own map[int]struct{} // runners that were forked here and not waited for yet
+	own map[int]struct{} // those that were forked here and not waited for yet, runners and what RunOwn runs
 }
 
 // child is a runner that this process forked.
@@ -51,6 +52,26 @@ func (f *children) start(self string, argv []string, attr *os.ProcAttr) (*child,
 		close(c.done)
 	}()
 	return c, nil
+}
+
+// RunOwn is cmd.Run for a command with a session of its own: no sweep takes it for what
+// a run has left.
+func RunOwn(cmd *exec.Cmd) error {
+	family.mu.Lock()
+	err := cmd.Start()
+	if err != nil {
+		family.mu.Unlock()
+		return err
+	}
+	pid := cmd.Process.Pid
+	family.own[pid] = struct{}{}
+	family.mu.Unlock()
+	defer func() {
+		family.mu.Lock()
+		delete(family.own, pid)
+		family.mu.Unlock()
+	}()
+	return cmd.Wait()
 }
 
 // Above is the next process above pid that is one of those, but not above this one; 0

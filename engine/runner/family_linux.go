@@ -14,8 +14,8 @@ var subreaper atomic.Bool
 
 // Become makes this process the one that inherits what a killed runner leaves
 // behind, and collects the exit statuses of these orphans. Children that live
-// in this process's own session, as os/exec starts them, and runners are left
-// to whoever waits for them; any other child with a session of its own counts
+// in this process's own session, as os/exec starts them, runners and what RunOwn runs
+// are left to whoever waits for them; any other child with a session of its own counts
 // as an orphan.
 func Become() error {
 	if subreaper.Swap(true) {

@@ -100,10 +100,25 @@ func ownerOrder(words []string) (string, error) {
 			_ = helper.Process.Kill()
 			_ = helper.Wait()
 		}()
+		own, ended := exec.Command("/bin/sh", "-c", "echo $$; exec sleep 1000"), make(chan error, 1)
+		own.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		told, err := own.StdoutPipe()
+		if err != nil {
+			return "", err
+		}
+		go func() { ended <- RunOwn(own) }()
+		var ownPID int
+		if _, err := fmt.Fscanln(told, &ownPID); err != nil {
+			return "", err
+		}
+		defer func() {
+			_ = syscall.Kill(ownPID, syscall.SIGKILL)
+			<-ended
+		}()
 		n, err := r.Sweep(context.Background(), func() []sys.Process {
 			return append(readSpare(filepath.Join(filepath.Dir(words[1]), "spare")), sys.Find(os.Getpid()))
 		})
-		if err == nil && !lives(helper.Process.Pid) {
+		if err == nil && (!lives(helper.Process.Pid) || !lives(ownPID)) {
 			err = errors.New("the sweep killed a child of the owner's own")
 		}
 		return fmt.Sprint(n), err

@@ -87,7 +87,7 @@ func (o *owner) start(s settings.Settings, phase string, log zerolog.Logger) err
 		Policy: o.policy.now, Budgets: o.policy.budgets,
 		Retry:  o.policy.retry,
 		Trees:  &worktree.Trees{Dir: filepath.Join(s.Dir, "worktrees")},
-		Herald: herald.Herald{Settings: o.policy.notify},
+		Herald: herald.Herald{Settings: o.policy.notify, Run: runner.RunOwn},
 	}
 	here := &runner.Local{Dir: s.Dir, Spare: spareOwner(s.Dir)}
 	o.Unsealed = engine.Unsealed{Source: o.db, At: here}

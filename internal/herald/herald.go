@@ -33,6 +33,7 @@ const variables = "CCTASK_NOTIFY_"
 // edit counts at once.
 type Herald struct {
 	Settings func() task.Notify
+	Run      func(cmd *exec.Cmd) error // the owner's, which collects what its runs leave; nil: cmd.Run
 }
 
 // Channels are those that are told of the end of t.
@@ -45,10 +46,10 @@ func (h Herald) Tell(ctx context.Context, c task.Channel, t task.Task, id string
 	s := h.Settings()
 	switch c {
 	case task.ChannelTask:
-		return run(ctx, t.Spec.WorkingDir, body, "sh", "-c", t.Spec.Notify)
+		return h.run(ctx, t.Spec.WorkingDir, body, "sh", "-c", t.Spec.Notify)
 	case task.ChannelCommand:
 		if s.Command != "" {
-			return run(ctx, t.Spec.WorkingDir, body, "sh", "-c", s.Command)
+			return h.run(ctx, t.Spec.WorkingDir, body, "sh", "-c", s.Command)
 		}
 	case task.ChannelWebhook:
 		if s.Webhook != "" {
@@ -56,7 +57,7 @@ func (h Herald) Tell(ctx context.Context, c task.Channel, t task.Task, id string
 		}
 	case task.ChannelDesktop:
 		if s.Desktop {
-			return desktop(ctx, t)
+			return h.desktop(ctx, t)
 		}
 	}
 	return nil
@@ -64,7 +65,7 @@ func (h Herald) Tell(ctx context.Context, c task.Channel, t task.Task, id string
 
 // run starts a program in a session of its own, so that all of it ends with its time.
 // Where its directory is gone the root has to do.
-func run(ctx context.Context, dir string, stdin []byte, name string, args ...string) error {
+func (h Herald) run(ctx context.Context, dir string, stdin []byte, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append([]string{}, os.Environ()...)
 	var said tail
@@ -75,7 +76,11 @@ func run(ctx context.Context, dir string, stdin []byte, name string, args ...str
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
-	err := cmd.Run()
+	start := h.Run
+	if start == nil {
+		start = (*exec.Cmd).Run
+	}
+	err := start(cmd)
 	switch text := said.String(); {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("did not end within %s", patience)
@@ -151,14 +156,14 @@ func post(ctx context.Context, s task.Notify, id string, body []byte) error {
 }
 
 // desktop shows the end by notify-send (freedesktop.org) or, on macOS, osascript.
-func desktop(ctx context.Context, t task.Task) error {
+func (h Herald) desktop(ctx context.Context, t task.Task) error {
 	title := fmt.Sprintf("%s: %s", cmp.Or(t.Spec.Name, string(t.ID)), t.Status)
 	text := cmp.Or(t.Message, t.PromptHead)
 	if runtime.GOOS == "darwin" {
 		const script = `on run argv
 display notification (item 2 of argv) with title (item 1 of argv)
 end run`
-		return run(ctx, "", nil, "osascript", "-e", script, title, text)
+		return h.run(ctx, "", nil, "osascript", "-e", script, title, text)
 	}
-	return run(ctx, "", nil, "notify-send", "--app-name=cctask", "--", title, text)
+	return h.run(ctx, "", nil, "notify-send", "--app-name=cctask", "--", title, text)
 }

@@ -16,7 +16,7 @@ import (
 
 func tell(t *testing.T, n task.Notify, c task.Channel, of task.Task) error {
 	t.Helper()
-	return Herald{func() task.Notify { return n }}.Tell(t.Context(), c, of, "ID.1", []byte(`{"id":"ID.1"}`))
+	return Herald{Settings: func() task.Notify { return n }}.Tell(t.Context(), c, of, "ID.1", []byte(`{"id":"ID.1"}`))
 }
 
 func TestCommands(t *testing.T) {
@@ -55,7 +55,7 @@ func TestHangingCommandEnds(t *testing.T) {
 	dir := t.TempDir()
 	done := make(chan error, 1)
 	go func() {
-		done <- run(ctx, dir, nil, "sh", "-c", "mkfifo held; sleep 1000 <>held & echo > begun; wait")
+		done <- Herald{}.run(ctx, dir, nil, "sh", "-c", "mkfifo held; sleep 1000 <>held & echo > begun; wait")
 	}()
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "begun")); err == nil {
