@@ -135,7 +135,11 @@ func TestBudgetThatComesLater(t *testing.T) {
 	open := w.reached(gate)
 	usd := 1.0
 	b.Store(&task.Budgets{Labels: map[string]*float64{"night": &usd}})
-	w.until("it counts", func() bool { got := w.Budgets(); return len(got) == 1 && got[0].LiveUSD > 0 })
+	w.until("it counts", func() bool {
+		got, err := w.Budgets(w.ctx)
+		w.must(err)
+		return len(got) == 1 && got[0].LiveUSD > 0
+	})
 	open()
 	w.end(id, task.Completed)
 }
