@@ -131,7 +131,8 @@ func (g git) once(ctx context.Context, args ...string) (string, error) {
 	if ctx.Err() != nil {
 		f.err = fmt.Errorf("no answer within %v: %w", most, ctx.Err())
 	}
-	if strings.Contains(f.said, "No space left on device") {
+	// Of a file that it cannot write while it checks out, git tells no cause.
+	if strings.Contains(f.said, "No space left on device") || strings.Contains(f.said, "unable to write file") {
 		f.err = syscall.ENOSPC
 	}
 	return out.String(), f

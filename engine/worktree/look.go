@@ -184,7 +184,7 @@ func Remove(ctx context.Context, w task.Worktree, force bool) error {
 	}
 	if tip != "" {
 		if err := removeBranch(ctx, git{dir: w.GitDir, lock: lock}, branches+w.Branch, tip); err != nil {
-			return fmt.Errorf("remove the branch %s: %w", w.Branch, err)
+			return task.Errorf(task.CodeConflict, "See what git says; a lock that a killed git has left there may be removed when no git is at work.", "remove the branch %s: %v", w.Branch, err)
 		}
 	}
 	return removeAll(place(w))

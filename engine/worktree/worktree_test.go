@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -454,16 +455,53 @@ func TestRemoveTakesALeftLock(t *testing.T) {
 	r.clean(w)
 }
 
+// A lock of the whole repository may be that of a person's git: people are told of it,
+// and then the removal goes on.
+func TestRemoveTellsOfALock(t *testing.T) {
+	t.Parallel()
+	r := newRepo(t)
+	w := r.make("ID", "n")
+	lock := filepath.Join(r.dir, ".git", "packed-refs.lock")
+	r.must(os.WriteFile(lock, nil, 0o600))
+	err := Remove(r.ctx, w, true)
+	if err == nil || !strings.Contains(err.Error(), "packed-refs.lock") || !strings.Contains(task.HintOf(err), "when no git is at work") {
+		t.Errorf("%v", err)
+	}
+	r.must(os.Remove(lock))
+	r.must(Remove(r.ctx, w, false))
+	r.clean(w)
+}
+
+// failing lets git worktree add fail once with these words, and gives the file that says so.
+func (r *repo) failing(words string) string {
+	r.Helper()
+	bin, at := r.TempDir(), filepath.Join(r.TempDir(), "failed")
+	real, err := exec.LookPath("git")
+	r.must(err)
+	r.must(os.WriteFile(filepath.Join(bin, "git"), []byte("#!/bin/sh\ncase \"$*\" in *'worktree add'*) if [ ! -e "+at+" ]; then >"+at+
+		"; echo '"+words+"' >&2; exit 128; fi;; esac\nexec "+real+" \"$@\"\n"), 0o755))
+	r.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	return at
+}
+
+// git does not say that the disk is full where it writes a file.
+func TestMakeOnAFullDisk(t *testing.T) {
+	r := newRepo(t)
+	w := r.plan("ID", "n")
+	r.failing("error: unable to write file f")
+	if err := r.trees.Make(r.ctx, w); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("%v", err)
+	}
+	r.must(r.trees.Make(r.ctx, w))
+	r.must(r.trees.Remove(r.ctx, w))
+	r.clean(w)
+}
+
 // A git that git worktree runs is killed: the next try makes the worktree.
 func TestMakeWhereItsGitIsKilled(t *testing.T) {
 	r := newRepo(t)
 	w := r.plan("ID", "n")
-	bin, at := t.TempDir(), filepath.Join(t.TempDir(), "killed")
-	real, err := exec.LookPath("git")
-	r.must(err)
-	r.must(os.WriteFile(filepath.Join(bin, "git"), []byte("#!/bin/sh\ncase \"$*\" in *'worktree add'*) if [ ! -e "+at+" ]; then >"+at+
-		"; echo 'error: reset died of signal 9' >&2; exit 128; fi;; esac\nexec "+real+" \"$@\"\n"), 0o755))
-	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	at := r.failing("error: reset died of signal 9")
 	r.must(r.trees.Make(r.ctx, w))
 	if !there(at) || !whole(w) {
 		t.Error("no git was killed, or no worktree was made")
