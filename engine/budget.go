@@ -22,6 +22,7 @@ type ledger struct {
 	booked  map[string]float64
 	live    map[string]float64
 	flights map[task.ID]flight
+	flying  map[string]int // flights of each scope
 	warned  map[string]bool
 	read    time.Time // when the settings file was read for the sake of a spent budget
 }
@@ -36,7 +37,7 @@ type flight struct {
 const warnAt = 0.8
 
 func newLedger() ledger {
-	return ledger{booked: map[string]float64{}, live: map[string]float64{}, flights: map[task.ID]flight{}, warned: map[string]bool{}}
+	return ledger{booked: map[string]float64{}, live: map[string]float64{}, flights: map[task.ID]flight{}, flying: map[string]int{}, warned: map[string]bool{}}
 }
 
 // midnight is the end of the day that counts.
@@ -82,9 +83,17 @@ func (l *ledger) fly(id task.ID, scopes []string, usd float64) {
 	old := l.flights[id]
 	for _, s := range old.scopes {
 		l.live[s] = task.RoundUSD(l.live[s] - old.usd)
+		l.flying[s]--
 	}
 	for _, s := range scopes {
 		l.live[s] = task.RoundUSD(l.live[s] + usd)
+		l.flying[s]++
+	}
+	for _, s := range old.scopes {
+		if l.flying[s] == 0 {
+			delete(l.flying, s)
+			delete(l.live, s)
+		}
 	}
 	if l.flights[id] = (flight{scopes, usd}); scopes == nil {
 		delete(l.flights, id)
@@ -199,6 +208,16 @@ func (e *Engine) lands(t *task.Task, spends []task.Spend) {
 	e.mu.Unlock()
 	for _, a := range stop {
 		a.stop(task.StopBudget)
+	}
+}
+
+// forgetRoot lets go of the sum of a root of which nothing runs: the next that does has
+// it looked up, and there may be as many roots as tasks. Guarded by Engine.mu.
+func (e *Engine) forgetRoot(root task.ID) {
+	scope := task.RootScope(root)
+	if _, spent := e.sched.closed[budgetOf(scope)]; !spent && e.ledger.flying[scope] == 0 {
+		delete(e.ledger.booked, scope)
+		delete(e.ledger.warned, scope)
 	}
 }
 

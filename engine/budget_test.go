@@ -143,3 +143,12 @@ func TestBudgetThatComesLater(t *testing.T) {
 	open()
 	w.end(id, task.Completed)
 }
+
+// Of a root of which nothing runs no sum is kept in memory, unless its budget is spent.
+func TestSumsOfRootsAreForgotten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.budgeted(task.Budgets{Root: 1})
+	w.end(w.submit("[[cost 0.02]]"), task.Completed)
+	w.until("none is listed", func() bool { return len(w.Budgets()) == 0 })
+}

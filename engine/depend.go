@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"cctask/engine/task"
 )
@@ -51,7 +52,11 @@ func (e *Engine) settler() {
 		e.mu.Unlock()
 		for _, id := range ids {
 			if err := e.settle(id); err != nil && e.ctx.Err() == nil {
-				e.log.Error().Err(err).Str("task", string(id)).Msg("look at the dependencies")
+				e.log.Error().Err(err).Str("task", string(id)).Msg("look at the dependencies; trying again")
+				e.mu.Lock()
+				e.unsettled[id] = true
+				e.mu.Unlock()
+				time.AfterFunc(time.Second, e.tellSettler) // no other end may ever wake it
 			}
 		}
 	}

@@ -259,3 +259,22 @@ func TestRemovedWhileItIsNamed(t *testing.T) {
 	w.must(<-removed)
 	w.end(waits, task.Skipped)
 }
+
+// A task whose dependencies could not be looked at is looked at again.
+func TestDependencyIsLookedAtAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	failed := false
+	w.store.set(func() {
+		w.store.before = func(write task.Write) error {
+			if write.Task == nil || write.Task.Status != task.Skipped || failed {
+				return nil
+			}
+			failed = true
+			return errors.New("a fault")
+		}
+	})
+	tasks, err := w.SubmitAll(w.ctx, engine.Batch{Tasks: []engine.Submission{w.submission("a", "[[fail]]"), w.submission("", "x", "a")}})
+	w.must(err)
+	w.end(tasks[1].ID, task.Skipped)
+}

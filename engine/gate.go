@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -19,6 +20,9 @@ const (
 	gatePace     = 2 * time.Second
 	gateOneByOne = 10
 )
+
+// accountOf names that of a task too which an older version has recorded, without one.
+func accountOf(account string) string { return cmp.Or(account, "unknown") }
 
 func gateOf(account string) obstacle { return obstacle{task.WaitUsageLimit, account} }
 
@@ -140,15 +144,16 @@ func (a *attempt) gateNow() *task.Gate {
 func (e *Engine) atGate(t *task.Task) (probes *task.Gate, closed bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	g, is := e.gates[t.Account]
+	account := accountOf(t.Account)
+	g, is := e.gates[account]
 	if !is {
 		return nil, false
 	}
-	if e.sched.closed[gateOf(t.Account)].probing != t.ID {
+	if e.sched.closed[gateOf(account)].probing != t.ID {
 		return nil, true
 	}
 	g.Probe = t.ID
-	e.gates[t.Account] = g
+	e.gates[account] = g
 	return &g, false
 }
 

@@ -185,3 +185,25 @@ func TestGateOpenedWhileItIsRecorded(t *testing.T) {
 		t.Errorf("closed are still %+v", left)
 	}
 }
+
+// A task that was recorded without an account has one that can be named and opened.
+func TestGateOfATaskWithoutAccount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	held := w.submission("", limitedUntil(time.Now().Add(time.Hour)))
+	held.Spec.Hold = true
+	old, err := w.Submit(w.ctx, held)
+	w.must(err)
+	w.Close()
+	old, err = w.store.Task(old.ID)
+	w.must(err)
+	old.Account, old.Spec.Hold = "", false
+	w.must(w.store.Apply(task.Write{Task: &old}))
+	w.open()
+	w.end(old.ID, task.Failed)
+	_, err = w.Gates(w.ctx, w.closed().Account)
+	w.must(err)
+	if left := w.gates(); len(left) != 0 {
+		t.Errorf("closed are still %+v", left)
+	}
+}

@@ -105,6 +105,9 @@ func (e *Engine) release(a *attempt) {
 	delete(e.live, a.id)
 	delete(e.startups.pending, a.id)
 	e.ledger.fly(a.id, nil, 0) // it may have come to nothing
+	if l := e.sched.live[a.id]; l != nil {
+		e.forgetRoot(l.waiter.root)
+	}
 	e.sched.release(a.id)
 	e.mu.Unlock()
 	e.poke()
@@ -121,7 +124,7 @@ func waiterOf(p task.Place) *waiter {
 	return &waiter{
 		needs: needs,
 		id:    p.ID, labels: p.Labels, root: cmp.Or(p.Root, p.ID), seq: p.Seq, priority: p.Priority, depth: p.Depth, held: p.Held, notBefore: p.NotBefore, retries: p.Retries, dir: p.Dir,
-		class: class{group: cmp.Or(p.Group, task.DefaultGroup), account: p.Account, claude: p.Claude, site: p.Site},
+		class: class{group: cmp.Or(p.Group, task.DefaultGroup), account: accountOf(p.Account), claude: p.Claude, site: p.Site},
 	}
 }
 
