@@ -150,5 +150,5 @@ func TestSumsOfRootsAreForgotten(t *testing.T) {
 	w := newWorld(t, 1)
 	w.budgeted(task.Budgets{Root: 1})
 	w.end(w.submit("[[cost 0.02]]"), task.Completed)
-	w.until("none is listed", func() bool { return len(w.Budgets()) == 0 })
+	w.until("none is listed", func() bool { got, err := w.Budgets(w.ctx); w.must(err); return len(got) == 0 })
 }
