@@ -11,14 +11,15 @@ import (
 // of this module, and which packages alone may import a foreign one.
 var allowed = map[string][]string{
 	".":                                 {"internal/cli"},
-	"internal/show":                     {"engine/task", "engine/claude"},
+	"internal/show":                     {"engine/task", "engine/claude", "internal/summary"},
+	"internal/summary":                  {"engine/task"},
 	"internal/top":                      {"engine", "engine/task", "engine/claude", "internal/show"},
 	"internal/cli/settings":             {"engine", "engine/task", "internal/ipc"},
 	"internal/cli/setup":                {"engine/task", "internal/cli/settings", "internal/show", "internal/sys"},
 	"internal/cli/doctor":               {"engine", "engine/claude", "engine/runner", "engine/task", "internal/cli/settings", "internal/cli/setup", "internal/ipc", "internal/show", "internal/statedir", "internal/sys", "storage"},
-	"internal/cli":                      {"internal/herald", "internal/cli/doctor", "internal/cli/settings", "internal/cli/setup", "internal/ipc", "internal/dump", "internal/report", "internal/show", "internal/statedir", "internal/sys", "internal/top", "mcp", "engine", "engine/task", "engine/runner", "engine/site", "engine/claude", "engine/worktree", "storage"},
+	"internal/cli":                      {"internal/herald", "internal/cli/doctor", "internal/cli/settings", "internal/cli/setup", "internal/ipc", "internal/dump", "internal/report", "internal/show", "internal/statedir", "internal/summary", "internal/sys", "internal/top", "mcp", "engine", "engine/task", "engine/runner", "engine/site", "engine/claude", "engine/worktree", "storage"},
 	"internal/ipc":                      {"engine", "engine/task", "internal/statedir", "internal/sys"},
-	"mcp":                               {"engine", "engine/task", "engine/claude"},
+	"mcp":                               {"engine", "engine/task", "engine/claude", "internal/summary"},
 	"engine":                            {"engine/task", "engine/runner", "engine/claude", "engine/worktree"},
 	"engine/worktree":                   {"engine/task", "internal/sys"},
 	"engine/task":                       {},

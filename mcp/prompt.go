@@ -2,19 +2,24 @@ package mcp
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
 
 	"cctask/engine/task"
+	"cctask/internal/summary"
 )
 
 // prompt is one row of the prompt table. text has {name} for each argument.
 type prompt struct {
 	name, title, description, text string
 	args                           []argument
+	// also makes pairs of what else text has in braces, and what stands for it.
+	also func(*Server, context.Context, map[string]json.RawMessage) ([]string, error)
 }
 
 type argument struct{ name, description, absent string } // absent: what it is when left out; "": it is required
@@ -46,10 +51,12 @@ var prompts = []prompt{
 		args: []argument{{"label", "Only tasks with this label.", "any"}},
 		text: `Review what Claude Code tasks have done. Label of the tasks: {label}.
 
+{summary}
 1. Call list_active_tasks with include_finished, and with label unless it is any.
 2. Call check_task_status with output="none" for each that has ended, several in one message.
 3. For each: what was asked, what the answer claims, and whether the files bear it out; check, do not believe.
 4. End with a table of task, status, cost and verdict, and with what should be done next.`,
+		also: (*Server).became,
 	},
 }
 
@@ -75,7 +82,7 @@ func promptOf(name string) (prompt, bool) {
 	return prompts[at], true
 }
 
-func (s *Server) getPrompt(_ context.Context, _ *request, q params) (any, error) {
+func (s *Server) getPrompt(ctx context.Context, _ *request, q params) (any, error) {
 	name := text(q["name"])
 	p, ok := promptOf(name)
 	if !ok {
@@ -93,8 +100,57 @@ func (s *Server) getPrompt(_ context.Context, _ *request, q params) (any, error)
 		}
 		pairs = append(pairs, "{"+a.name+"}", value)
 	}
+	if p.also != nil {
+		more, err := p.also(s, ctx, given)
+		if err != nil {
+			return nil, err
+		}
+		pairs = append(pairs, more...)
+	}
 	said := mcpgo.NewTextContent(strings.NewReplacer(pairs...).Replace(p.text))
 	return mcpgo.NewGetPromptResult(p.description, []mcpgo.PromptMessage{mcpgo.NewPromptMessage(mcpgo.RoleUser, said)}), nil
+}
+
+// became says what became of the tasks so far. It has ids and numbers alone: no text of
+// a task can pose as a part of the prompt.
+func (s *Server) became(ctx context.Context, given map[string]json.RawMessage) ([]string, error) {
+	var f task.Filter
+	if label := strings.TrimSpace(text(given["label"])); label != "" {
+		f.Labels = []string{label}
+	}
+	tasks, err := summary.Read(ctx, s.svc, f)
+	if err != nil {
+		return nil, fmt.Errorf("sum up the tasks: %w", err)
+	}
+	sum := summary.Of(tasks, time.Now())
+	var b strings.Builder
+	fmt.Fprintf(&b, "So far: %d tasks, $%.4f, %d turns.\n", sum.Tasks, sum.CostUSD, sum.NumTurns)
+	for _, c := range sum.Statuses {
+		fmt.Fprintf(&b, "- %s: %d\n", c.Status, c.Tasks)
+	}
+	for _, w := range sum.Queue.Waiting {
+		fmt.Fprintf(&b, "- now waiting for %s: %s\n", w.For, some(w.Tasks))
+	}
+	for _, r := range sum.Retries {
+		fmt.Fprintf(&b, "- attempts after %s: %d, of %s; %d of these tasks completed\n", r.Reason, r.Attempts, some(r.Tasks), r.Completed)
+	}
+	for _, x := range sum.Failures {
+		fmt.Fprintf(&b, "- not completed, %s: %s. %s\n", x.Reason, some(x.Tasks), x.Next)
+	}
+	return []string{"{summary}", b.String()}, nil
+}
+
+// some names the first of many tasks, and counts them.
+func some(ids []task.ID) string {
+	const most = 10
+	var b strings.Builder
+	for _, id := range ids[:min(most, len(ids))] {
+		b.WriteString(string(id) + " ")
+	}
+	if len(ids) > most {
+		b.WriteString("... ")
+	}
+	return fmt.Sprintf("%s(%d)", b.String(), len(ids))
 }
 
 // complete completes the id in a resource template, or the task_id of a prompt, by

@@ -196,7 +196,24 @@ func TestCompletion(t *testing.T) {
 }
 
 func TestPrompts(t *testing.T) {
-	p := newPeer(t, newFake())
+	svc := newFake()
+	var failed []string
+	for i := range 13 {
+		spec := task.Spec{Labels: []string{"nightly"}}
+		if i == 12 {
+			spec.Labels = nil
+		}
+		one, err := svc.Submit(t.Context(), engine.Submission{Spec: spec, Key: fmt.Sprint(i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		svc.tasks[one.ID].Status, svc.tasks[one.ID].Reason = task.Failed, task.ReasonAuth
+		if i < 12 {
+			failed = append(failed, string(one.ID))
+		}
+	}
+	slices.Reverse(failed) // the fake knows no other order
+	p := newPeer(t, svc)
 	get := func(name, args string) message {
 		return p.rpc("prompts/get", fmt.Sprintf(`"name":%q,"arguments":%s`, name, args))
 	}
@@ -213,6 +230,9 @@ func TestPrompts(t *testing.T) {
 		if m.Error != nil || json.Unmarshal(m.Result, &r) != nil || len(r.Messages) != 1 || !strings.Contains(r.Messages[0].Content.Text, c.want) {
 			t.Errorf("%s %s gave %s", c.name, c.args, m.raw)
 		}
+	}
+	if m := get("review_results", `{"label":"nightly"}`); !strings.Contains(string(m.Result), `So far: 12 tasks, $0.0000, 0 turns.\n- failed: 12\n- not completed, auth: `+strings.Join(failed[:10], " ")+` ... (12). `) {
+		t.Errorf("got %s", m.raw)
 	}
 	if m := get("resume_task", `{"task_id":" "}`); m.Error == nil || m.Error.Code != -32602 || !strings.Contains(m.Error.Message, "task_id: missing") {
 		t.Errorf("got %s", m.raw)

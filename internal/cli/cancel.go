@@ -49,7 +49,7 @@ func (a *app) cancelAll(ctx context.Context, svc engine.Service, tasks []task.Ta
 	for i := range tasks {
 		err := <-ends[i]
 		if err == nil && !quiet {
-			_, err = fmt.Fprintln(a.Stdout, summary(tasks[i]))
+			_, err = fmt.Fprintln(a.Stdout, endLine(tasks[i]))
 		}
 		if err != nil {
 			return err

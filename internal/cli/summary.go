@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"cctask/engine"
 	"cctask/engine/task"
 	"cctask/internal/show"
+	"cctask/internal/summary"
 )
 
 const summaryLong = `Say in a few lines what became of tasks: how many ended how, what they cost, how long they
@@ -38,11 +38,11 @@ func newSummary(a *app) *cobra.Command {
 
 func (a *app) summarize(ctx context.Context, svc engine.Service, f task.Filter, asJSON bool) error {
 	now := time.Now()
-	tasks, err := withAttempts(ctx, svc, f)
+	tasks, err := summary.Read(ctx, svc, f)
 	if err != nil {
 		return err
 	}
-	s := show.Summarize(tasks, now)
+	s := summary.Of(tasks, now)
 	if asJSON {
 		return a.printJSON(s)
 	}
@@ -50,28 +50,8 @@ func (a *app) summarize(ctx context.Context, svc engine.Service, f task.Filter, 
 	for _, t := range tasks {
 		titles[t.ID] = show.Row{Task: t}.Title()
 	}
-	if _, err := io.WriteString(a.Stdout, s.Text(titles, show.Columns(a.Stdout), a.coloured(a.Stdout))); err != nil {
+	if _, err := io.WriteString(a.Stdout, show.Summary(s, titles, show.Columns(a.Stdout), a.coloured(a.Stdout))); err != nil {
 		return fmt.Errorf("print the summary: %w", err)
 	}
 	return nil
-}
-
-// withAttempts reads all tasks that fit, oldest first, those of several attempts with them.
-func withAttempts(ctx context.Context, svc engine.Service, f task.Filter) (tasks []task.Task, err error) {
-	f.Reverse = true
-	listed, err := all(ctx, svc, f)
-	for _, t := range listed {
-		if t.Attempt > 1 {
-			whole, err := svc.Get(ctx, string(t.ID))
-			if errors.Is(err, task.ErrNotFound) {
-				continue // removed meanwhile
-			}
-			if err != nil {
-				return nil, err
-			}
-			t.Attempts = whole.Attempts
-		}
-		tasks = append(tasks, t)
-	}
-	return tasks, err
 }

@@ -191,11 +191,11 @@ func (w *waiter) tell(t task.Task) error {
 		w.show.end(t)
 	}
 	w.report(outcome(t))
-	_, err := fmt.Fprintln(w.ends, summary(t))
+	_, err := fmt.Fprintln(w.ends, endLine(t))
 	return err
 }
 
-// summary is one line about a task.
-func summary(t task.Task) string {
+// endLine is one line about a task.
+func endLine(t task.Task) string {
 	return fmt.Sprintf("%s %s %s %s", t.ID, t.Status.Public(), show.Duration(t.Elapsed(time.Now())), cmp.Or(show.Row{Task: t}.Spent(), "-"))
 }

@@ -2,242 +2,133 @@ package show
 
 import (
 	"cmp"
-	"slices"
+	"fmt"
+	"strings"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"cctask/engine/task"
+	"cctask/internal/summary"
 )
 
-// Summary is what became of many tasks, for who was away meanwhile.
-type Summary struct {
-	Tasks    int           `json:"tasks"`
-	Statuses []StatusCount `json:"statuses"` // those that occur, in the order of a task's life
-	// From is the first submission, To the last end, or now while a task is under way.
-	From time.Time `json:"from,omitzero"`
-	To   time.Time `json:"to,omitzero"`
+// namedTasks is how many tasks with one cause a summary names; the others it counts.
+const namedTasks = 5
 
-	CostUSD       float64 `json:"cost_usd"`
-	CostUncertain bool    `json:"cost_uncertain,omitempty"`
-	DurationMS    int64   `json:"duration_ms"` // with a process, all tasks together
-	NumTurns      int     `json:"num_turns"`
-
-	Queue    Queue     `json:"queue"`
-	Retries  []Retries `json:"retries,omitempty"`  // by what had ended the attempt before, the most frequent first
-	Failures []Failure `json:"failures,omitempty"` // by cause, the most frequent first
-	Limits   []Limit   `json:"limits,omitempty"`
-}
-
-type StatusCount struct {
-	Status  task.Status `json:"status"`
-	Tasks   int         `json:"tasks"`
-	CostUSD float64     `json:"cost_usd"`
-}
-
-// Queue is the time that tasks were queued, all stays of a task together.
-type Queue struct {
-	TotalMS   int64   `json:"total_ms"`
-	LongestMS int64   `json:"longest_ms"`
-	Longest   task.ID `json:"longest_task_id,omitempty"`
-	// Waited are the tasks that waited for the ends of others or for their start time; the
-	// rest of the time was for their turn, or for what held them up together.
-	Waited []Waited `json:"waited,omitempty"`
-	// Waiting are the tasks that wait now, by what for.
-	Waiting []Waiting `json:"waiting,omitempty"`
-}
-
-// Waited is how long tasks waited for one reason.
-type Waited struct {
-	For     task.WaitingFor `json:"waiting_for"`
-	TotalMS int64           `json:"total_ms"`
-	Tasks   []task.ID       `json:"task_ids"`
-	// The one that waited longest, and for which task.
-	LongestMS int64   `json:"longest_ms"`
-	Longest   task.ID `json:"longest_task_id"`
-	On        task.ID `json:"longest_waited_on,omitempty"`
-}
-
-// Waiting are the queued tasks that have one reason to wait.
-type Waiting struct {
-	For   task.WaitingFor `json:"waiting_for"`
-	Until time.Time       `json:"waiting_until,omitzero"` // the latest that is known
-	Tasks []task.ID       `json:"task_ids"`
-}
-
-// Retries are the further attempts that followed attempts with one cause of their end.
-type Retries struct {
-	Reason    task.FailureReason `json:"failure_reason"`
-	Attempts  int                `json:"attempts"`
-	Tasks     []task.ID          `json:"task_ids"`
-	Completed int                `json:"completed"` // of Tasks
-}
-
-// Failure are the tasks that ended otherwise than completed for one reason, and the next step.
-type Failure struct {
-	Reason task.FailureReason `json:"failure_reason"`
-	Tasks  []task.ID          `json:"task_ids"`
-	Next   string             `json:"next"`
-}
-
-type Limit struct {
-	Reason   task.FailureReason `json:"failure_reason"`
-	Attempts int                `json:"attempts"`
-	RetryAt  time.Time          `json:"retry_at,omitzero"` // the latest end of the limit that is known
-}
-
-// limits are the reasons by which the API turns its callers away for a time.
-var limits = []task.FailureReason{task.ReasonUsageLimit, task.ReasonRateLimited, task.ReasonOverloaded}
-
-// Summarize sums up tasks as of now. A task with several attempts needs them in
-// its Attempts, or they count by their number alone.
-func Summarize(tasks []task.Task, now time.Time) Summary {
-	s := Summary{Tasks: len(tasks), Statuses: []StatusCount{}}
-	for _, st := range task.Statuses {
-		c := StatusCount{Status: st}
-		for _, t := range tasks {
-			if t.Status.Public() == st {
-				c.Tasks, c.CostUSD = c.Tasks+1, task.RoundUSD(c.CostUSD+Row{Task: t}.USD())
-			}
+// Summary is one for people, in lines of at most width columns; titles has
+// what a person calls the tasks.
+func Summary(s summary.Summary, titles map[task.ID]string, width int, colour bool) string {
+	text := summaryText{titles: titles, width: width, colour: colour}
+	text.line(0, counts(s))
+	if s.Tasks == 0 {
+		return text.String()
+	}
+	text.line(0, spent(s))
+	text.queue(s.Queue)
+	text.head("Further attempts", len(s.Retries))
+	for _, r := range s.Retries {
+		text.line(1, fmt.Sprintf("%s after %s, of %s (%d completed)", Plural(r.Attempts, "attempt"), Reason(r.Reason), Plural(len(r.Tasks), "task"), r.Completed))
+	}
+	text.head("Limits met", len(s.Limits))
+	for _, l := range s.Limits {
+		line := Reason(l.Reason) + ": " + Plural(l.Attempts, "attempt")
+		if !l.RetryAt.IsZero() {
+			line += ", the last one until " + l.RetryAt.Local().Format(time.DateTime)
 		}
-		if c.Tasks > 0 {
-			s.Statuses = append(s.Statuses, c)
+		text.line(1, line)
+	}
+	text.head("Not completed", len(s.Failures))
+	for _, f := range s.Failures {
+		text.line(1, fmt.Sprintf("%s: %s. %s", Reason(f.Reason), Plural(len(f.Tasks), "task"), f.Next))
+		for _, id := range f.Tasks[:min(len(f.Tasks), namedTasks)] {
+			text.task(id)
+		}
+		if more := len(f.Tasks) - namedTasks; more > 0 {
+			text.line(2, fmt.Sprintf("and %d more", more))
 		}
 	}
-	ended := map[task.ID]time.Time{}
-	for _, t := range tasks {
-		ended[t.ID] = t.FinishedAt
-	}
-	for _, t := range tasks {
-		s.sum(t, now)
-		s.queue(t, ended, now)
-		s.attempts(t)
-		if t.Status.Ended() && t.Status != task.Completed {
-			f := pick(&s.Failures, Failure{Reason: cmp.Or(t.Reason, task.ReasonUnknown)}, func(f Failure) any { return f.Reason })
-			f.Tasks, f.Next = append(f.Tasks, t.ID), f.Reason.Hint()
-		}
-	}
-	slices.SortStableFunc(s.Failures, func(a, b Failure) int { return len(b.Tasks) - len(a.Tasks) })
-	slices.SortStableFunc(s.Retries, func(a, b Retries) int { return b.Attempts - a.Attempts })
-	return s
+	return text.String()
 }
 
-// pick is the entry of a list with the key of the new one, which is added where there is none.
-func pick[T any](list *[]T, entry T, key func(T) any) *T {
-	at := slices.IndexFunc(*list, func(e T) bool { return key(e) == key(entry) })
-	if at < 0 {
-		at, *list = len(*list), append(*list, entry)
+func counts(s summary.Summary) string {
+	parts := []string{Plural(s.Tasks, "task")}
+	for _, c := range s.Statuses {
+		parts = append(parts, fmt.Sprintf("%d %s", c.Tasks, c.Status))
 	}
-	return &(*list)[at]
+	return strings.Join(parts, ", ")
 }
 
-func (s *Summary) sum(t task.Task, now time.Time) {
-	s.CostUSD = task.RoundUSD(s.CostUSD + Row{Task: t}.USD())
-	s.CostUncertain = s.CostUncertain || t.CostUncertain
-	s.DurationMS += t.Elapsed(now).Milliseconds()
-	s.NumTurns += Row{Task: t}.turns()
-	if s.From.IsZero() || t.CreatedAt.Before(s.From) {
-		s.From = t.CreatedAt
+func spent(s summary.Summary) string {
+	cost := Cost(s.CostUSD)
+	if s.CostUncertain {
+		cost += " or more"
 	}
-	end := t.FinishedAt
-	if !t.Status.Ended() {
-		end = now
-	}
-	if end.After(s.To) {
-		s.To = end
-	}
+	return fmt.Sprintf("%s, %s, %s of claude within %s", cost, Plural(s.NumTurns, "turn"), span(s.DurationMS), Duration(s.To.Sub(s.From)))
 }
 
-func (s *Summary) queue(t task.Task, ended map[task.ID]time.Time, now time.Time) {
-	var waited, forTasks, forStart time.Duration
-	var on task.ID
-	for i, c := range t.History {
-		if c.To != task.Queued {
-			continue
+func span(ms int64) string { return Duration(time.Duration(ms) * time.Millisecond) }
+
+// Reason is one as a person reads it.
+func Reason(r task.FailureReason) string {
+	return strings.ReplaceAll(cmp.Or(string(r), "a good end"), "_", " ")
+}
+
+type summaryText struct {
+	strings.Builder
+	titles map[task.ID]string
+	width  int
+	colour bool
+}
+
+// line adds a line, broken where it is too long, with the further ones further in.
+func (x *summaryText) line(depth int, text string) {
+	indent := strings.Repeat("  ", depth)
+	for i, part := range Wrap(ansi.WcWidth, text, max(20, x.width-2*depth-2)) {
+		if i == 1 {
+			indent += "  "
 		}
-		left := now
-		if i+1 < len(t.History) {
-			left = t.History[i+1].At
-		}
-		waited += max(0, left.Sub(c.At)) // the clock may have been set back
-		last, free := lastNeed(t, ended)
-		if free = earlier(free, left); free.After(c.At) {
-			forTasks, on = forTasks+free.Sub(c.At), last
-			c.At = free
-		}
-		// Its start time is that of the last stay.
-		if at := earlier(t.NotBefore, left); i+2 >= len(t.History) && at.After(c.At) {
-			forStart += at.Sub(c.At)
-		}
-	}
-	s.waited(task.WaitDependency, t.ID, on, forTasks)
-	s.waited(task.WaitStartAt, t.ID, "", forStart)
-	ms := waited.Milliseconds()
-	s.Queue.TotalMS += ms
-	if ms > s.Queue.LongestMS {
-		s.Queue.LongestMS, s.Queue.Longest = ms, t.ID
-	}
-	if t.Status == task.Queued && t.Waiting.For != "" {
-		w := pick(&s.Queue.Waiting, Waiting{For: t.Waiting.For}, func(w Waiting) any { return w.For })
-		w.Tasks = append(w.Tasks, t.ID)
-		if t.Waiting.Until.After(w.Until) {
-			w.Until = t.Waiting.Until
-		}
+		x.WriteString(indent + part + "\n")
 	}
 }
 
-// lastNeed is the task that t waited for longest, and when that ended.
-func lastNeed(t task.Task, ended map[task.ID]time.Time) (last task.ID, at time.Time) {
-	for _, text := range t.Spec.After {
-		id := task.ID(task.ParseNeed(text).Ref)
-		if end := ended[id]; end.After(at) {
-			last, at = id, end
-		}
-	}
-	return last, at
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func (s *Summary) waited(why task.WaitingFor, id, on task.ID, d time.Duration) {
-	ms := d.Milliseconds()
-	if ms <= 0 {
+// head begins a part that has n lines; one without lines is left out.
+func (x *summaryText) head(text string, n int) {
+	if n == 0 {
 		return
 	}
-	w := pick(&s.Queue.Waited, Waited{For: why}, func(w Waited) any { return w.For })
-	w.Tasks, w.TotalMS = append(w.Tasks, id), w.TotalMS+ms
-	if ms > w.LongestMS {
-		w.LongestMS, w.Longest, w.On = ms, id, on
+	if x.colour {
+		text = Paint(Bold, text)
 	}
+	x.WriteString("\n" + text + "\n")
 }
 
-// attempts counts what ended the attempts of t, and what followed.
-func (s *Summary) attempts(t task.Task) {
-	all := t.Attempts
-	if len(all) == 0 { // a lone attempt ended as its task did
-		all = []task.Attempt{{Reason: t.Reason, RetryAt: t.RetryAt}}
+func (x *summaryText) task(id task.ID) {
+	x.WriteString(Shorten("    "+x.name(id), x.width) + "\n")
+}
+
+func (x *summaryText) name(id task.ID) string {
+	return strings.TrimSpace(ShortID(id) + "  " + x.titles[id])
+}
+
+func (x *summaryText) queue(q summary.Queue) {
+	if q.TotalMS == 0 && len(q.Waiting) == 0 {
+		return
 	}
-	for i, a := range all {
-		if slices.Contains(limits, a.Reason) {
-			l := pick(&s.Limits, Limit{Reason: a.Reason}, func(l Limit) any { return l.Reason })
-			l.Attempts++
-			if a.RetryAt.After(l.RetryAt) {
-				l.RetryAt = a.RetryAt
-			}
+	x.head("Queued", 1)
+	if q.TotalMS > 0 {
+		x.line(1, fmt.Sprintf("%s together, at most %s:", span(q.TotalMS), span(q.LongestMS)))
+		x.task(q.Longest)
+	}
+	for _, w := range q.Waited {
+		what := map[task.WaitingFor]string{task.WaitDependency: "other tasks", task.WaitStartAt: "a start time"}[w.For]
+		x.line(1, fmt.Sprintf("%s of these by %s that waited for %s, at most %s:", span(w.TotalMS), Plural(len(w.Tasks), "task"), what, span(w.LongestMS)))
+		x.task(w.Longest)
+		if w.On != "" {
+			x.line(2, "for "+x.name(w.On))
 		}
-		if i+1 == len(all) {
-			continue
-		}
-		r := pick(&s.Retries, Retries{Reason: a.Reason}, func(r Retries) any { return r.Reason })
-		r.Attempts++
-		if !slices.Contains(r.Tasks, t.ID) {
-			r.Tasks = append(r.Tasks, t.ID)
-			if t.Status == task.Completed {
-				r.Completed++
-			}
-		}
+	}
+	for _, w := range q.Waiting {
+		r := Row{Task: task.Task{Waiting: task.Waiting{For: w.For, Until: w.Until}}}
+		x.line(1, fmt.Sprintf("%s now: %s", Plural(len(w.Tasks), "task"), cmp.Or(r.Why(), "a free slot")))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cctask/engine/task"
+	"cctask/internal/summary"
 )
 
 // night are tasks that ended, and wait, in as many ways as a summary tells.
@@ -50,12 +51,12 @@ func night() (tasks []task.Task, titles map[task.ID]string) {
 func TestSummary(t *testing.T) {
 	t.Parallel()
 	tasks, titles := night()
-	s := Summarize(tasks, now)
+	s := summary.Of(tasks, now)
 	object, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, got := range map[string]string{"80.txt": s.Text(titles, 80, false), "40.txt": s.Text(titles, 40, false), "json": string(object) + "\n"} {
+	for name, got := range map[string]string{"80.txt": Summary(s, titles, 80, false), "40.txt": Summary(s, titles, 40, false), "json": string(object) + "\n"} {
 		for line := range strings.Lines(got) {
 			if w := Width(strings.TrimSuffix(line, "\n")); name == "40.txt" && w > 40 {
 				t.Errorf("a line of %d columns: %q", w, line)
@@ -74,7 +75,7 @@ func TestSummary(t *testing.T) {
 			t.Errorf("%s is another; -update writes it anew: %v\n%s", file, err, got)
 		}
 	}
-	if text := Summarize(nil, now).Text(nil, 80, true); text != "0 tasks\n" {
+	if text := Summary(summary.Of(nil, now), nil, 80, true); text != "0 tasks\n" {
 		t.Errorf("of nothing: %q", text)
 	}
 }

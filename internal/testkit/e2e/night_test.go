@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"cctask/engine/task"
-	"cctask/internal/show"
+	"cctask/internal/summary"
 	"cctask/internal/testkit/cctest"
 	"cctask/internal/testkit/fakeapi"
 )
@@ -230,7 +230,7 @@ func (w *world) checkCosts(all []*nightTask, views []task.View) {
 // checkSummary: the morning's text says it all.
 func (w *world) checkSummary(all []*nightTask) {
 	w.T.Helper()
-	s := cctest.Parse[show.Summary](w.T, w.OK("summary", "--json"))
+	s := cctest.Parse[summary.Summary](w.T, w.OK("summary", "--json"))
 	counts, retried := map[task.Status]int{}, map[task.FailureReason]int{}
 	for _, n := range all {
 		counts[n.want]++
@@ -244,12 +244,12 @@ func (w *world) checkSummary(all []*nightTask) {
 		}
 	}
 	for reason, want := range retried {
-		at := slices.IndexFunc(s.Retries, func(r show.Retries) bool { return r.Reason == reason })
+		at := slices.IndexFunc(s.Retries, func(r summary.Retries) bool { return r.Reason == reason })
 		if at < 0 || len(s.Retries[at].Tasks) != want {
 			w.T.Errorf("summary: retries for %s: %+v, want %d tasks", reason, s.Retries, want)
 		}
 	}
-	if s.Tasks != len(all) || !slices.ContainsFunc(s.Limits, func(l show.Limit) bool { return l.Reason == task.ReasonUsageLimit }) {
+	if s.Tasks != len(all) || !slices.ContainsFunc(s.Limits, func(l summary.Limit) bool { return l.Reason == task.ReasonUsageLimit }) {
 		w.T.Errorf("summary: %d tasks, limits %+v", s.Tasks, s.Limits)
 	}
 	text := w.OK("summary")
