@@ -187,7 +187,7 @@ func (s *schedule) waiting(id task.ID, now time.Time) task.Waiting {
 // hold up a task which has nothing of its own to wait for.
 func (s *schedule) firstObstacle(w *waiter, now time.Time) (obstacle, bool) {
 	directory := func() (obstacle, bool) {
-		at, holder, _ := s.taken(&lane{dir: w.dir, head: w})
+		at, holder, _ := s.taken(&lane{laneKey: laneOf(w), head: w})
 		return obstacle{task.WaitDirectory, cmp.Or(string(holder), at)}, at != ""
 	}
 	var found []obstacle

@@ -126,7 +126,33 @@ func chooseCases() []chooseCase {
 			queue:  []waiter{{dir: "/a/b"}, {dir: "/a", class: class{group: "g"}}, {dir: "/a/c"}},
 			before: func(s *schedule) { s.close(obstacle{task.WaitGroupPaused, "g"}, closure{}) }, want: "[t1 t3]",
 		},
+		{
+			name: "who waits lends its directory to those below it, one after the other", limits: wide,
+			queue: []waiter{
+				{dir: "/a", priority: 1},
+				{dir: "/a", depth: 1, parent: "top"}, {dir: "/a", depth: 1, parent: "top"}, {dir: "/", depth: 2, parent: "mid"},
+				{dir: "/a", depth: 1, parent: "other"},
+			},
+			before: func(s *schedule) { top(s, 1) }, want: "[t4]",
+			why: map[task.ID]task.Waiting{
+				"t1": {For: task.WaitDirectory, On: []string{"top"}}, "t2": {For: task.WaitDirectory, On: []string{"t4"}},
+				"t5": {For: task.WaitDirectory, On: []string{"top"}},
+			},
+		},
+		{
+			name: "and to nobody while it works", limits: wide,
+			queue:  []waiter{{dir: "/a", depth: 1, parent: "top"}, {dir: "/a/b", depth: 2, parent: "mid"}},
+			before: func(s *schedule) { top(s, 0) }, want: "[]",
+			why: map[task.ID]task.Waiting{"t2": {For: task.WaitDirectory, On: []string{"top"}}},
+		},
 	}
+}
+
+// top has /a for itself and lends that for so many reasons; mid is a part of it and live too.
+func top(s *schedule, lent int) {
+	s.occupy(&waiter{id: "top", dir: "/a"}, false)
+	s.occupy(&waiter{id: "mid", parent: "top", depth: 1}, false)
+	s.lend(s.live["top"], lent)
 }
 
 func TestChoose(t *testing.T) {

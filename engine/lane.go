@@ -1,18 +1,34 @@
 package engine
 
+import "cctask/engine/task"
+
 // classQueue holds the tasks of one class, in lanes by the directory that they
 // want for themselves: of those that want the same one, only the first matters.
 type classQueue struct {
 	class class
 	lanes ordered[*lane] // those that are not parked, by their heads
-	byDir map[string]*lane
+	byDir map[laneKey]*lane
+}
+
+// laneKey is what the tasks of a lane share. To those of one parent a directory is lent
+// that others wait for.
+type laneKey struct {
+	dir    string
+	parent task.ID // of those that want a directory
+}
+
+func laneOf(w *waiter) laneKey {
+	if w.dir == "" {
+		return laneKey{}
+	}
+	return laneKey{w.dir, w.parent}
 }
 
 // lane holds the tasks of a class that want the same directory for themselves,
 // or none.
 type lane struct {
+	laneKey
 	queue   *classQueue
-	dir     string
 	waiters ordered[*waiter]
 	head    *waiter // the first
 	at      string  // the directory at which the lane is parked; "" if it is not
@@ -22,13 +38,14 @@ type lane struct {
 func (s *schedule) enqueue(w *waiter) {
 	q := s.queues[w.class]
 	if q == nil {
-		q = &classQueue{class: w.class, byDir: map[string]*lane{}, lanes: ordered[*lane]{less: func(a, b *lane) bool { return a.head.before(b.head) }}}
+		q = &classQueue{class: w.class, byDir: map[laneKey]*lane{}, lanes: ordered[*lane]{less: func(a, b *lane) bool { return a.head.before(b.head) }}}
 		s.queues[w.class] = q
 	}
-	l := q.byDir[w.dir]
+	key := laneOf(w)
+	l := q.byDir[key]
 	if l == nil {
-		l = &lane{queue: q, dir: w.dir, waiters: ordered[*waiter]{less: (*waiter).before}}
-		q.byDir[w.dir] = l
+		l = &lane{queue: q, laneKey: key, waiters: ordered[*waiter]{less: (*waiter).before}}
+		q.byDir[key] = l
 	}
 	s.unlist(l)
 	l.waiters.insert(w)
@@ -64,7 +81,7 @@ func (s *schedule) list(l *lane) {
 		l.queue.lanes.insert(l)
 		return
 	}
-	delete(l.queue.byDir, l.dir)
+	delete(l.queue.byDir, l.laneKey)
 	if len(l.queue.byDir) == 0 {
 		delete(s.queues, l.queue.class)
 	}

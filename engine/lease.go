@@ -2,6 +2,7 @@ package engine
 
 import (
 	"iter"
+	"maps"
 	"path/filepath"
 	"slices"
 
@@ -13,7 +14,7 @@ import (
 // or one lies in the other. Tasks that want no directory for themselves neither
 // have nor need a lease.
 type leases struct {
-	held   map[string]task.ID        // the holder of each directory
+	held   map[string][]task.ID      // the holders of each directory: one, and those below it to which it lends
 	below  map[string]int            // how many held ones lie in a directory
 	parked map[string]map[*lane]bool // lanes, by the directory whose release concerns them
 	wanted map[string]map[*lane]bool // parked lanes, by the directory that they want
@@ -26,7 +27,7 @@ type leases struct {
 
 func newLeases() leases {
 	return leases{
-		held: map[string]task.ID{}, below: map[string]int{},
+		held: map[string][]task.ID{}, below: map[string]int{},
 		parked: map[string]map[*lane]bool{}, wanted: map[string]map[*lane]bool{}, behind: map[*lane]bool{},
 	}
 }
@@ -45,7 +46,7 @@ func upwards(dir string) iter.Seq[string] {
 }
 
 func (s *leases) acquire(dir string, id task.ID) {
-	s.held[dir] = id
+	s.held[dir] = append(s.held[dir], id)
 	for up := range upwards(dir) {
 		if up != dir {
 			s.below[up]++
@@ -53,21 +54,27 @@ func (s *leases) acquire(dir string, id task.ID) {
 	}
 }
 
-// release gives back the lanes that may have waited for dir.
-func (s *leases) release(dir string) map[*lane]bool {
-	delete(s.held, dir)
-	found := map[*lane]bool{}
+func (s *leases) release(dir string, id task.ID) {
+	s.held[dir] = slices.DeleteFunc(s.held[dir], func(h task.ID) bool { return h == id })
+	if len(s.held[dir]) == 0 {
+		delete(s.held, dir)
+	}
 	for up := range upwards(dir) {
 		if up != dir {
 			if s.below[up]--; s.below[up] == 0 {
 				delete(s.below, up)
 			}
 		}
-		for l := range s.parked[up] {
-			found[l] = true
+	}
+}
+
+// lookAgain has choose look again at the lanes that may have waited for dir.
+func (s *schedule) lookAgain(dir string) {
+	for up := range upwards(dir) {
+		for _, l := range slices.Collect(maps.Keys(s.leases.parked[up])) {
+			s.unpark(l)
 		}
 	}
-	return found
 }
 
 // taken tells at which directory l is to be parked, because a live task has it, or
@@ -77,13 +84,23 @@ func (s *schedule) taken(l *lane) (at string, holder task.ID, reserved bool) {
 	if l.dir == "" {
 		return "", "", false
 	}
+	lent := false
 	for up := range upwards(l.dir) {
-		if id, held := s.leases.held[up]; held {
-			return up, id, false
+		for _, id := range s.leases.held[up] {
+			if !s.lendsTo(id, l.head) {
+				return up, id, false
+			}
+			lent = true
 		}
 	}
 	if s.leases.below[l.dir] > 0 {
-		return l.dir, "", false
+		if !s.lendAllBelow(l) {
+			return l.dir, "", false
+		}
+		lent = true
+	}
+	if lent { // whoever came earlier waits for the one that lends
+		return "", "", false
 	}
 	for up := range upwards(l.dir) {
 		for other := range s.leases.wanted[up] {
@@ -93,6 +110,32 @@ func (s *schedule) taken(l *lane) (at string, holder task.ID, reserved bool) {
 		}
 	}
 	return "", "", false
+}
+
+// lendsTo tells whether a live task waits for others and w is below it: then w may have
+// its directory, as it may have its slot, or neither would ever end.
+func (s *schedule) lendsTo(id task.ID, w *waiter) bool {
+	if l := s.live[id]; l == nil || l.lent == 0 {
+		return false
+	}
+	for up := w.parent; up != id; up = s.live[up].waiter.parent {
+		if s.live[up] == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// lendAllBelow tells it of all holders of what lies in the directory of l.
+func (s *schedule) lendAllBelow(l *lane) bool {
+	for dir, holders := range s.leases.held {
+		for _, id := range holders {
+			if slices.Contains(slices.Collect(upwards(dir)), l.dir) && !s.lendsTo(id, l.head) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // heldUp tells whether a class waits for something else than a directory.

@@ -123,7 +123,7 @@ func waiterOf(p task.Place) *waiter {
 	}
 	return &waiter{
 		needs: needs,
-		id:    p.ID, labels: p.Labels, root: cmp.Or(p.Root, p.ID), seq: p.Seq, priority: p.Priority, depth: p.Depth, held: p.Held, notBefore: p.NotBefore, retries: p.Retries, dir: p.Dir,
+		id:    p.ID, labels: p.Labels, root: cmp.Or(p.Root, p.ID), seq: p.Seq, priority: p.Priority, depth: p.Depth, parent: p.Parent, held: p.Held, notBefore: p.NotBefore, retries: p.Retries, dir: p.Dir,
 		class: class{group: cmp.Or(p.Group, task.DefaultGroup), account: accountOf(p.Account), claude: p.Claude, site: p.Site},
 	}
 }

@@ -48,6 +48,16 @@ func (e *Engine) loadQueue() error {
 	if err != nil {
 		return fmt.Errorf("load the queue: %w", err)
 	}
+	for i, p := range queued {
+		if p.Dir == "" || p.Depth == 0 {
+			continue
+		}
+		t, err := e.store.Task(p.ID)
+		if err != nil {
+			return fmt.Errorf("load the queue: %w", err)
+		}
+		queued[i].Parent = t.ParentID
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, p := range queued {

@@ -43,7 +43,8 @@ type waiter struct {
 	id       task.ID
 	seq      uint64 // when it entered the queue, in the order of all entries
 	priority int
-	depth    int // how many tasks stand above it
+	depth    int     // how many tasks stand above it
+	parent   task.ID // the next one above it
 	class    class
 	held     bool
 	// notBefore is the earliest start; zero once it has come, so that a clock which
@@ -322,6 +323,9 @@ func (s *schedule) lend(l *slot, by int) {
 	switch {
 	case !lent && l.lent > 0:
 		s.count(l.waiter, -1)
+		if dir := l.waiter.dir; dir != "" { // those below it may have that too
+			s.lookAgain(dir)
+		}
 	case lent && l.lent == 0:
 		s.count(l.waiter, 1)
 	}
@@ -345,9 +349,8 @@ func (s *schedule) release(id task.ID) {
 		}
 	}
 	if l.waiter.dir != "" {
-		for parked := range s.leases.release(l.waiter.dir) {
-			s.unpark(parked)
-		}
+		s.leases.release(l.waiter.dir, id)
+		s.lookAgain(l.waiter.dir)
 	}
 	if l.again != nil {
 		s.advance(l.again)

@@ -37,13 +37,14 @@ type Place struct {
 	Dir       string    `json:"dir,omitempty"` // that it wants for itself
 	Root      ID        `json:"root,omitempty"`
 	Depth     int       `json:"depth,omitempty"`
+	Parent    ID        `json:"-"` // from the record alone
 }
 
 func PlaceOf(t *Task) Place {
 	p := Place{
 		ID: t.ID, Seq: t.Seq, Claude: t.Spec.Claude, Site: t.Spec.Site, Labels: t.Spec.Labels, Priority: t.Spec.Priority, Group: t.Spec.Group,
 		Held: t.Spec.Hold, NotBefore: t.NotBefore, Retries: !t.NotBefore.IsZero() && t.Attempt > 1,
-		After: t.Spec.After, Account: t.Account, Root: t.RootID, Depth: t.Depth,
+		After: t.Spec.After, Account: t.Account, Root: t.RootID, Depth: t.Depth, Parent: t.ParentID,
 	}
 	if t.Spec.WorkdirMode == DirExclusive {
 		p.Dir = cmp.Or(t.RealDir, filepath.Clean(t.Spec.WorkingDir))
