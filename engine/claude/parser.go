@@ -149,7 +149,7 @@ func (p *Parser) line(line []byte) {
 		if ev.Error != "" {
 			ev = eventOf(line)
 		}
-		p.unbilled.add(&m, len(line))
+		p.unbilled.add(&m, line)
 		p.assistant(ev, m)
 	case "user":
 		ev, m := scan(line)

@@ -3,6 +3,8 @@ package claude
 import (
 	"strings"
 
+	"github.com/tidwall/gjson"
+
 	"cctask/engine/task"
 )
 
@@ -77,20 +79,31 @@ type unbilled struct {
 	message string // whose input is counted; its blocks come as events of their own
 }
 
-// What text and JSON of a model have, and an event around them, about.
-const (
-	bytesPerToken = 4
-	envelope      = 600
-)
+// bytesPerToken is what text and JSON of a model have, about.
+const bytesPerToken = 4
 
-func (u *unbilled) add(m *message, line int) {
+// written are the bytes of an assistant event that the model has written: what
+// claude and the API put around them is many times as long as a short answer.
+func written(line []byte) (n int) {
+	whole(line).Get("message.content").ForEach(func(_, block gjson.Result) bool {
+		members(block, func(key string, v gjson.Result) {
+			if key != "type" && key != "id" {
+				n += len(v.Raw)
+			}
+		})
+		return true
+	})
+	return n
+}
+
+func (u *unbilled) add(m *message, line []byte) {
 	if m.synthetic() {
 		return
 	}
 	if u.by == nil {
 		u.by = map[string]task.Usage{}
 	}
-	more := task.Usage{OutputTokens: int64(max(0, line-envelope) / bytesPerToken)}
+	more := task.Usage{OutputTokens: int64(written(line) / bytesPerToken)}
 	if m.ID == "" || m.ID != u.message {
 		u.message = m.ID
 		more.OutputTokens = max(more.OutputTokens, m.Usage.OutputTokens)

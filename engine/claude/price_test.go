@@ -46,9 +46,24 @@ func TestEachMessageIsPaidOnce(t *testing.T) {
 	if u := p.Unbilled()["claude-sonnet"]; u != (task.Usage{InputTokens: 1000, OutputTokens: 1}) {
 		t.Errorf("%+v", u)
 	}
-	block("b", strings.Repeat("z", 4*1000+envelope))
+	block("b", strings.Repeat("z", 4*1000))
 	if u := p.Unbilled()["claude-sonnet"]; u.InputTokens != 2000 || u.OutputTokens < 1000 || u.OutputTokens > 1100 {
 		t.Errorf("%+v", u)
+	}
+}
+
+// A short call of a tool is estimated at about what the API bills for it.
+func TestShortOutputIsEstimated(t *testing.T) {
+	t.Parallel()
+	p := NewParser()
+	for id := range 3 {
+		line := fmt.Sprintf(`{"type":"assistant","message":{"id":"msg_%d","model":"claude-opus","content":[{"type":"tool_use","id":"toolu_01","name":"Bash","input":{"command":"true","description":"run a scripted command"}}],"usage":{"input_tokens":100,"output_tokens":1}}}`+"\n", id)
+		if _, err := p.Write([]byte(line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if usd := (Prices{}).Estimate(p.Unbilled()); usd < 3*0.0008*0.85 || usd > 3*0.0008*1.1 {
+		t.Errorf("three calls of $0.0008 are estimated at $%v", usd)
 	}
 }
 
