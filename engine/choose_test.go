@@ -130,7 +130,9 @@ func chooseCases() []chooseCase {
 			name: "who waits lends its directory to those below it, one after the other", limits: wide,
 			queue: []waiter{
 				{dir: "/a", priority: 1},
-				{dir: "/a", depth: 1, parent: "top"}, {dir: "/a", depth: 1, parent: "top"}, {dir: "/", depth: 2, parent: "mid"},
+				{dir: "/a", depth: 1, parent: "top"},
+				{dir: "/a", depth: 1, parent: "top"},
+				{dir: "/", depth: 2, parent: "mid"},
 				{dir: "/a", depth: 1, parent: "other"},
 			},
 			before: func(s *schedule) { top(s, 1) }, want: "[t4]",
