@@ -315,6 +315,9 @@ func (w *World) Owner() OwnerInfo {
 func (w *World) Kill(pids ...int) {
 	w.T.Helper()
 	for _, pid := range pids {
+		if pid <= 0 { // kill(2) would take it for a whole group of processes, the test's own
+			w.T.Fatalf("kill %d", pid)
+		}
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			w.T.Fatalf("kill %d: %v", pid, err)
 		}
