@@ -90,15 +90,22 @@ func TestNightInTheSmall(t *testing.T) {
 	}
 	w.OK("unpause")
 	w.Held("kill", 2)
+	// Claude writes the session some 200 ms after it asks: before, there is none to go on with.
+	for _, n := range all[:2] {
+		w.Eventually(func() bool {
+			files, _ := filepath.Glob(filepath.Join(w.Home, ".claude", "projects", "*", task.ID(n.id).UUID()+".jsonl"))
+			return len(files) == 1 && strings.Contains(read(files[0]), "[[hold kill]]")
+		}, "claude does not write the session of %s", n.name)
+	}
 	w.Kill(w.Owner().PID)
 	first, second := w.claudeOf(all[0].id), w.claudeOf(all[1].id)
 	w.Kill(first)
 	w.Kill(w.Parent(second))
 	w.View(all[2].id) // asks, so that there is an owner again
 	w.API.Release("kill")
-	w.Eventually(func() bool { return strings.Contains(w.OK("limits"), "closed") }, "the account's gate did not close")
+	w.Eventually(func() bool { return strings.Contains(w.OK("limits"), "usage limit until") }, "the account's gate did not close")
 	w.Kill(w.Owner().PID)
-	if got := w.OK("limits"); !strings.Contains(got, "closed") {
+	if got := w.OK("limits"); !strings.Contains(got, "usage limit until") {
 		t.Errorf("the next owner does not know of the gate: %s", got)
 	}
 	ids := make([]string, len(all))
@@ -120,6 +127,11 @@ func (w *world) settings(text string) {
 	dir := filepath.Join(w.Home, ".config", "cctask")
 	must(w.T, os.MkdirAll(dir, 0o755))
 	must(w.T, os.WriteFile(filepath.Join(dir, "config.toml"), []byte(text), 0o600))
+}
+
+func read(file string) string {
+	b, _ := os.ReadFile(file)
+	return string(b)
 }
 
 func (w *world) submit(n *nightTask) string {
